@@ -1,0 +1,30 @@
+// config.json to model settings. The schema published in api/config.schema.json is the first judge: a fault of it condemns the
+// whole file. A fault of one model's values (a shape that cannot be read, a name twice) condemns that model alone.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "config/settings.h"
+
+namespace switchyard {
+
+struct ConfigFile {
+  std::vector<ModelSettings> models;
+  std::vector<FaultyModel> faulty_models;
+  bool metrics_enable = false;
+  std::vector<std::string> metrics_list;
+};
+
+// `base_dir`: the folder of the file, against which relative base_paths are resolved. The error names the JSON pointer, what was
+// expected and what came: `/model_config_list/0/config/nireq: expected integer, got string "two"`.
+StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& base_dir);
+// Reads the file and parses it.
+StatusOr<ConfigFile> LoadConfigFile(const std::string& path);
+
+// plugin_config as JSON text (the command line's form).
+StatusOr<PropertyMap> ParsePluginConfig(std::string_view json);
+
+}  // namespace switchyard

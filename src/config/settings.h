@@ -1,0 +1,102 @@
+// Everything the command line and config.json say, typed. Plain values: comparable, so that a change is a difference.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/log.h"
+#include "tensor/shape.h"
+
+namespace switchyard {
+
+// A value of plugin_config as the user wrote it. The runtime converts it to what the property takes. An object stands only
+// under DEVICE_PROPERTIES: {"CPU": {"NUM_STREAMS": 2}}.
+struct PropertyValue;
+using PropertyMap = std::map<std::string, PropertyValue>;
+struct PropertyValue {
+  std::variant<bool, int64_t, double, std::string, PropertyMap> value;
+  friend bool operator==(const PropertyValue&, const PropertyValue&);
+};
+
+struct VersionPolicy {
+  enum class Kind { kLatest, kAll, kSpecific };
+  Kind kind = Kind::kLatest;
+  uint32_t latest_count = 1;       // kLatest
+  std::vector<int64_t> versions;   // kSpecific, ascending
+  friend bool operator==(const VersionPolicy&, const VersionPolicy&) = default;
+};
+
+// `--layout` of one input or output, upper case: "NHWC:NCHW" is {"NHWC", "NCHW"}; "NCHW" is {"", "NCHW"}, which says only where
+// the batch is.
+struct LayoutSetting {
+  std::string tensor;  // what clients send
+  std::string model;   // what the model takes
+  friend bool operator==(const LayoutSetting&, const LayoutSetting&) = default;
+};
+
+struct ModelSettings {
+  std::string name;
+  std::string base_path;      // absolute; a folder of version folders, or one model file
+  std::string target_device;  // empty: the best one there is
+  PropertyMap plugin_config;
+  uint32_t nireq = 0;                                // infer requests; 0: what the device finds best
+  std::optional<Dimension> batch_size;               // unset: the model's own
+  std::map<std::string, PartialShape> shapes;        // by input; "" is the single input of the model
+  std::map<std::string, LayoutSetting> layouts;      // by input or output; "" is the single input
+  VersionPolicy version_policy;
+  bool allow_cache = false;
+  friend bool operator==(const ModelSettings&, const ModelSettings&) = default;
+};
+
+// A model that cannot be served as its entry is written. It is listed as failed, with `reason`.
+struct FaultyModel {
+  std::string name;
+  std::string reason;
+};
+
+// Where a listener listens. A host starting with "unix:" is a path.
+struct ListenAddress {
+  bool enabled = false;
+  std::vector<std::string> hosts = {"0.0.0.0"};
+  uint16_t port = 0;  // 0 with `enabled`: take a free one ("auto")
+};
+
+struct ServerSettings {
+  ListenAddress grpc;
+  ListenAddress rest;
+  uint32_t grpc_workers = 1;
+  uint32_t rest_workers = 0;  // 0: one per core
+  uint32_t grpc_max_threads = 0;                       // 0: no quota
+  uint64_t grpc_memory_quota = uint64_t{2} << 30;      // bytes; 0: no quota
+  std::vector<std::pair<std::string, std::variant<int, std::string>>> grpc_channel_arguments;
+  uint64_t grpc_max_message_bytes = uint64_t{1} << 30;
+  uint64_t max_body_bytes = uint64_t{1} << 30;
+  uint32_t max_connections = 10000;  // REST
+  uint32_t header_timeout_ms = 10000;
+  uint32_t body_timeout_ms = 60000;  // without any byte arriving
+  uint32_t max_queue = 1024;         // calls waiting for one model
+  uint32_t grace_seconds = 30;
+  bool ready_needs_all = false;      // --readiness all
+  uint32_t file_system_poll_wait_seconds = 1;
+  std::string cache_dir;
+  std::string cpu_extension;
+  std::string ready_file;
+  LogLevel log_level = LogLevel::kInfo;
+  std::string log_path;
+  // OVMS's metrics switches (--metrics_enable, --metrics_list, "monitoring").
+  bool metrics_enable = false;
+  std::vector<std::string> metrics_list;
+
+  bool single_model = false;  // the one model of the command line: its failure ends the start
+  std::vector<ModelSettings> models;
+  std::vector<FaultyModel> faulty_models;
+};
+
+inline bool operator==(const PropertyValue& a, const PropertyValue& b) { return a.value == b.value; }
+
+}  // namespace switchyard

@@ -1,0 +1,28 @@
+// Which versions of a model are wanted. A Source looks; it never loads anything.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "config/settings.h"
+
+namespace switchyard {
+
+struct VersionFiles {
+  int64_t version = 0;
+  // The file that the runtime reads (model.xml, model.onnx, ...), or the folder of a SavedModel.
+  std::string model_path;
+  friend bool operator==(const VersionFiles&, const VersionFiles&) = default;
+};
+
+// Every complete version under `base_path`, ascending: <base_path>/<n>/ with a set of model files, or base_path itself as version 1
+// when it is a model file. NotFound when base_path is not there (the message names it). A version folder without a complete set of
+// files is in the answer with an empty model_path.
+StatusOr<std::vector<VersionFiles>> ListVersions(const std::string& base_path);
+
+// The versions of `available` (ascending) that the policy wants, ascending. Pure.
+std::vector<int64_t> WantedVersions(const VersionPolicy& policy, const std::vector<int64_t>& available);
+
+}  // namespace switchyard

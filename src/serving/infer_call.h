@@ -1,0 +1,83 @@
+// One inference that somebody asked for, the same for every protocol.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <absl/container/inlined_vector.h>
+#include <absl/functional/any_invocable.h>
+
+#include "base/status.h"
+#include "base/timer.h"
+#include "serving/version.h"
+#include "tensor/buffer.h"
+#include "tensor/tensor_view.h"
+
+namespace switchyard {
+
+struct NamedTensor {
+  std::string_view name;  // points into the memory of the request
+  TensorView tensor;
+};
+
+// What a codec decoded. Every view points into memory that `memory` or the call's `attachment` owns.
+struct DecodedRequest {
+  std::string model_name;
+  std::optional<int64_t> version;  // none: the default version
+  std::string id;                  // KServe's request id
+  absl::InlinedVector<NamedTensor, 4> inputs;
+  // Names of the outputs that are wanted; empty: all, in the signature's order.
+  std::vector<std::string> requested_outputs;
+  TimePoint deadline = kNoDeadline;
+
+  std::vector<Buffer> memory;
+  std::vector<std::unique_ptr<std::string_view[]>> string_tables;
+};
+
+struct NamedOutput {
+  const TensorSpec* spec = nullptr;  // of the Version, which the call's handle keeps alive
+  OutputTensor tensor;
+};
+
+// Life: a codec fills `request`; Handle::Infer (serving/version.h) takes the call; `on_done` runs exactly once, on any thread,
+// possibly before Infer returns. When it runs with OK, `outputs` hold what was asked for. The call object stays alive until the
+// device is done with it, which may be long after on_done (a deadline passed, the client went away): whoever needs memory of the
+// transport for that time puts its owner into `attachment`.
+class InferCall : public std::enable_shared_from_this<InferCall> {
+ public:
+  using OnDone = absl::AnyInvocable<void(InferCall&, const Status&)>;
+
+  DecodedRequest request;
+  std::shared_ptr<void> attachment;
+  OnDone on_done;
+
+  // Set by serving/.
+  Handle version;
+  absl::InlinedVector<TensorView, 4> bound_inputs;  // in the signature's order
+  absl::InlinedVector<size_t, 4> wanted_outputs;    // indices into the signature's outputs
+  absl::InlinedVector<NamedOutput, 4> outputs;
+
+  // Answers the call, once: the first caller wins and runs on_done, every later one gets false. on_done is destroyed after it ran.
+  bool Complete(const Status& status);
+  bool completed() const { return completed_.load(std::memory_order_acquire); }
+
+  // The client went away or its deadline passed: leaves the queue if the call waits there, and answers with `why`. An inference
+  // that has begun goes on, and its result is dropped. Thread-safe; at any time after Infer was called.
+  void Cancel(const Status& why);
+
+ private:
+  friend class Executor;
+
+  std::atomic<bool> completed_{false};
+  // Of the Executor.
+  std::atomic<Timer::Id> timer_id_{0};
+  bool queued_ = false;  // guarded by the Executor's mutex
+  TimePoint queued_at_{};
+};
+
+}  // namespace switchyard

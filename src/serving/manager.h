@@ -1,0 +1,116 @@
+// Brings what is loaded to what is wanted, and finds the Version for a request. The one API that protocols see.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <absl/base/thread_annotations.h>
+#include <absl/functional/any_invocable.h>
+#include <absl/synchronization/mutex.h>
+
+#include "base/status.h"
+#include "base/timer.h"
+#include "config/settings.h"
+#include "runtime/runtime.h"
+#include "serving/version.h"
+
+namespace switchyard {
+
+// The one state machine of a Version, owned by the Manager:
+//   wanted -> loading -> available -> unloading -> gone
+//                     -> failed (the reason is kept)
+enum class VersionState { kWanted, kLoading, kAvailable, kUnloading, kGone, kFailed };
+
+struct VersionStatus {
+  int64_t version = 0;
+  VersionState state = VersionState::kWanted;
+  Status error;  // kFailed: why
+};
+
+// A model's versions, ascending. A model without a version that could be tried (its folder is missing, its settings are faulty)
+// has one entry, version 0, kFailed.
+struct ModelStatus {
+  std::string name;
+  std::vector<VersionStatus> versions;
+};
+
+class Manager {
+ public:
+  struct Options {
+    uint32_t max_queue = 1024;     // calls waiting for one Version
+    std::string cache_dir;         // empty: no cache
+    bool ready_needs_all = false;  // Ready() asks for all models, not for one
+  };
+
+  // Loads happen on one thread of the Manager's own. `runtime` and `timer` must outlive it.
+  Manager(Runtime& runtime, Timer& timer, Options options);
+  // Drops everything that is loaded; every handle must be gone (see Drain).
+  ~Manager();
+
+  // The whole wanted set: what is left out is unloaded. Returns at once. `faulty` models are listed as failed.
+  void SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty);
+  // Until every load that the last SetWanted asked for was tried, or Shutdown was called.
+  void WaitForLoads();
+
+  // Without a lock. NotFound: no such model or version. Unavailable: it is loading, or it failed (with the reason).
+  StatusOr<Handle> Acquire(std::string_view model, std::optional<int64_t> version) const;
+
+  std::vector<ModelStatus> Statuses() const;
+  StatusOr<ModelStatus> StatusOf(std::string_view model) const;
+
+  // The first load of every model was tried and at least one serves (or all of them), and Shutdown was not called.
+  bool Ready() const;
+  bool ModelReady(std::string_view model, std::optional<int64_t> version) const;
+  // `listener` runs at each change of Ready(), on the thread that changed it. Set before SetWanted.
+  void OnReadinessChange(absl::AnyInvocable<void(bool)> listener);
+
+  // Ready() is false from now on; loading stops after the model at hand; requests are still served.
+  void Shutdown();
+  // Until no request holds a Version, at most until `deadline` (of the timer's clock). True if none does.
+  bool Drain(TimePoint deadline);
+
+  const Runtime& runtime() const { return runtime_; }
+
+ private:
+  struct Entry;     // one version and its state
+  struct Model;     // one model and its entries
+  struct Snapshot;  // the immutable map that Acquire reads
+
+  void LoaderLoop();
+  bool LoadNext() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Reconcile(Model& model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Retire(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Publish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool ComputeReady() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  ModelStatus StatusOf(const Model& model) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  StatusOr<std::unique_ptr<Version>> LoadVersion(const ModelSettings& settings, int64_t version, const std::string& path);
+  const Snapshot& CurrentSnapshot() const;
+
+  Runtime& runtime_;
+  Timer& timer_;
+  const Options options_;
+  std::atomic<bool> ready_{false};
+  // Names the current snapshot, uniquely in the process; a thread that has this one cached takes no lock.
+  std::atomic<uint64_t> snapshot_id_{0};
+
+  mutable absl::Mutex mutex_;
+  std::map<std::string, std::unique_ptr<Model>, std::less<>> models_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<const Snapshot> snapshot_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<VersionSlot>> drained_ ABSL_GUARDED_BY(mutex_);  // to be destroyed by the loader's thread
+  int live_versions_ ABSL_GUARDED_BY(mutex_) = 0;                             // not yet destroyed
+  bool loads_pending_ ABSL_GUARDED_BY(mutex_) = false;
+  bool first_loads_tried_ ABSL_GUARDED_BY(mutex_) = false;
+  bool shutting_down_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::AnyInvocable<void(bool)> readiness_listener_ ABSL_GUARDED_BY(mutex_);
+  std::thread loader_;
+};
+
+}  // namespace switchyard

@@ -1,0 +1,95 @@
+// One loaded version of a model, and the reference by which a request holds it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <absl/functional/any_invocable.h>
+
+#include "base/status.h"
+#include "runtime/runtime.h"
+#include "tensor/signature.h"
+
+namespace switchyard {
+
+class Executor;
+class InferCall;
+
+// Immutable once loaded: a change of settings is a new Version.
+class Version {
+ public:
+  Version(ModelSettings settings, int64_t number, std::shared_ptr<CompiledModel> model, std::unique_ptr<Executor> executor);
+  ~Version();
+
+  const std::string& model_name() const { return settings_.name; }
+  int64_t number() const { return number_; }
+  const std::string& number_text() const { return number_text_; }
+  const ModelSettings& settings() const { return settings_; }
+  const Signature& signature() const { return model_->signature(); }
+  const LoadFacts& facts() const { return model_->facts(); }
+  Executor& executor() const { return *executor_; }
+
+ private:
+  const ModelSettings settings_;
+  const int64_t number_;
+  const std::string number_text_;
+  const std::shared_ptr<CompiledModel> model_;
+  const std::unique_ptr<Executor> executor_;
+};
+
+// Counts who uses a Version, without a lock. Stays behind as a husk when the Version is gone, so that an old snapshot of the model
+// map can still be asked.
+class VersionSlot {
+ public:
+  // `on_drained` runs once, after Close, when the last user has gone; on that user's thread, or on the closer's.
+  VersionSlot(std::unique_ptr<Version> version, absl::AnyInvocable<void(VersionSlot&)> on_drained);
+  ~VersionSlot();
+
+  // One more user, unless the slot is closed.
+  bool Acquire();
+  void Release();
+  // No new users from now on.
+  void Close();
+  // Only while used, or by the Manager.
+  Version* get() const { return version_.get(); }
+  // After draining: frees the Version. Blocks while the device lets go of the model.
+  void Destroy() { version_.reset(); }
+
+ private:
+  static constexpr uint64_t kClosed = uint64_t{1} << 63;
+  std::atomic<uint64_t> users_{0};
+  std::unique_ptr<Version> version_;
+  absl::AnyInvocable<void(VersionSlot&)> on_drained_;
+};
+
+// RAII: while it lives, so does the Version. Movable, thread-safe to hand over.
+class Handle {
+ public:
+  Handle() = default;
+  // Takes over one user that Acquire counted.
+  explicit Handle(std::shared_ptr<VersionSlot> slot) : slot_(std::move(slot)) {}
+  Handle(Handle&& other) noexcept = default;
+  Handle& operator=(Handle&& other) noexcept {
+    std::swap(slot_, other.slot_);
+    return *this;
+  }
+  ~Handle() {
+    if (slot_) slot_->Release();
+  }
+
+  explicit operator bool() const { return slot_ != nullptr; }
+  const Version& operator*() const { return *slot_->get(); }
+  const Version* operator->() const { return slot_->get(); }
+
+ private:
+  std::shared_ptr<VersionSlot> slot_;
+};
+
+// Validates the call against the handle's Version and has it executed; the handle moves into the call. Never blocks for a device,
+// but a cheap model may run here, on the caller's thread. The answer comes through call->on_done, for every fault too.
+void Infer(Handle handle, std::shared_ptr<InferCall> call);
+
+}  // namespace switchyard
