@@ -1,0 +1,252 @@
+#include "serving/executor.h"
+
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "runtime/fake/fake_runtime.h"
+#include "serving/test_calls.h"
+
+namespace switchyard {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::Each;
+using testing::IsEmpty;
+
+// One Version of the dummy model on the fake runtime, with `requests` infer requests.
+class ExecutorTest : public testing::Test {
+ protected:
+  void Load(int requests, uint32_t max_queue = 1024, bool may_run_inline = false) {
+    std::shared_ptr<CompiledModel> model = *runtime_.Load(LoadRequest{ModelSettings{.name = "dummy"}});
+    std::vector<std::unique_ptr<InferRequest>> made;
+    for (int i = 0; i < requests; ++i) made.push_back(*model->CreateInferRequest());
+    auto executor = std::make_unique<Executor>(std::move(made), timer_, Executor::Options{"dummy", max_queue, may_run_inline});
+    executor_ = executor.get();
+    auto version = std::make_unique<Version>(ModelSettings{.name = "dummy"}, 1, model, std::move(executor));
+    slot_ = std::make_shared<VersionSlot>(std::move(version), [](VersionSlot&) {});
+  }
+  void TearDown() override {
+    runtime_.CompleteAll();
+    if (slot_ != nullptr) {
+      slot_->Close();
+      EXPECT_FALSE(slot_->Acquire());
+      slot_->Destroy();
+    }
+    EXPECT_THAT(runtime_.violations(), IsEmpty());
+    EXPECT_EQ(runtime_.live_requests(), 0u);
+    EXPECT_EQ(timer_.pending(), 0u);
+  }
+  void Run(const TestCall& test) {
+    ASSERT_TRUE(slot_->Acquire());
+    Infer(Handle(slot_), test.call);
+  }
+
+  FakeRuntime runtime_;
+  ManualTimer timer_;
+  std::shared_ptr<VersionSlot> slot_;
+  Executor* executor_ = nullptr;
+};
+
+TEST_F(ExecutorTest, ACallRunsAndAnswers) {
+  Load(1);
+  TestCall test(4.0f);
+  Run(test);
+  EXPECT_FALSE(test.answer->done.HasBeenNotified());
+  EXPECT_EQ(executor_->active(), 1u);
+  runtime_.CompleteNext();
+  ASSERT_TRUE(test.answer->status.ok()) << test.answer->status;
+  EXPECT_THAT(test.answer->values, Each(5.0f));
+  EXPECT_EQ(executor_->active(), 0u);
+}
+
+TEST_F(ExecutorTest, CallsWaitInOrderForAFreeRequest) {
+  Load(1);
+  std::vector<TestCall> tests(3);
+  for (const TestCall& test : tests) Run(test);
+  EXPECT_EQ(executor_->queued(), 2u);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(runtime_.CompleteNext());
+    EXPECT_TRUE(tests[i].answer->status.ok());
+    if (i < 2) {
+      EXPECT_FALSE(tests[i + 1].answer->done.HasBeenNotified());
+    }
+  }
+  EXPECT_EQ(runtime_.max_running(), 1u);
+}
+
+TEST_F(ExecutorTest, AFullQueueRefuses) {
+  Load(1, 1);
+  std::vector<TestCall> tests(3);
+  for (const TestCall& test : tests) Run(test);
+  EXPECT_EQ(tests[2].answer->status.code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(executor_->queued(), 1u);
+}
+
+TEST_F(ExecutorTest, ACancelledCallFreesItsPlace) {
+  Load(1, 1);
+  std::vector<TestCall> tests(3);
+  Run(tests[0]);
+  Run(tests[1]);
+  tests[1].call->Cancel(absl::CancelledError("gone"));
+  EXPECT_EQ(tests[1].answer->status.code(), StatusCode::kCancelled);
+  EXPECT_EQ(executor_->queued(), 0u);
+  Run(tests[2]);
+  runtime_.CompleteAll();
+  EXPECT_TRUE(tests[2].answer->status.ok());
+  EXPECT_EQ(runtime_.async_starts(), 2u);
+}
+
+TEST_F(ExecutorTest, ADeadlinePassesInTheQueueByTheTimerAlone) {
+  Load(1);
+  TestCall running;
+  TestCall waiting(1.0f, timer_.Now() + milliseconds(10));
+  Run(running);
+  Run(waiting);
+  timer_.Advance(milliseconds(9));
+  EXPECT_FALSE(waiting.answer->done.HasBeenNotified());
+  timer_.Advance(milliseconds(1));
+  EXPECT_EQ(waiting.answer->status.code(), StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(executor_->queued(), 0u);
+}
+
+TEST_F(ExecutorTest, ADeadlinePassesDuringTheInferenceAndTheLateResultIsDropped) {
+  Load(1);
+  TestCall test(1.0f, timer_.Now() + milliseconds(10));
+  std::weak_ptr<InferCall> alive = test.call;
+  Run(test);
+  test.call.reset();
+  timer_.Advance(milliseconds(10));
+  EXPECT_EQ(test.answer->status.code(), StatusCode::kDeadlineExceeded);
+  // The device may still read the call's memory: it lives until the callback has come.
+  EXPECT_FALSE(alive.expired());
+  runtime_.CompleteNext();
+  EXPECT_TRUE(alive.expired());
+  EXPECT_EQ(test.answer->status.code(), StatusCode::kDeadlineExceeded);
+}
+
+TEST_F(ExecutorTest, AnExpiredCallDoesNotStart) {
+  Load(1);
+  TestCall test(1.0f, timer_.Now());
+  Run(test);
+  EXPECT_EQ(test.answer->status.code(), StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(runtime_.async_starts(), 0u);
+}
+
+TEST_F(ExecutorTest, AnErrorOfTheDeviceIsTheAnswerAndTheNextCallRuns) {
+  Load(1);
+  TestCall first, second;
+  Run(first);
+  Run(second);
+  runtime_.CompleteNext(absl::InternalError("device lost"));
+  EXPECT_EQ(first.answer->status.code(), StatusCode::kInternal);
+  runtime_.CompleteNext();
+  EXPECT_TRUE(second.answer->status.ok());
+}
+
+TEST_F(ExecutorTest, ABindErrorIsTheAnswerAndFreesTheRequest) {
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.bind_error = absl::InternalError("cannot bind"); });
+  Load(1);
+  TestCall test;
+  Run(test);
+  EXPECT_EQ(test.answer->status.code(), StatusCode::kInternal);
+  EXPECT_EQ(executor_->active(), 0u);
+}
+
+TEST_F(ExecutorTest, ACheapModelRunsOnTheCallersThreadAndADearOneDoesNot) {
+  runtime_.Update("dummy", [this](FakeRuntime::Script& script) {
+    script.on_infer = [this] { timer_.Advance(std::chrono::microseconds(5)); };
+  });
+  Load(1, 1024, true);
+  TestCall zeros(0.0f);
+  TensorView view = zeros.call->request.inputs[0].tensor;
+  ASSERT_TRUE(executor_->MeasureInline({&view, 1}).ok());
+  const size_t measured = runtime_.infers();
+  TestCall cheap;
+  Run(cheap);
+  EXPECT_TRUE(cheap.answer->status.ok());
+  EXPECT_EQ(runtime_.infers(), measured + 1);
+  EXPECT_EQ(runtime_.async_starts(), 0u);
+
+  runtime_.Update("dummy", [this](FakeRuntime::Script& script) {
+    script.on_infer = [this] { timer_.Advance(milliseconds(50)); };
+  });
+  for (int i = 0; i < 8; ++i) Run(TestCall());  // dearer by and by: the average follows
+  const size_t before = runtime_.infers();
+  for (int i = 0; i < 8; ++i) {
+    Run(TestCall());
+    runtime_.CompleteAll();
+  }
+  EXPECT_LE(runtime_.infers() - before, 1u);
+}
+
+TEST_F(ExecutorTest, ADeviceThatIsNotTheCpuNeverRunsInline) {
+  Load(1, 1024, false);
+  TestCall test;
+  TensorView view = test.call->request.inputs[0].tensor;
+  ASSERT_TRUE(executor_->MeasureInline({&view, 1}).ok());
+  Run(test);
+  EXPECT_EQ(runtime_.async_starts(), 1u);
+}
+
+TEST_F(ExecutorTest, ThreadsThatRaceForOneRequestLoseNoCall) {
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.async = FakeRuntime::Async::kThread; });
+  Load(2);
+  constexpr int kThreads = 4;
+  constexpr int kCalls = 300;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kCalls; ++i) {
+        TestCall test(static_cast<float>(t));
+        Run(test);
+        test.answer->done.WaitForNotification();
+        ASSERT_TRUE(test.answer->status.ok());
+        ASSERT_THAT(test.answer->values, Each(t + 1.0f));
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_LE(runtime_.max_running(), 2u);
+}
+
+TEST_F(ExecutorTest, InlineThreadsThatRaceLoseNoCall) {
+  Load(1, 1024, true);
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.async = FakeRuntime::Async::kThread; });
+  TestCall zeros(0.0f);
+  TensorView view = zeros.call->request.inputs[0].tensor;
+  ASSERT_TRUE(executor_->MeasureInline({&view, 1}).ok());
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 300; ++i) {
+        TestCall test(static_cast<float>(t));
+        Run(test);
+        test.answer->done.WaitForNotification();
+        ASSERT_TRUE(test.answer->status.ok());
+        ASSERT_THAT(test.answer->values, Each(t + 1.0f));
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+}
+
+TEST_F(ExecutorTest, CancelsThatRaceWithCompletionAnswerEachCallOnce) {
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.async = FakeRuntime::Async::kThread; });
+  Load(1);
+  for (int i = 0; i < 300; ++i) {
+    TestCall test;
+    Run(test);
+    std::thread canceller([&] { test.call->Cancel(absl::CancelledError("gone")); });
+    test.answer->done.WaitForNotification();  // a second answer would notify twice, which ends the process
+    canceller.join();
+  }
+  TestCall last;
+  Run(last);
+  last.answer->done.WaitForNotification();
+  EXPECT_TRUE(last.answer->status.ok());
+}
+
+}  // namespace
+}  // namespace switchyard

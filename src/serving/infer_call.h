@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -76,8 +77,8 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   std::atomic<bool> completed_{false};
   // Of the Executor.
   std::atomic<Timer::Id> timer_id_{0};
-  bool queued_ = false;  // guarded by the Executor's mutex
-  TimePoint queued_at_{};
+  bool queued_ = false;  // guarded by the Executor's mutex, as is the position
+  std::list<std::shared_ptr<InferCall>>::iterator queue_position_;
 };
 
 }  // namespace switchyard

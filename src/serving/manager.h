@@ -18,6 +18,7 @@
 #include "base/status.h"
 #include "base/timer.h"
 #include "config/settings.h"
+#include "repository/source.h"
 #include "runtime/runtime.h"
 #include "serving/version.h"
 
@@ -62,10 +63,12 @@ class Manager {
   // Without a lock. NotFound: no such model or version. Unavailable: it is loading, or it failed (with the reason).
   StatusOr<Handle> Acquire(std::string_view model, std::optional<int64_t> version) const;
 
+  // What every version of every model is, by name.
   std::vector<ModelStatus> Statuses() const;
   StatusOr<ModelStatus> StatusOf(std::string_view model) const;
 
-  // The first load of every model was tried and at least one serves (or all of them), and Shutdown was not called.
+  // The first load of every model was tried and at least one serves (or all of them, if the options say so; with no model wanted
+  // there is nothing to wait for), and Shutdown was not called.
   bool Ready() const;
   bool ModelReady(std::string_view model, std::optional<int64_t> version) const;
   // `listener` runs at each change of Ready(), on the thread that changed it. Set before SetWanted.
@@ -73,7 +76,8 @@ class Manager {
 
   // Ready() is false from now on; loading stops after the model at hand; requests are still served.
   void Shutdown();
-  // Until no request holds a Version, at most until `deadline` (of the timer's clock). True if none does.
+  // After Shutdown: no new handles; waits until no request holds a Version and nothing is being loaded, at most until `deadline`
+  // (of the timer's clock). False if the time was up: then this object can't be destroyed without waiting for the device.
   bool Drain(TimePoint deadline);
 
   const Runtime& runtime() const { return runtime_; }
@@ -82,15 +86,20 @@ class Manager {
   struct Entry;     // one version and its state
   struct Model;     // one model and its entries
   struct Snapshot;  // the immutable map that Acquire reads
+  struct Job;       // what the loader does next
 
   void LoaderLoop();
-  bool LoadNext() ABSL_LOCKS_EXCLUDED(mutex_);
-  void Reconcile(Model& model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Retire(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Publish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool ComputeReady() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  ModelStatus StatusOf(const Model& model) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Job NextJob() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Reconcile(Model& model, const StatusOr<std::vector<VersionFiles>>& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   StatusOr<std::unique_ptr<Version>> LoadVersion(const ModelSettings& settings, int64_t version, const std::string& path);
+  void Install(const ModelSettings& settings, int64_t version, StatusOr<std::unique_ptr<Version>> loaded)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Retire(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CloseRetired() ABSL_LOCKS_EXCLUDED(mutex_);
+  void DestroyDrained() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Publish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TellReadiness() ABSL_LOCKS_EXCLUDED(mutex_);
+  ModelStatus StatusOf(const std::string& name, const Model& model) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   const Snapshot& CurrentSnapshot() const;
 
   Runtime& runtime_;
@@ -103,13 +112,20 @@ class Manager {
   mutable absl::Mutex mutex_;
   std::map<std::string, std::unique_ptr<Model>, std::less<>> models_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<const Snapshot> snapshot_ ABSL_GUARDED_BY(mutex_);
-  std::vector<std::shared_ptr<VersionSlot>> drained_ ABSL_GUARDED_BY(mutex_);  // to be destroyed by the loader's thread
-  int live_versions_ ABSL_GUARDED_BY(mutex_) = 0;                             // not yet destroyed
+  // The way out of a Version: retired_ (to be closed, outside the mutex, since closing may call back) -> draining_ (in use) ->
+  // drained_ (to be destroyed by the loader's thread, never by a callback of the device).
+  std::vector<std::shared_ptr<VersionSlot>> retired_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<VersionSlot>> draining_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<VersionSlot>> drained_ ABSL_GUARDED_BY(mutex_);
   bool loads_pending_ ABSL_GUARDED_BY(mutex_) = false;
   bool first_loads_tried_ ABSL_GUARDED_BY(mutex_) = false;
+  bool loading_ ABSL_GUARDED_BY(mutex_) = false;
   bool shutting_down_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::AnyInvocable<void(bool)> readiness_listener_ ABSL_GUARDED_BY(mutex_);
+
+  absl::Mutex listener_mutex_;
+  bool told_ready_ ABSL_GUARDED_BY(listener_mutex_) = false;
+  absl::AnyInvocable<void(bool)> readiness_listener_ ABSL_GUARDED_BY(listener_mutex_);
   std::thread loader_;
 };
 

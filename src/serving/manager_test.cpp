@@ -1,0 +1,167 @@
+#include "serving/manager.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "runtime/fake/fake_runtime.h"
+#include "serving/test_calls.h"
+
+namespace switchyard {
+namespace {
+
+using testing::HasSubstr;
+
+class ManagerTest : public testing::Test {
+ protected:
+  void Start(Manager::Options options = {}) { manager_ = std::make_unique<Manager>(runtime_, timer_, std::move(options)); }
+  void Want(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty = {}) {
+    manager_->SetWanted(std::move(models), std::move(faulty));
+  }
+  std::string WhyNot(std::string_view model, std::optional<int64_t> version = std::nullopt) {
+    const auto handle = manager_->Acquire(model, version);
+    return handle.ok() ? "" : absl::StatusCodeToString(handle.status().code()) + ": " + std::string(Message(handle.status()));
+  }
+  VersionState StateOf(std::string_view model, int64_t version) {
+    const ModelStatus model_status = *manager_->StatusOf(model);
+    for (const VersionStatus& status : model_status.versions) {
+      if (status.version == version) return status.state;
+    }
+    return VersionState::kWanted;
+  }
+
+  FakeRuntime runtime_;
+  ThreadTimer timer_;
+  TempRepository repository_;
+  std::unique_ptr<Manager> manager_;
+};
+
+TEST_F(ManagerTest, LoadsWhatIsWantedAndFindsIt) {
+  Start();
+  EXPECT_FALSE(manager_->Ready());
+  Want({repository_.Add("dummy", {1, 3, 2})});
+  manager_->WaitForLoads();
+  EXPECT_TRUE(manager_->Ready());
+  EXPECT_EQ((*manager_->Acquire("dummy", std::nullopt))->number(), 3);
+  EXPECT_EQ((*manager_->Acquire("dummy", 3))->number(), 3);
+  EXPECT_THAT(WhyNot("dummy", 2), HasSubstr("NOT_FOUND: Model with requested version is not found"));
+  EXPECT_THAT(WhyNot("other"), HasSubstr("NOT_FOUND: Model with requested name is not found - Name: other"));
+}
+
+TEST_F(ManagerTest, AVersionIsUnavailableWhileItLoads) {
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.hold_load = true; });
+  Start();
+  Want({repository_.Add("dummy", {1})});
+  ASSERT_TRUE(runtime_.WaitForLoads(1));
+  EXPECT_THAT(WhyNot("dummy"), HasSubstr("UNAVAILABLE: Model is not loaded yet"));
+  EXPECT_EQ(StateOf("dummy", 1), VersionState::kLoading);
+  EXPECT_FALSE(manager_->Ready());
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.hold_load = false; });
+  manager_->WaitForLoads();
+  EXPECT_EQ(WhyNot("dummy"), "");
+}
+
+TEST_F(ManagerTest, AFailedModelKeepsItsReasonAndTheOthersServe) {
+  runtime_.Update("bad", [](FakeRuntime::Script& script) { script.load_error = absl::InvalidArgumentError("no such property"); });
+  Start();
+  Want({repository_.Add("bad", {1}), repository_.Add("good", {1})}, {{"ugly", "shape: expected (1,2)"}});
+  manager_->WaitForLoads();
+  EXPECT_TRUE(manager_->Ready());
+  EXPECT_EQ(WhyNot("good"), "");
+  EXPECT_THAT(WhyNot("bad"), HasSubstr("UNAVAILABLE: Model bad version 1 failed to load: no such property"));
+  EXPECT_THAT(WhyNot("ugly"), HasSubstr("UNAVAILABLE: Model ugly cannot be served: shape: expected (1,2)"));
+  const ModelStatus status = *manager_->StatusOf("bad");
+  ASSERT_EQ(status.versions.size(), 1u);
+  EXPECT_EQ(status.versions[0].state, VersionState::kFailed);
+  EXPECT_EQ(Message(status.versions[0].error), "no such property");
+  EXPECT_EQ(manager_->Statuses().size(), 3u);
+}
+
+TEST_F(ManagerTest, ReadinessCanAskForAllModels) {
+  runtime_.Update("bad", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("no"); });
+  Start({.ready_needs_all = true});
+  Want({repository_.Add("bad", {1}), repository_.Add("good", {1})});
+  manager_->WaitForLoads();
+  EXPECT_FALSE(manager_->Ready());
+  EXPECT_TRUE(manager_->ModelReady("good", std::nullopt));
+  EXPECT_FALSE(manager_->ModelReady("bad", std::nullopt));
+  EXPECT_FALSE(manager_->ModelReady("none", std::nullopt));
+}
+
+TEST_F(ManagerTest, AMissingFolderAndAnEmptyOneAreNamed) {
+  ModelSettings missing{.name = "missing"};
+  missing.base_path = (repository_.path() / "nowhere").string();
+  Start();
+  Want({missing, repository_.Add("empty", {})});
+  manager_->WaitForLoads();
+  EXPECT_THAT(WhyNot("missing"), HasSubstr("nowhere"));
+  EXPECT_THAT(WhyNot("empty"), HasSubstr("no version is there"));
+  EXPECT_FALSE(manager_->Ready());
+}
+
+TEST_F(ManagerTest, ReadinessIsToldAtEachChange) {
+  std::vector<bool> told;
+  Start();
+  manager_->OnReadinessChange([&](bool ready) { told.push_back(ready); });
+  Want({repository_.Add("dummy", {1})});
+  manager_->WaitForLoads();
+  manager_->Shutdown();
+  EXPECT_FALSE(manager_->Ready());
+  EXPECT_EQ(WhyNot("dummy"), "");
+  ASSERT_TRUE(manager_->Drain(timer_.Now() + std::chrono::seconds(10)));
+  EXPECT_FALSE(told.empty());
+  EXPECT_FALSE(told.back());
+}
+
+TEST_F(ManagerTest, AModelLeftOutGoesWhenItsLastHandleDoes) {
+  Start();
+  Want({repository_.Add("dummy", {1})});
+  manager_->WaitForLoads();
+  auto handle = std::make_unique<Handle>(*manager_->Acquire("dummy", std::nullopt));
+  Want({});
+  manager_->WaitForLoads();
+  EXPECT_THAT(WhyNot("dummy"), HasSubstr("NOT_FOUND"));
+  EXPECT_EQ(runtime_.live_models(), 1u);
+  EXPECT_EQ((*handle)->model_name(), "dummy");
+  handle.reset();
+  manager_->Shutdown();
+  ASSERT_TRUE(manager_->Drain(timer_.Now() + std::chrono::seconds(10)));
+  manager_.reset();
+  EXPECT_EQ(runtime_.live_models(), 0u);
+}
+
+TEST_F(ManagerTest, ChangedSettingsAreANewVersionAndAFailedOneKeepsTheOld) {
+  Start();
+  ModelSettings settings = repository_.Add("dummy", {1});
+  Want({settings});
+  manager_->WaitForLoads();
+  settings.nireq = 4;
+  Want({settings});
+  manager_->WaitForLoads();
+  EXPECT_EQ((*manager_->Acquire("dummy", 1))->settings().nireq, 4u);
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("no"); });
+  settings.nireq = 5;
+  Want({settings});
+  manager_->WaitForLoads();
+  EXPECT_EQ((*manager_->Acquire("dummy", 1))->settings().nireq, 4u);
+  EXPECT_EQ(StateOf("dummy", 1), VersionState::kAvailable);
+  EXPECT_EQ(Message(manager_->StatusOf("dummy")->versions[0].error), "no");
+}
+
+TEST_F(ManagerTest, DrainWaitsForTheCallInFlightAndGivesUpAtItsDeadline) {
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.facts.cpu_only = false; });
+  Start();
+  Want({repository_.Add("dummy", {1})});
+  manager_->WaitForLoads();
+  TestCall test;
+  std::shared_ptr<Answer> answer = test.answer;
+  Infer(*manager_->Acquire("dummy", std::nullopt), std::exchange(test.call, nullptr));
+  ASSERT_TRUE(runtime_.WaitForHeld(1));
+  manager_->Shutdown();
+  EXPECT_FALSE(manager_->Drain(timer_.Now() + std::chrono::milliseconds(20)));
+  runtime_.CompleteAll();
+  EXPECT_TRUE(answer->status.ok());
+  EXPECT_TRUE(manager_->Drain(timer_.Now() + std::chrono::seconds(10)));
+}
+
+}  // namespace
+}  // namespace switchyard

@@ -1,0 +1,54 @@
+#include "serving/version.h"
+
+#include "serving/executor.h"
+#include "serving/infer_call.h"
+#include "serving/validator.h"
+
+namespace switchyard {
+
+Version::Version(ModelSettings settings, int64_t number, std::shared_ptr<CompiledModel> model,
+                 std::unique_ptr<Executor> executor)
+    : settings_(std::move(settings)),
+      number_(number),
+      number_text_(std::to_string(number)),
+      model_(std::move(model)),
+      executor_(std::move(executor)) {}
+
+Version::~Version() = default;
+
+VersionSlot::VersionSlot(std::unique_ptr<Version> version, absl::AnyInvocable<void(VersionSlot&)> on_drained)
+    : version_(std::move(version)), on_drained_(std::move(on_drained)) {}
+
+VersionSlot::~VersionSlot() = default;
+
+bool VersionSlot::Acquire() {
+  if ((users_.fetch_add(1, std::memory_order_acq_rel) & kClosed) == 0) return true;
+  Release();
+  return false;
+}
+
+void VersionSlot::Release() {
+  if (users_.fetch_sub(1, std::memory_order_acq_rel) == (kClosed | 1)) Drained();
+}
+
+void VersionSlot::Close() {
+  if (users_.fetch_or(kClosed, std::memory_order_acq_rel) == 0) Drained();
+}
+
+void VersionSlot::Drained() {
+  // A late Acquire on a closed slot counts up and down again: only the first time is the real one.
+  if (drained_.exchange(true)) return;
+  on_drained_(*this);
+}
+
+void Infer(Handle handle, std::shared_ptr<InferCall> call) {
+  const Version& version = *handle;
+  call->version = std::move(handle);
+  if (const Status status = ValidateAndBind(version.signature(), *call); !status.ok()) {
+    call->Complete(status);
+    return;
+  }
+  version.executor().Submit(std::move(call));
+}
+
+}  // namespace switchyard

@@ -44,7 +44,8 @@ class Version {
 // map can still be asked.
 class VersionSlot {
  public:
-  // `on_drained` runs once, after Close, when the last user has gone; on that user's thread, or on the closer's.
+  // `on_drained` runs once, after Close, when the last user has gone; on that user's thread, or on the closer's. It may free
+  // nothing itself: the user may be a callback of the device that would be freed.
   VersionSlot(std::unique_ptr<Version> version, absl::AnyInvocable<void(VersionSlot&)> on_drained);
   ~VersionSlot();
 
@@ -59,8 +60,11 @@ class VersionSlot {
   void Destroy() { version_.reset(); }
 
  private:
+  void Drained();
+
   static constexpr uint64_t kClosed = uint64_t{1} << 63;
   std::atomic<uint64_t> users_{0};
+  std::atomic<bool> drained_{false};
   std::unique_ptr<Version> version_;
   absl::AnyInvocable<void(VersionSlot&)> on_drained_;
 };
