@@ -92,6 +92,7 @@ struct ServerSettings {
   bool metrics_enable = false;
   std::vector<std::string> metrics_list;
 
+  std::string config_path;    // absolute; empty without --config_path
   bool single_model = false;  // the one model of the command line: its failure ends the start
   std::vector<ModelSettings> models;
   std::vector<FaultyModel> faulty_models;

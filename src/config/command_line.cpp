@@ -1,0 +1,283 @@
+#include "config/command_line.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <limits>
+#include <system_error>
+#include <thread>
+
+#include "config/config_file.h"
+#include "config/flags.h"
+#include "config/listen_address.h"
+#include "config/model_values.h"
+#include "config/text.h"
+
+namespace switchyard {
+namespace {
+
+constexpr uint64_t kAnyUint32 = std::numeric_limits<uint32_t>::max();
+constexpr uint64_t kAnyUint64 = std::numeric_limits<uint64_t>::max();
+constexpr std::string_view kModelFlags[] = {"batch_size",    "shape",         "layout",              "nireq",
+                                            "target_device", "plugin_config", "model_version_policy"};
+
+template <typename Number>
+Status ReadNumber(const GivenFlags& flags, const std::string& name, uint64_t min, uint64_t max, Number* target) {
+  if (!flags.Has(name)) return absl::OkStatus();
+  const std::string& text = flags.Get(name);
+  uint64_t value = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || error != std::errc() || stop != text.data() + text.size() || value < min || value > max) {
+    return InvalidArgument("--{}: expected a whole number from {} to {}, got {}", name, min, max, Quote(text));
+  }
+  *target = static_cast<Number>(value);
+  return absl::OkStatus();
+}
+
+void ReadText(const GivenFlags& flags, const std::string& name, std::string* target) {
+  if (flags.Has(name)) *target = flags.Get(name);
+}
+
+// The value that `parse` makes of the flag; its errors get the flag's name.
+template <typename Target, typename Parse>
+Status ReadParsed(const GivenFlags& flags, const std::string& name, Parse parse, Target* target) {
+  if (!flags.Has(name)) return absl::OkStatus();
+  auto value = parse(flags.Get(name));
+  if (!value.ok()) return Status(value.status().code(), fmt::format("--{}: {}", name, Message(value.status())));
+  *target = *std::move(value);
+  return absl::OkStatus();
+}
+
+Status ReadAddresses(const GivenFlags& flags, ServerSettings* settings) {
+  const auto optional = [&](const std::string& name) {
+    return flags.Has(name) ? std::optional<std::string>(flags.Get(name)) : std::nullopt;
+  };
+  SY_ASSIGN_OR_RETURN(settings->grpc,
+                      ParseListenAddress({"port", "grpc_bind_address", optional("port"), optional("grpc_bind_address")}));
+  SY_ASSIGN_OR_RETURN(settings->rest,
+                      ParseListenAddress({"rest_port", "rest_bind_address", optional("rest_port"), optional("rest_bind_address")}));
+  const ListenAddress& grpc = settings->grpc;
+  const ListenAddress& rest = settings->rest;
+  if (!grpc.enabled && !rest.enabled) {
+    return InvalidArgument("port and rest_port cannot both be unset: give --port, --rest_port or both a port, or \"auto\"");
+  }
+  if (!grpc.enabled || !rest.enabled) return absl::OkStatus();
+  if (grpc.port != 0 && grpc.port == rest.port) {
+    return InvalidArgument("port and rest_port cannot be equal: both are {}; give them two ports", grpc.port);
+  }
+  for (const std::string& host : grpc.hosts) {
+    const bool twice = std::find(rest.hosts.begin(), rest.hosts.end(), host) != rest.hosts.end();
+    if (twice && host.rfind("unix:", 0) == 0) {
+      return InvalidArgument("grpc_bind_address and rest_bind_address cannot share the path {}; give them two paths", Quote(host));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Integers as integers, anything else as text: what gRPC takes an argument as decides whether it is heeded.
+StatusOr<decltype(ServerSettings::grpc_channel_arguments)> ParseChannelArguments(std::string_view text) {
+  decltype(ServerSettings::grpc_channel_arguments) arguments;
+  for (const std::string_view part : Split(text, ',')) {
+    const size_t equals = part.find('=');
+    const std::string_view name = Trim(part.substr(0, equals));
+    const std::string_view value = equals == std::string_view::npos ? std::string_view() : Trim(part.substr(equals + 1));
+    if (name.empty() || value.empty() || value.find('=') != std::string_view::npos) {
+      return InvalidArgument("expected name=value pairs separated by commas, got {}", Quote(part));
+    }
+    int number = 0;
+    const auto [stop, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+    if (stop == value.data() + value.size() && error == std::errc::result_out_of_range) {
+      return InvalidArgument("expected numbers of 32 bits, got {}", Quote(part));
+    }
+    if (stop == value.data() + value.size() && error == std::errc()) {
+      arguments.emplace_back(std::string(name), number);
+    } else {
+      arguments.emplace_back(std::string(name), std::string(value));
+    }
+  }
+  return arguments;
+}
+
+Status ReadWorkers(const GivenFlags& flags, ServerSettings* settings) {
+  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "grpc_workers", 0, kAnyUint32, &settings->grpc_workers));
+  if (settings->grpc_workers < 1 || settings->grpc_workers > cores) {
+    return InvalidArgument("--grpc_workers: expected 1 to {}, the number of cores; got {}", cores, settings->grpc_workers);
+  }
+  if (!flags.Has("rest_workers")) return absl::OkStatus();
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "rest_workers", 0, kAnyUint32, &settings->rest_workers));
+  if (!settings->rest.enabled) return InvalidArgument("--rest_workers is set, but rest_port is not; give --rest_port too");
+  // OVMS's rule: six descriptors for each worker beside fifteen of the process, of those that the process may open at most.
+  uint64_t most = 10000;
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max != RLIM_INFINITY) {
+    most = std::clamp<uint64_t>(files.rlim_max > 15 ? (files.rlim_max - 15) / 6 : 2, 2, most);
+  }
+  if (settings->rest_workers > most) {
+    return InvalidArgument("--rest_workers: expected 2 to {} (10000, or fewer by the limit of open files), got {}", most,
+                           settings->rest_workers);
+  }
+  settings->rest_workers = std::max(settings->rest_workers, 2u);
+  return absl::OkStatus();
+}
+
+Status ReadLimits(const GivenFlags& flags, ServerSettings* settings) {
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "grpc_max_threads", 0, kAnyUint32, &settings->grpc_max_threads));
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "grpc_memory_quota", 0, kAnyUint64, &settings->grpc_memory_quota));
+  // gRPC counts the bytes of a message in an int.
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "grpc_max_message_bytes", 1, std::numeric_limits<int32_t>::max(),
+                                &settings->grpc_max_message_bytes));
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "max_body_bytes", 1, uint64_t{1} << 40, &settings->max_body_bytes));
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "max_connections", 1, kAnyUint32, &settings->max_connections));
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "header_timeout_ms", 1, kAnyUint32, &settings->header_timeout_ms));
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "body_timeout_ms", 1, kAnyUint32, &settings->body_timeout_ms));
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "max_queue", 0, kAnyUint32, &settings->max_queue));
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "grace_seconds", 0, kAnyUint32, &settings->grace_seconds));
+  SY_RETURN_IF_ERROR(
+      ReadNumber(flags, "file_system_poll_wait_seconds", 0, kAnyUint32, &settings->file_system_poll_wait_seconds));
+  return ReadParsed(flags, "grpc_channel_arguments", ParseChannelArguments, &settings->grpc_channel_arguments);
+}
+
+StatusOr<bool> ParseReadiness(std::string_view text) {
+  if (text != "any" && text != "all") return InvalidArgument("expected any or all, got {}", Quote(text));
+  return text == "all";
+}
+
+Status ReadRest(const GivenFlags& flags, ServerSettings* settings) {
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "readiness", ParseReadiness, &settings->ready_needs_all));
+  ReadText(flags, "ready_file", &settings->ready_file);
+  ReadText(flags, "cache_dir", &settings->cache_dir);
+  ReadText(flags, "log_path", &settings->log_path);
+  ReadText(flags, "cpu_extension", &settings->cpu_extension);
+  std::error_code error;
+  if (flags.Has("cpu_extension") && !std::filesystem::exists(settings->cpu_extension, error)) {
+    return InvalidArgument("--cpu_extension: expected a library file, and {} is not there", Quote(settings->cpu_extension));
+  }
+  if (flags.Has("log_level")) {
+    auto level = ParseLogLevel(flags.Get("log_level"));
+    if (!level.ok()) return InvalidArgument("--{}", Message(level.status()));
+    settings->log_level = *level;
+  }
+  settings->metrics_enable = flags.IsOn("metrics_enable");
+  if (settings->metrics_enable && !settings->rest.enabled) {
+    return InvalidArgument("--metrics_enable needs the REST port, where metrics are read; give --rest_port too");
+  }
+  if (flags.Has("metrics_list")) {
+    if (!settings->metrics_enable) return InvalidArgument("--metrics_list needs --metrics_enable; give both or neither");
+    for (const std::string_view part : Split(flags.Get("metrics_list"), ',')) {
+      if (Trim(part).empty()) return InvalidArgument("--metrics_list: expected names separated by commas, got an empty one");
+      settings->metrics_list.emplace_back(Trim(part));
+    }
+  }
+  return absl::OkStatus();
+}
+
+Status CheckModelSource(const GivenFlags& flags) {
+  const bool name = flags.Has("model_name");
+  const bool path = flags.Has("model_path");
+  if (flags.Has("config_path")) {
+    if (name || path) {
+      return InvalidArgument("Use either --config_path or --model_path with --model_name, not both: --{} is given beside --config_path",
+                             name ? "model_name" : "model_path");
+    }
+    for (const std::string_view flag : kModelFlags) {
+      if (!flags.Has(std::string(flag))) continue;
+      return InvalidArgument("Model parameters in CLI are exclusive with the config file: move --{} into the model's entry of {}", flag,
+                             Quote(flags.Get("config_path")));
+    }
+    return absl::OkStatus();
+  }
+  if (name && path) return absl::OkStatus();
+  if (!name && !path) return InvalidArgument("Use --config_path, or --model_path with --model_name: no model is named");
+  return InvalidArgument("Use --config_path, or --model_path with --model_name: --{} is missing", name ? "model_path" : "model_name");
+}
+
+StatusOr<ModelSettings> ReadModel(const GivenFlags& flags) {
+  ModelSettings model;
+  model.name = flags.Get("model_name");
+  const Status named = CheckModelName(model.name);
+  if (!named.ok()) return InvalidArgument("--model_name: {}", Message(named));
+  const auto resolve = [](const std::string& path) { return ResolveBasePath(path, ""); };
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "model_path", resolve, &model.base_path));
+  if (flags.Has("target_device")) model.target_device = Trim(flags.Get("target_device"));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "plugin_config", ParsePluginConfig, &model.plugin_config));
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "nireq", 0, kMaxNireq, &model.nireq));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "batch_size", ParseBatchSize, &model.batch_size));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "shape", ParseShapes, &model.shapes));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "layout", ParseLayouts, &model.layouts));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "model_version_policy", ParseVersionPolicy, &model.version_policy));
+  Reconcile(&model);
+  return model;
+}
+
+Status ReadConfigFile(const std::string& path, ServerSettings* settings) {
+  SY_ASSIGN_OR_RETURN(ConfigFile file, LoadConfigFile(path));
+  std::error_code error;
+  settings->config_path = std::filesystem::absolute(path, error).string();
+  settings->models = std::move(file.models);
+  settings->faulty_models = std::move(file.faulty_models);
+  if (!file.has_monitoring) return absl::OkStatus();
+  if (settings->metrics_enable) {
+    return InvalidArgument("{}: /monitoring/metrics cannot stand beside --metrics_enable; keep one of them", path);
+  }
+  if (file.metrics_enable && !settings->rest.enabled) {
+    return InvalidArgument("{}: /monitoring/metrics/enable needs the REST port, where metrics are read; give --rest_port too", path);
+  }
+  settings->metrics_enable = file.metrics_enable;
+  settings->metrics_list = std::move(file.metrics_list);
+  return absl::OkStatus();
+}
+
+Status ReadServer(const GivenFlags& flags, ServerSettings* settings) {
+  if (!flags.unserved().empty()) {
+    return InvalidArgument("--{} is a flag of OVMS that this version does not serve yet; remove it to start", flags.unserved());
+  }
+  SY_RETURN_IF_ERROR(CheckModelSource(flags));
+  SY_RETURN_IF_ERROR(ReadAddresses(flags, settings));
+  SY_RETURN_IF_ERROR(ReadWorkers(flags, settings));
+  SY_RETURN_IF_ERROR(ReadLimits(flags, settings));
+  return ReadRest(flags, settings);
+}
+
+SettingsError Fault(int exit_code, const Status& status) { return {exit_code, std::string(Message(status))}; }
+
+}  // namespace
+
+std::variant<CommandLine, SettingsError> ParseCommandLine(int argc, const char* const* argv, const std::string& versions) {
+  CommandLine line;
+  line.action = CommandLine::Action::kPrintAndExit;
+  if (argc <= 1) {
+    line.text = HelpText();
+    return line;
+  }
+  const auto flags = GivenFlags::Parse(argc, argv);
+  if (!flags.ok()) return Fault(kExitUsage, flags.status());
+  if (flags->IsOn("help")) {
+    line.text = HelpText();
+    return line;
+  }
+  if (flags->IsOn("version")) {
+    line.text = fmt::format("Switchyard {}\n{}", SWITCHYARD_VERSION, versions);
+    if (line.text.back() != '\n') line.text += '\n';
+    return line;
+  }
+
+  line.action = CommandLine::Action::kServe;
+  ServerSettings& settings = line.settings;
+  const Status read = ReadServer(*flags, &settings);
+  if (!read.ok()) return Fault(kExitUsage, read);
+  if (flags->Has("config_path")) {
+    const Status loaded = ReadConfigFile(flags->Get("config_path"), &settings);
+    if (!loaded.ok()) return Fault(kExitFailure, loaded);
+    return line;
+  }
+  auto model = ReadModel(*flags);
+  if (!model.ok()) return Fault(kExitUsage, model.status());
+  settings.single_model = true;
+  settings.models.push_back(*std::move(model));
+  return line;
+}
+
+}  // namespace switchyard

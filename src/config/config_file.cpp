@@ -1,0 +1,162 @@
+#include "config/config_file.h"
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <system_error>
+
+#include <rapidjson/document.h>
+
+#include "base/log.h"
+#include "config/config_schema.h"
+#include "config/json_text.h"
+#include "config/model_values.h"
+#include "config/plugin_config.h"
+#include "config/text.h"
+
+namespace switchyard {
+namespace {
+
+using rapidjson::Value;
+
+const Value* Find(const Value& object, std::string_view key) {
+  const auto member = object.FindMember(Value(key.data(), static_cast<rapidjson::SizeType>(key.size())));
+  return member == object.MemberEnd() ? nullptr : &member->value;
+}
+
+Status At(const Status& status, std::string_view key) {
+  return Status(status.code(), fmt::format("{}: {}", key, Message(status)));
+}
+
+Status CheckServed(const Value& entry) {
+  for (const std::string_view key : {"mean", "scale", "color_format", "precision", "custom_loader_options", "graph_path", "subconfig"}) {
+    if (Find(entry, key) != nullptr) {
+      return Error(StatusCode::kUnimplemented, "{} is a key of OVMS that this version does not serve yet; remove it to serve the model", key);
+    }
+  }
+  return absl::OkStatus();
+}
+
+Status ReadBatchSize(const Value& json, ModelSettings* model) {
+  auto size = ParseBatchSize(json.IsString() ? std::string(Text(json)) : std::to_string(json.IsInt64() ? json.GetInt64() : -2));
+  if (!size.ok()) return At(size.status(), "batch_size");
+  model->batch_size = *size;
+  return absl::OkStatus();
+}
+
+Status ReadNireq(const Value& json, ModelSettings* model) {
+  if (!json.IsUint() || json.GetUint() > kMaxNireq) {
+    return InvalidArgument("nireq: expected an integer from 0 to {}, got {}", kMaxNireq, Describe(json));
+  }
+  model->nireq = json.GetUint();
+  return absl::OkStatus();
+}
+
+// The types are right already: the schema has judged.
+Status ReadModel(const Value& entry, const std::string& base_dir, ModelSettings* model) {
+  const Status named = CheckModelName(model->name);
+  if (!named.ok()) return At(named, "name");
+  SY_RETURN_IF_ERROR(CheckServed(entry));
+  const Value* path = Find(entry, "base_path");
+  const bool given = path != nullptr && path->GetStringLength() > 0;
+  auto base_path = ResolveBasePath(given ? Text(*path) : std::string_view(model->name), base_dir);
+  if (!base_path.ok()) return At(base_path.status(), "base_path");
+  model->base_path = *std::move(base_path);
+
+  if (const Value* json = Find(entry, "target_device")) model->target_device = Trim(Text(*json));
+  if (const Value* json = Find(entry, "allow_cache")) model->allow_cache = json->GetBool();
+  if (const Value* json = Find(entry, "batch_size")) SY_RETURN_IF_ERROR(ReadBatchSize(*json, model));
+  if (const Value* json = Find(entry, "nireq")) SY_RETURN_IF_ERROR(ReadNireq(*json, model));
+  if (const Value* json = Find(entry, "shape")) {
+    auto shapes = ShapesOf(*json);
+    if (!shapes.ok()) return At(shapes.status(), "shape");
+    model->shapes = *std::move(shapes);
+  }
+  if (const Value* json = Find(entry, "layout")) {
+    auto layouts = LayoutsOf(*json);
+    if (!layouts.ok()) return At(layouts.status(), "layout");
+    model->layouts = *std::move(layouts);
+  }
+  if (const Value* json = Find(entry, "plugin_config")) {
+    auto properties = PluginConfigOf(*json);
+    if (!properties.ok()) return At(properties.status(), "plugin_config");
+    model->plugin_config = *std::move(properties);
+  }
+  if (const Value* json = Find(entry, "model_version_policy")) {
+    auto policy = VersionPolicyOf(*json);
+    if (!policy.ok()) return At(policy.status(), "model_version_policy");
+    model->version_policy = *std::move(policy);
+  }
+  Reconcile(model);
+  return absl::OkStatus();
+}
+
+void ReadModels(const Value& list, const std::string& base_dir, ConfigFile* file) {
+  std::set<std::string> names;
+  for (rapidjson::SizeType i = 0; i < list.Size(); ++i) {
+    const Value& entry = list[i]["config"];
+    ModelSettings model;
+    model.name = Text(entry["name"]);
+    const std::string pointer = fmt::format("/model_config_list/{}/config", i);
+    if (!names.insert(model.name).second) {
+      LogWarning("{}: the name {} is taken by an entry before this one, which is served; this one is not", pointer, Quote(model.name));
+      continue;
+    }
+    const Status read = ReadModel(entry, base_dir, &model);
+    if (read.ok()) {
+      file->models.push_back(std::move(model));
+    } else {
+      file->faulty_models.push_back({std::move(model.name), fmt::format("{}/{}", pointer, Message(read))});
+    }
+  }
+}
+
+}  // namespace
+
+StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& base_dir) {
+  if (text.size() > kMaxConfigFileBytes) {
+    return InvalidArgument("expected a file of at most {} bytes, got {}", kMaxConfigFileBytes, text.size());
+  }
+  rapidjson::Document document;
+  SY_RETURN_IF_ERROR(ParseJsonText(text, &document));
+  SY_RETURN_IF_ERROR(CheckConfigSchema(document));
+
+  ConfigFile file;
+  ReadModels(document["model_config_list"], base_dir, &file);
+  if (const Value* monitoring = Find(document, "monitoring")) {
+    if (const Value* metrics = Find(*monitoring, "metrics")) {
+      file.has_monitoring = true;
+      file.metrics_enable = (*metrics)["enable"].GetBool();
+      if (const Value* list = Find(*metrics, "metrics_list")) {
+        for (const Value& name : list->GetArray()) file.metrics_list.emplace_back(Text(name));
+      }
+    }
+  }
+  return file;
+}
+
+StatusOr<ConfigFile> LoadConfigFile(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  if (error || std::filesystem::is_directory(absolute, error)) {
+    return InvalidArgument("{}: expected a config file, got a folder", path);
+  }
+  std::ifstream stream(absolute, std::ios::binary);
+  if (!stream) {
+    const std::error_code reason(errno, std::generic_category());
+    return InvalidArgument("{}: the config file cannot be read: {}; give --config_path a file that is there", path, reason.message());
+  }
+  // Read by pieces, because what is named may be a pipe, whose length nobody knows.
+  std::string text;
+  char piece[1 << 16];
+  while (text.size() <= kMaxConfigFileBytes && (stream.read(piece, sizeof(piece)) || stream.gcount() > 0)) {
+    text.append(piece, static_cast<size_t>(stream.gcount()));
+  }
+  if (stream.bad()) return InvalidArgument("{}: reading the config file failed", path);
+  auto file = ParseConfigFile(text, absolute.parent_path().string());
+  if (!file.ok()) return At(file.status(), path);
+  return file;
+}
+
+}  // namespace switchyard

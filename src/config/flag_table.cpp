@@ -1,0 +1,96 @@
+#include "config/flags.h"
+
+namespace switchyard {
+
+const std::vector<FlagGroup>& FlagGroups() {
+  static const auto* const groups = new std::vector<FlagGroup>{
+      {"General",
+       {
+           {"help", "", "", "show this text and exit"},
+           {"version", "", "", "show the versions and exit"},
+       }},
+      {"Models",
+       {
+           {"model_name", "NAME", "", "the name under which clients call the model of --model_path"},
+           {"model_path", "PATH", "", "a folder of version folders (1/, 2/, ...), or one model file, which is version 1"},
+           {"config_path", "FILE", "", "a config.json with a model_config_list, in place of the flags of one model"},
+       }},
+      {"The one model of --model_path",
+       {
+           {"target_device", "DEVICE", "the best there is",
+            "CPU, GPU, GPU.1, NPU, AUTO, AUTO:GPU,CPU, HETERO:GPU,CPU, BATCH:CPU(16); the best there is: a discrete GPU, else an "
+            "integrated one, else the CPU"},
+           {"plugin_config", "JSON", "", "properties of the device, such as '{\"PERFORMANCE_HINT\": \"THROUGHPUT\"}'"},
+           {"nireq", "N", "0", "infer requests that run at once; 0: what the device finds best"},
+           {"batch_size", "SIZE", "the model's own", "a number, -1 for any, or a range 1:8; not used when --shape is given"},
+           {"shape", "SHAPE", "the model's own",
+            "'(1,3,224,224)', with -1 for any and 1:8 for a range, or a JSON object of shapes by input"},
+           {"layout", "LAYOUT", "the model's own",
+            "NHWC:NCHW (what clients send : what the model takes), NCHW, or a JSON object of layouts by input or output"},
+           {"model_version_policy", "JSON", "the latest version",
+            "'{\"all\": {}}', '{\"latest\": {\"num_versions\": 2}}' or '{\"specific\": {\"versions\": [1, 3]}}'"},
+       }},
+      {"gRPC",
+       {
+           {"port", "PORT", "0", "TCP port; 0: off; auto: a free one"},
+           {"grpc_bind_address", "LIST", "0.0.0.0", "addresses, host names or unix:/path, separated by commas"},
+           {"grpc_workers", "N", "1", "listening servers, from 1 to the number of cores"},
+           {"grpc_max_threads", "N", "0", "most threads of gRPC itself; 0: no quota"},
+           {"grpc_memory_quota", "BYTES", "2147483648", "most memory of gRPC's buffers; 0: no quota"},
+           {"grpc_channel_arguments", "LIST", "", "arguments of gRPC: name=value,name=value"},
+           {"grpc_max_message_bytes", "BYTES", "1073741824", "the largest message that is taken"},
+       }},
+      {"REST",
+       {
+           {"rest_port", "PORT", "0", "TCP port; 0: off; auto: a free one"},
+           {"rest_bind_address", "LIST", "0.0.0.0", "addresses, host names or unix:/path, separated by commas"},
+           {"rest_workers", "N", "one per core", "threads, from 2 to 10000; needs --rest_port"},
+           {"max_body_bytes", "BYTES", "1073741824", "the largest body that is taken, also when it unpacks"},
+           {"max_connections", "N", "10000", "most connections at once"},
+           {"header_timeout_ms", "MS", "10000", "time for the header of a request to arrive"},
+           {"body_timeout_ms", "MS", "60000", "time without any byte of a body arriving"},
+       }},
+      {"Serving",
+       {
+           {"max_queue", "N", "1024", "calls that may wait for one model; one more is answered RESOURCE_EXHAUSTED, 429"},
+           {"grace_seconds", "S", "30", "time for the calls in flight to finish when the server is told to stop"},
+           {"readiness", "any|all", "any", "ready when any of the models serves, or only when all of them do"},
+           {"ready_file", "FILE", "", "written once the server is ready: {\"grpc\": \"host:port\", \"rest\": \"host:port\", \"pid\": n}"},
+           {"file_system_poll_wait_seconds", "S", "1", "time between two looks at the config file and the models; 0: never"},
+           {"cache_dir", "DIR", "", "where compiled models are kept for the next start"},
+           {"cpu_extension", "FILE", "", "a library of own operations for the CPU"},
+       }},
+      {"Logs and metrics",
+       {
+           {"log_level", "LEVEL", "INFO", "TRACE, DEBUG, INFO, WARNING or ERROR"},
+           {"log_path", "FILE", "", "a file for the log beside stdout"},
+           {"metrics_enable", "", "off", "serve metrics on the REST port"},
+           {"metrics_list", "LIST", "OVMS's default set", "names of the metrics that are wanted, separated by commas"},
+       }},
+  };
+  return *groups;
+}
+
+const std::vector<std::string_view>& UnservedFlags() {
+  static const auto* const names = new std::vector<std::string_view>{
+      // Serving.
+      "verbose_response", "trace_path", "custom_node_resources_cleaner_interval_seconds", "allowed_media_domains",
+      "allowed_local_media_path", "allow_credentials", "allowed_origins", "allowed_methods", "allowed_headers", "api_key_file",
+      // Models.
+      "mean", "scale", "color_format", "precision",
+      // Pulling and preparing.
+      "pull", "source_model", "overwrite_models", "configure", "task", "model_repository_path", "gguf_filename", "weight-format",
+      "extra_quantization_params", "source_loras",
+      // Generative tasks.
+      "max_num_seqs", "pipeline_type", "enable_prefix_caching", "max_num_batched_tokens", "cache_size", "draft_source_model",
+      "dynamic_split_fuse", "reasoning_parser", "tool_parser", "enable_tool_guided_generation", "cache_interval_multiplier",
+      "max_prompt_len", "kv_cache_precision", "model_distribution_policy", "num_streams", "normalize", "truncate", "pooling",
+      "max_allowed_chunks", "resolution", "max_resolution", "default_resolution", "num_images_per_prompt", "guidance_scale",
+      "max_num_images_per_prompt", "default_num_inference_steps", "max_num_inference_steps", "model_type", "vocoder",
+      // Config management.
+      "list_models", "add_to_config", "remove_from_config",
+  };
+  return *names;
+}
+
+}  // namespace switchyard

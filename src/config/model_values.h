@@ -1,0 +1,48 @@
+// The values of one model's settings, from text and from JSON: one parser each for the command line and config.json. Errors say
+// what was expected and what came; the caller puts the flag's or key's name before them. kUnimplemented: a value that OVMS
+// knows and this version does not serve.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <rapidjson/document.h>
+
+#include "base/status.h"
+#include "config/settings.h"
+
+namespace switchyard {
+
+// As OVMS: more infer requests than this are a typing error.
+inline constexpr uint32_t kMaxNireq = 100000;
+
+// "4", "-1" (any), "1:8"; "0" keeps the model's own.
+StatusOr<std::optional<Dimension>> ParseBatchSize(std::string_view text);
+// "(1,3,224,224)", "(-1,3,1:8,224)", "()" for a scalar.
+StatusOr<PartialShape> ParseShape(std::string_view text);
+// "NHWC:NCHW", "NCHW", "N...".
+StatusOr<LayoutSetting> ParseLayout(std::string_view text);
+
+// A string (for the single input, under the name ""), or an object of strings by name.
+StatusOr<std::map<std::string, PartialShape>> ShapesOf(const rapidjson::Value& json);
+StatusOr<std::map<std::string, LayoutSetting>> LayoutsOf(const rapidjson::Value& json);
+// The same from a flag, where an object is JSON text.
+StatusOr<std::map<std::string, PartialShape>> ParseShapes(std::string_view text);
+StatusOr<std::map<std::string, LayoutSetting>> ParseLayouts(std::string_view text);
+
+// {"all": {}}, {"latest": {"num_versions": n}} or {"specific": {"versions": [...]}}.
+StatusOr<VersionPolicy> VersionPolicyOf(const rapidjson::Value& json);
+StatusOr<VersionPolicy> ParseVersionPolicy(std::string_view text);
+
+// Neither empty nor with control characters.
+Status CheckModelName(std::string_view name);
+// Absolute and normalised; a relative path is taken from `base_dir`. Touches no file.
+StatusOr<std::string> ResolveBasePath(std::string_view path, const std::string& base_dir);
+
+// What holds between settings: a shape takes the place of a batch size, as with OVMS, with a warning.
+void Reconcile(ModelSettings* model);
+
+}  // namespace switchyard

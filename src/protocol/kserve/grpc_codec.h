@@ -1,0 +1,38 @@
+// KServe v2 over gRPC (package `inference`): messages to calls and back. No sockets. Every function is thread-safe and never blocks.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include <google/protobuf/io/zero_copy_stream.h>
+
+#include "base/status.h"
+#include "base/timer.h"
+#include "protocol/frame.h"
+#include "protocol/rpc_service.h"
+#include "serving/infer_call.h"
+
+namespace switchyard::kserve {
+
+// One ModelInferRequest of exactly `size` bytes, read once. raw_input_contents are copied once, to addresses aligned to
+// kBufferAlignment. An input's elements stand either in its own `contents` or in raw_input_contents, which then has one entry for
+// each input without contents, in their order. BYTES in raw form: each element after its length in 4 bytes, little endian.
+// The `timeout` parameter (microseconds) sets the deadline, counted from `now`. Negative dimensions are kept for the validator.
+// InvalidArgument for everything that is wrong here; `request` then holds what could be read, the id above all.
+Status DecodeInferRequest(google::protobuf::io::ZeroCopyInputStream& message, size_t size, TimePoint now,
+                          DecodedRequest& request);
+
+// A ModelInferResponse for a call that ended well. Elements always stand in raw_output_contents; large ones are referred to, not
+// copied.
+Frame EncodeInferResponse(const InferCall& call);
+
+// The same within a ModelStreamInferResponse.
+Frame EncodeStreamResponse(const InferCall& call);
+// A ModelStreamInferResponse with the error in band. `id` tells the client which of its requests failed; empty when unknown.
+Frame EncodeStreamError(const Status& error, std::string_view id);
+
+// inference.GRPCInferenceService, for the listener.
+RpcService GrpcInferenceService();
+
+}  // namespace switchyard::kserve

@@ -1,0 +1,86 @@
+#include <google/protobuf/message.h>
+
+#include "kserve.pb.h"
+#include "protocol/kserve/grpc_codec.h"
+#include "protocol/kserve/metadata.h"
+#include "tensor/signature.h"
+
+namespace switchyard::kserve {
+namespace {
+
+using google::protobuf::io::ZeroCopyInputStream;
+
+template <typename Request>
+StatusOr<Request> Parse(ZeroCopyInputStream& message) {
+  Request request;
+  if (request.ParseFromZeroCopyStream(&message)) return request;
+  return InvalidArgument("The message could not be decoded as {}", Request::descriptor()->full_name());
+}
+
+StatusOr<std::string> ServerLive(const Manager&, ZeroCopyInputStream& message) {
+  SY_RETURN_IF_ERROR(Parse<inference::ServerLiveRequest>(message).status());
+  inference::ServerLiveResponse response;
+  response.set_live(true);
+  return response.SerializeAsString();
+}
+
+StatusOr<std::string> ServerReady(const Manager& manager, ZeroCopyInputStream& message) {
+  SY_RETURN_IF_ERROR(Parse<inference::ServerReadyRequest>(message).status());
+  inference::ServerReadyResponse response;
+  response.set_ready(manager.Ready());
+  return response.SerializeAsString();
+}
+
+StatusOr<std::string> ModelReady(const Manager& manager, ZeroCopyInputStream& message) {
+  SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::ModelReadyRequest>(message));
+  SY_ASSIGN_OR_RETURN(const bool ready, IsModelReady(manager, request.name(), request.version()));
+  inference::ModelReadyResponse response;
+  response.set_ready(ready);
+  return response.SerializeAsString();
+}
+
+StatusOr<std::string> ServerMetadata(const Manager&, ZeroCopyInputStream& message) {
+  SY_RETURN_IF_ERROR(Parse<inference::ServerMetadataRequest>(message).status());
+  inference::ServerMetadataResponse response;
+  response.set_name(std::string(kServerName));
+  response.set_version(std::string(kServerVersion));
+  // The one extension there is concerns REST alone; raw contents are part of this protocol itself.
+  for (const std::string_view extension : kExtensions) response.add_extensions(std::string(extension));
+  return response.SerializeAsString();
+}
+
+void Describe(const TensorSpec& spec, inference::ModelMetadataResponse::TensorMetadata& tensor) {
+  tensor.set_name(spec.name);
+  tensor.set_datatype(std::string(KserveName(spec.type)));
+  for (const int64_t dim : spec.shape.Wire()) tensor.add_shape(dim);
+}
+
+StatusOr<std::string> ModelMetadata(const Manager& manager, ZeroCopyInputStream& message) {
+  SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::ModelMetadataRequest>(message));
+  SY_ASSIGN_OR_RETURN(const ModelDescription model, DescribeModel(manager, request.name(), request.version()));
+  inference::ModelMetadataResponse response;
+  response.set_name(model.version->model_name());
+  for (const std::string& version : model.versions) response.add_versions(version);
+  response.set_platform(std::string(kPlatform));
+  for (const TensorSpec& spec : model.version->signature().inputs) Describe(spec, *response.add_inputs());
+  for (const TensorSpec& spec : model.version->signature().outputs) Describe(spec, *response.add_outputs());
+  return response.SerializeAsString();
+}
+
+}  // namespace
+
+RpcService GrpcInferenceService() {
+  return {
+      .name = "inference.GRPCInferenceService",
+      .control = {{"/inference.GRPCInferenceService/ServerLive", ServerLive},
+                  {"/inference.GRPCInferenceService/ServerReady", ServerReady},
+                  {"/inference.GRPCInferenceService/ModelReady", ModelReady},
+                  {"/inference.GRPCInferenceService/ServerMetadata", ServerMetadata},
+                  {"/inference.GRPCInferenceService/ModelMetadata", ModelMetadata}},
+      .infer = {{"/inference.GRPCInferenceService/ModelInfer", DecodeInferRequest, nullptr, EncodeInferResponse, nullptr},
+                {"/inference.GRPCInferenceService/ModelStreamInfer", DecodeInferRequest, nullptr, EncodeStreamResponse,
+                 EncodeStreamError}},
+  };
+}
+
+}  // namespace switchyard::kserve

@@ -1,0 +1,337 @@
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstring>
+
+#include "protocol/kserve/rest_codec.h"
+#include "protocol/rest/json_elements.h"
+#include "protocol/rest/json_reader.h"
+
+namespace switchyard {
+namespace {
+
+// One entry of `inputs`, its parts found but not yet read. Views point into the JSON document.
+struct InputEntry {
+  std::string_view name;
+  ElementType type = ElementType::kUndefined;
+  Shape shape;
+  std::optional<JsonValue> data;
+  std::optional<uint64_t> binary_size;
+};
+
+// The part of the body behind the JSON, handed out in the order of the inputs.
+struct BinaryPart {
+  const std::byte* data = nullptr;
+  size_t size = 0;
+  size_t used = 0;
+  bool present = false;  // the request has the header
+
+  size_t left() const { return size - used; }
+};
+
+Status BadInput(std::string_view name, std::string_view what) {
+  return InvalidArgument("Could not parse input - {}; input name: {}", what, name);
+}
+
+StatusOr<std::string_view> StringField(JsonValue value, std::string_view field) {
+  std::string_view text;
+  if (value.get(text) == simdjson::SUCCESS) return text;
+  return InvalidArgument("Could not parse request - \"{}\" must be a string, not {}", field, JsonTypeName(value));
+}
+
+Status RefuseSharedMemory(JsonObject parameters, std::string_view where) {
+  if (parameters.at_key("shared_memory_region").error() != simdjson::SUCCESS) return Status();
+  return InvalidArgument("Could not parse parameters - {} asks for shared memory, which this server does not have; send the data "
+                         "in the body", where);
+}
+
+StatusOr<JsonObject> ParametersOf(JsonValue value, std::string_view where) {
+  JsonObject parameters;
+  if (value.get(parameters) != simdjson::SUCCESS) {
+    return InvalidArgument("Could not parse parameters - \"parameters\" of {} must be an object, not {}", where, JsonTypeName(value));
+  }
+  for (const auto field : parameters) {
+    if (field.value.is_array() || field.value.is_object() || field.value.is_null()) {
+      return InvalidArgument("Could not parse parameters - parameter {} of {} must be a string, a number or a boolean, not {}",
+                             field.key, where, JsonTypeName(field.value));
+    }
+  }
+  SY_RETURN_IF_ERROR(RefuseSharedMemory(parameters, where));
+  return parameters;
+}
+
+// The boolean `key`, or nothing when it is not there.
+StatusOr<std::optional<bool>> BoolParameter(JsonObject parameters, std::string_view key) {
+  JsonValue value;
+  if (parameters.at_key(key).get(value) != simdjson::SUCCESS) return std::optional<bool>();
+  bool truth = false;
+  if (value.get(truth) == simdjson::SUCCESS) return std::optional<bool>(truth);
+  return InvalidArgument("Could not parse parameters - {} must be true or false, not {}", key, JsonExcerpt(value));
+}
+
+Status ReadShape(JsonValue value, InputEntry& input) {
+  JsonArray dims;
+  if (value.get(dims) != simdjson::SUCCESS) return BadInput(input.name, "\"shape\" must be an array of integers");
+  for (const JsonValue dim : dims) {
+    int64_t size = 0;
+    if (dim.get(size) != simdjson::SUCCESS) {
+      return BadInput(input.name, fmt::format("\"shape\" must be an array of integers, but has {}", JsonExcerpt(dim)));
+    }
+    input.shape.push_back(size);
+  }
+  return Status();
+}
+
+Status ReadBinarySize(JsonObject parameters, InputEntry& input) {
+  JsonValue value;
+  if (parameters.at_key("binary_data_size").get(value) != simdjson::SUCCESS) return Status();
+  int64_t size = 0;
+  if (value.get(size) != simdjson::SUCCESS || size < 0) {
+    return BadInput(input.name, fmt::format("binary_data_size must be an integer from 0, not {}", JsonExcerpt(value)));
+  }
+  input.binary_size = static_cast<uint64_t>(size);
+  return Status();
+}
+
+StatusOr<InputEntry> ReadInput(JsonValue value) {
+  JsonObject object;
+  if (value.get(object) != simdjson::SUCCESS) {
+    return InvalidArgument("Could not parse input - every element of \"inputs\" must be an object, not {}", JsonTypeName(value));
+  }
+  InputEntry input;
+  JsonValue name;
+  if (object.at_key("name").get(name) != simdjson::SUCCESS || name.get(input.name) != simdjson::SUCCESS) {
+    return InvalidArgument("Could not parse input - every input needs a \"name\", which is a string");
+  }
+  bool has_shape = false;
+  bool has_type = false;
+  for (const auto field : object) {
+    if (field.key == "shape" && !has_shape) {
+      SY_RETURN_IF_ERROR(ReadShape(field.value, input));
+      has_shape = true;
+    } else if (field.key == "datatype") {
+      std::string_view text;
+      if (field.value.get(text) != simdjson::SUCCESS) return BadInput(input.name, "\"datatype\" must be a string");
+      const auto type = FromKserveName(text);
+      if (!type) return BadInput(input.name, fmt::format("datatype {} is not one of KServe v2", text));
+      input.type = *type;
+      has_type = true;
+    } else if (field.key == "data") {
+      if (!field.value.is_array()) return BadInput(input.name, "\"data\" must be an array");
+      input.data = field.value;
+    } else if (field.key == "parameters") {
+      SY_ASSIGN_OR_RETURN(const JsonObject parameters, ParametersOf(field.value, fmt::format("input {}", input.name)));
+      SY_RETURN_IF_ERROR(ReadBinarySize(parameters, input));
+    }
+  }
+  if (!has_shape) return BadInput(input.name, "\"shape\" is missing");
+  if (!has_type) return BadInput(input.name, "\"datatype\" is missing");
+  return input;
+}
+
+// Strings in KServe's raw form: each behind its length in 4 bytes, little endian.
+Status ReadRawStrings(const InputEntry& input, const std::byte* data, size_t size, DecodedRequest& request, TensorView& view) {
+  size_t count = 0;
+  const auto walk = [&](std::string_view* table) {
+    count = 0;
+    for (size_t at = 0; at < size;) {
+      uint32_t length = 0;
+      if (size - at < sizeof(length)) return false;
+      std::memcpy(&length, data + at, sizeof(length));
+      at += sizeof(length);
+      if (length > size - at) return false;
+      if (table != nullptr) table[count] = {reinterpret_cast<const char*>(data + at), length};
+      at += length;
+      ++count;
+    }
+    return true;
+  };
+  if (!walk(nullptr)) {
+    return InvalidArgument("Inputs data does not match expected format - BYTES elements need a 4-byte length before each, and these "
+                           "{} bytes end within one; input name: {}", size, input.name);
+  }
+  auto table = std::make_unique<std::string_view[]>(count);
+  walk(table.get());
+  view.strings = absl::Span<const std::string_view>(table.get(), count);
+  request.string_tables.push_back(std::move(table));
+  return Status();
+}
+
+StatusOr<size_t> BinarySizeOf(const InputEntry& input, const BinaryPart& binary, size_t inputs) {
+  if (input.binary_size) return static_cast<size_t>(*input.binary_size);
+  if (input.type == ElementType::kBytes) {
+    if (inputs == 1 && input.shape == Shape{1}) return binary.left();
+    return BadInput(input.name, "BYTES in the binary part need the parameter binary_data_size");
+  }
+  const auto bytes = ByteCount(input.shape, ElementSize(input.type));
+  if (!bytes) {
+    return InvalidArgument("Invalid content size of tensor proto - the shape {} is negative or too large; input name: {}",
+                           ToString(input.shape), input.name);
+  }
+  return *bytes;
+}
+
+Status ReadBinaryInput(const InputEntry& input, size_t inputs, BinaryPart& binary, DecodedRequest& request, TensorView& view) {
+  if (!binary.present) {
+    return BadInput(input.name, input.binary_size
+                                    ? "it says binary_data_size, but the request has no Inference-Header-Content-Length header"
+                                    : "\"data\" is missing, and the request has no Inference-Header-Content-Length header");
+  }
+  SY_ASSIGN_OR_RETURN(const size_t size, BinarySizeOf(input, binary, inputs));
+  if (size > binary.left()) {
+    return InvalidArgument("Binary data exceeds the request's buffer - Expected: {} bytes; Actual: {} bytes left; input name: {}",
+                           size, binary.left(), input.name);
+  }
+  const std::byte* data = binary.data + binary.used;
+  binary.used += size;
+  view.type = input.type;
+  if (input.type == ElementType::kBytes) return ReadRawStrings(input, data, size, request, view);
+  view.data = data;
+  view.bytes = size;
+  return Status();
+}
+
+Status ReadJsonInput(const InputEntry& input, size_t json_size, DecodedRequest& request, TensorView& view) {
+  if (input.binary_size) return BadInput(input.name, "it has both \"data\" and binary_data_size; send one of them");
+  if (input.type == ElementType::kFp16 || input.type == ElementType::kBf16) {
+    return BadInput(input.name, fmt::format("{} has no JSON form in KServe v2; send it by the binary extension",
+                                            KserveName(input.type)));
+  }
+  // A value takes two characters at least, its comma included.
+  const size_t limit = json_size / 2 + 1;
+  JsonElements elements(input.type, NumberRule::kExact, ElementCount(input.shape).value_or(1), limit);
+  if (const Status status = elements.AppendFlat(*input.data); !status.ok()) {
+    return BadInput(input.name, fmt::format("\"data\": {}", Message(status)));
+  }
+  view = elements.Finish(request.memory, request.string_tables);
+  return Status();
+}
+
+Status ReadInputs(JsonValue value, size_t json_size, BinaryPart& binary, DecodedRequest& request) {
+  JsonArray array;
+  if (value.get(array) != simdjson::SUCCESS) {
+    return InvalidArgument("Could not parse request - \"inputs\" must be an array, not {}", JsonTypeName(value));
+  }
+  absl::InlinedVector<InputEntry, 4> entries;
+  size_t name_bytes = 0;
+  for (const JsonValue one : array) {
+    SY_ASSIGN_OR_RETURN(InputEntry input, ReadInput(one));
+    name_bytes += input.name.size();
+    entries.push_back(std::move(input));
+  }
+  if (entries.empty()) return InvalidArgument("Could not parse request - no inputs found: \"inputs\" is empty");
+  Buffer names = Buffer::Allocate(name_bytes);
+  char* name_to = reinterpret_cast<char*>(names.data());
+  for (const InputEntry& input : entries) {
+    NamedTensor& named = request.inputs.emplace_back();
+    SY_RETURN_IF_ERROR(input.data ? ReadJsonInput(input, json_size, request, named.tensor)
+                                  : ReadBinaryInput(input, entries.size(), binary, request, named.tensor));
+    named.tensor.shape = input.shape;
+    std::copy(input.name.begin(), input.name.end(), name_to);
+    named.name = {name_to, input.name.size()};
+    name_to += input.name.size();
+  }
+  request.memory.push_back(std::move(names));
+  if (binary.left() == 0) return Status();
+  return InvalidArgument("The request's buffer is longer than its inputs - Expected: {} bytes behind the JSON; Actual: {} bytes",
+                         binary.used, binary.size);
+}
+
+Status ReadOutputs(JsonValue value, DecodedRequest& request, KserveOutputForm& form) {
+  JsonArray array;
+  if (value.get(array) != simdjson::SUCCESS) {
+    return InvalidArgument("Could not parse output - \"outputs\" must be an array, not {}", JsonTypeName(value));
+  }
+  for (const JsonValue one : array) {
+    JsonObject object;
+    std::string_view name;
+    if (one.get(object) != simdjson::SUCCESS || object.at_key("name").get(name) != simdjson::SUCCESS) {
+      return InvalidArgument("Could not parse output - every element of \"outputs\" must be an object with a \"name\"");
+    }
+    request.requested_outputs.emplace_back(name);
+    JsonValue field;
+    if (object.at_key("parameters").get(field) != simdjson::SUCCESS) continue;
+    SY_ASSIGN_OR_RETURN(const JsonObject parameters, ParametersOf(field, fmt::format("output {}", name)));
+    JsonValue classes;
+    int64_t top = -1;
+    if (parameters.at_key("classification").get(classes) == simdjson::SUCCESS &&
+        (classes.get(top) != simdjson::SUCCESS || top != 0)) {
+      return InvalidArgument("Could not parse output - classification is not supported; output name: {}", name);
+    }
+    SY_ASSIGN_OR_RETURN(const auto binary, BoolParameter(parameters, "binary_data"));
+    if (binary) form.binary.emplace_back(name, *binary);
+  }
+  return Status();
+}
+
+Status ReadRequestParameters(JsonValue value, TimePoint now, DecodedRequest& request, KserveOutputForm& form) {
+  SY_ASSIGN_OR_RETURN(const JsonObject parameters, ParametersOf(value, "the request"));
+  SY_ASSIGN_OR_RETURN(const auto binary, BoolParameter(parameters, "binary_data_output"));
+  form.binary_default = binary.value_or(false);
+  JsonValue timeout;
+  if (parameters.at_key("timeout").get(timeout) != simdjson::SUCCESS) return Status();
+  int64_t microseconds = -1;
+  if (timeout.get(microseconds) != simdjson::SUCCESS || microseconds < 0) {
+    return InvalidArgument("Could not parse parameters - timeout must be an integer of microseconds from 0, not {}",
+                           JsonExcerpt(timeout));
+  }
+  // Longer than a year is no deadline; adding it could overflow.
+  constexpr int64_t kYear = int64_t{366} * 24 * 3600 * 1000000;
+  if (microseconds > 0 && microseconds < kYear) request.deadline = now + std::chrono::microseconds(microseconds);
+  return Status();
+}
+
+}  // namespace
+
+StatusOr<std::optional<uint64_t>> ParseJsonLength(const std::optional<std::string>& header) {
+  if (!header) return std::optional<uint64_t>();
+  uint64_t length = 0;
+  const char* end = header->data() + header->size();
+  const auto parsed = std::from_chars(header->data(), end, length);
+  if (parsed.ec != std::errc() || parsed.ptr != end || length > kMaxJsonLength) {
+    return InvalidArgument("Inference-Header-Content-Length is invalid - Expected: the bytes of JSON at the start of the body, an "
+                           "integer from 0; Actual: {}", *header);
+  }
+  return std::optional<uint64_t>(length);
+}
+
+Status DecodeKserveInfer(HttpBody body, std::optional<uint64_t> json_length, TimePoint now, DecodedRequest& request,
+                         KserveOutputForm& form) {
+  if (json_length && *json_length > body.size) {
+    return InvalidArgument("Inference-Header-Content-Length exceeds the body - Expected: at most {} bytes; Actual: {}", body.size,
+                           *json_length);
+  }
+  BinaryPart binary;
+  std::string_view json = body.view();
+  if (json_length) {
+    json = json.substr(0, static_cast<size_t>(*json_length));
+    binary.present = true;
+    binary.data = reinterpret_cast<const std::byte*>(body.data()) + json.size();
+    binary.size = body.size - json.size();
+  }
+  JsonDocument document;
+  SY_ASSIGN_OR_RETURN(const JsonValue root, document.Parse(json));
+  JsonObject object;
+  if (root.get(object) != simdjson::SUCCESS) {
+    return InvalidArgument("Request body should be JSON object, not {}", JsonTypeName(root));
+  }
+  std::optional<JsonValue> inputs;
+  for (const auto field : object) {
+    if (field.key == "inputs") {
+      inputs = field.value;
+    } else if (field.key == "id") {
+      SY_ASSIGN_OR_RETURN(const std::string_view id, StringField(field.value, "id"));
+      request.id = std::string(id);
+    } else if (field.key == "outputs") {
+      SY_RETURN_IF_ERROR(ReadOutputs(field.value, request, form));
+    } else if (field.key == "parameters") {
+      SY_RETURN_IF_ERROR(ReadRequestParameters(field.value, now, request, form));
+    }
+  }
+  if (!inputs) return InvalidArgument("Could not parse request - no inputs found: \"inputs\" is missing");
+  SY_RETURN_IF_ERROR(ReadInputs(*inputs, json.size(), binary, request));
+  request.memory.push_back(std::move(body.memory));
+  return Status();
+}
+
+}  // namespace switchyard

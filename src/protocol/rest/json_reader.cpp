@@ -1,0 +1,148 @@
+#include "protocol/rest/json_reader.h"
+
+#include <bit>
+#include <charconv>
+#include <cstdint>
+#include <string>
+
+#include <rapidjson/error/en.h>
+#include <rapidjson/memorystream.h>
+#include <rapidjson/reader.h>
+
+#include "protocol/rest/http_message.h"
+
+namespace switchyard {
+namespace {
+
+static_assert(kBodyPadding >= simdjson::SIMDJSON_PADDING);
+
+// The parser's tables take some 13 bytes per byte of JSON; larger ones are not kept.
+constexpr size_t kKeptCapacity = size_t{8} << 20;
+
+simdjson::dom::parser& ThreadParser() {
+  thread_local simdjson::dom::parser parser;
+  return parser;
+}
+
+simdjson::simdjson_result<JsonValue> ParseWith(simdjson::dom::parser& parser, std::string_view text) {
+  if (parser.capacity() < text.size() || parser.max_depth() != kMaxJsonDepth + 1) {
+    const size_t capacity = std::bit_ceil(text.size() < 4096 ? size_t{4096} : text.size());
+    if (const auto error = parser.allocate(capacity, kMaxJsonDepth + 1)) return error;
+  }
+  return parser.parse(text.data(), text.size(), false);
+}
+
+bool IsNumberChar(char c) { return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E'; }
+
+bool IsOversizedInteger(std::string_view token) {
+  const bool negative = !token.empty() && token[0] == '-';
+  const std::string_view digits = token.substr(negative ? 1 : 0);
+  if (digits.size() < 19 || digits[0] == '0' || digits.find_first_not_of("0123456789") != digits.npos) return false;
+  int64_t narrow = 0;
+  uint64_t wide = 0;
+  const char* end = token.data() + token.size();
+  return negative ? std::from_chars(token.data(), end, narrow).ec != std::errc()
+                  : std::from_chars(token.data(), end, wide).ec != std::errc();
+}
+
+// Rewrites what Python's json writes and the standard does not know. Empty when there is nothing of the kind.
+std::string Relax(std::string_view text) {
+  std::string out;
+  size_t copied = 0;
+  const auto replace = [&](size_t from, size_t length, std::string_view with) {
+    out.append(text, copied, from - copied);
+    out += with;
+    copied = from + length;
+  };
+  for (size_t i = 0; i < text.size();) {
+    const char c = text[i];
+    const std::string_view rest = text.substr(i);
+    if (c == '"') {
+      for (++i; i < text.size() && text[i] != '"'; ++i) {
+        if (text[i] == '\\') ++i;
+      }
+      ++i;
+    } else if (rest.starts_with("NaN")) {
+      replace(i, 3, "\"NaN\"");
+      i += 3;
+    } else if (rest.starts_with("Infinity")) {
+      replace(i, 8, "\"Infinity\"");
+      i += 8;
+    } else if (rest.starts_with("-Infinity")) {
+      replace(i, 9, "\"-Infinity\"");
+      i += 9;
+    } else if (IsNumberChar(c)) {
+      size_t length = 1;
+      while (length < rest.size() && IsNumberChar(rest[length])) ++length;
+      if (IsOversizedInteger(rest.substr(0, length))) replace(i + length, 0, ".0");
+      i += length;
+    } else {
+      ++i;
+    }
+  }
+  if (copied == 0) return {};
+  out.append(text, copied);
+  return out;
+}
+
+// simdjson tells what is wrong but not where; this reader, slower, does.
+Status DescribeFault(std::string_view text, simdjson::error_code error) {
+  if (error == simdjson::DEPTH_ERROR) {
+    return InvalidArgument("Request body is not acceptable: JSON nesting depth exceeded, at most {} levels are read", kMaxJsonDepth);
+  }
+  if (error == simdjson::CAPACITY || error == simdjson::MEMALLOC) {
+    return Error(StatusCode::kResourceExhausted,
+                 "There is not enough memory to read {} bytes of JSON; send large tensors by the binary extension", text.size());
+  }
+  rapidjson::MemoryStream input(text.data(), text.size());
+  rapidjson::BaseReaderHandler<> ignore;
+  rapidjson::Reader reader;
+  reader.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(input, ignore);
+  if (reader.HasParseError()) {
+    return InvalidArgument("Request body is not valid json - Error: {} Offset: {}",
+                           rapidjson::GetParseError_En(reader.GetParseErrorCode()), reader.GetErrorOffset());
+  }
+  return InvalidArgument("Request body is not valid json - Error: {}", simdjson::error_message(error));
+}
+
+}  // namespace
+
+JsonDocument::~JsonDocument() {
+  if (ThreadParser().capacity() > kKeptCapacity) ThreadParser() = simdjson::dom::parser();
+}
+
+StatusOr<JsonValue> JsonDocument::Parse(std::string_view text) {
+  simdjson::dom::parser& parser = ThreadParser();
+  JsonValue root;
+  const auto error = ParseWith(parser, text).get(root);
+  if (!error) return root;
+  if (error == simdjson::DEPTH_ERROR || error == simdjson::MEMALLOC || error == simdjson::CAPACITY) {
+    return DescribeFault(text, error);
+  }
+  std::string relaxed = Relax(text);
+  if (relaxed.empty()) return DescribeFault(text, error);
+  relaxed.reserve(relaxed.size() + kBodyPadding);
+  // What was read points into the parser's own memory, never into `relaxed`.
+  if (const auto second = ParseWith(parser, relaxed).get(root)) return DescribeFault(relaxed, second);
+  return root;
+}
+
+std::string_view JsonTypeName(JsonValue value) {
+  switch (value.type()) {
+    case simdjson::dom::element_type::ARRAY: return "array";
+    case simdjson::dom::element_type::OBJECT: return "object";
+    case simdjson::dom::element_type::STRING: return "string";
+    case simdjson::dom::element_type::BOOL: return "boolean";
+    case simdjson::dom::element_type::NULL_VALUE: return "null";
+    default: return "number";
+  }
+}
+
+std::string JsonExcerpt(JsonValue value) {
+  if (value.is_array() || value.is_object()) return std::string(JsonTypeName(value));
+  std::string text = simdjson::minify(value);
+  if (text.size() > 40) text = text.substr(0, 40) + "...";
+  return text;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,173 @@
+#include "protocol/rest/router.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "protocol/rest/http_error.h"
+
+namespace switchyard {
+namespace {
+
+using Segments = std::vector<std::string_view>;
+
+std::string_view PathOf(std::string_view target) {
+  // A proxy may send the absolute form.
+  if (!target.starts_with('/')) {
+    const size_t scheme = target.find("://");
+    if (scheme != target.npos) {
+      const size_t slash = target.find('/', scheme + 3);
+      target = slash == target.npos ? std::string_view("/") : target.substr(slash);
+    }
+  }
+  return target.substr(0, target.find_first_of("?#"));
+}
+
+int HexDigit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+std::optional<std::string> PercentDecode(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out += text[i];
+      continue;
+    }
+    if (i + 2 >= text.size() || HexDigit(text[i + 1]) < 0 || HexDigit(text[i + 2]) < 0) return std::nullopt;
+    out += static_cast<char>(HexDigit(text[i + 1]) * 16 + HexDigit(text[i + 2]));
+    i += 2;
+  }
+  return out;
+}
+
+RouteResult Refuse(int code, std::string_view text) { return {ErrorReply(code, text), {}}; }
+RouteResult Unknown(std::string_view path) {
+  return Refuse(404, fmt::format("There is nothing at {}; the paths of this server are those of KServe v2 (/v2/...) and TensorFlow Serving (/v1/...)", path));
+}
+
+// `route` with the path's method checked.
+RouteResult Answer(Route route, std::string_view method, std::string_view path) {
+  bool is_post = false;
+  switch (route.kind) {
+    case RouteKind::kInfer:
+    case RouteKind::kTfsPredict:
+    case RouteKind::kTfsUnsupported:
+    case RouteKind::kConfigReload: is_post = true; break;
+    default: break;
+  }
+  if (is_post ? method == "POST" : method == "GET" || method == "HEAD") return {std::nullopt, std::move(route)};
+  const std::string_view allow = is_post ? "POST, OPTIONS" : "GET, HEAD, OPTIONS";
+  HttpReply reply;
+  if (method != "OPTIONS") reply = ErrorReply(405, fmt::format("Method {} is not supported for {}; allowed: {}", method, path, allow));
+  reply.headers = fmt::format("Allow: {}\r\n", allow);
+  return {std::move(reply), {}};
+}
+
+// Fills model and version from segments[2...] of /vN/models/...; `used` says how many segments there were. An answer is an error.
+std::optional<HttpReply> ReadModel(const Segments& segments, Route& route, size_t& used) {
+  auto name = PercentDecode(segments[2]);
+  if (!name) return ErrorReply(400, fmt::format("Model name {} is not percent-encoded correctly", segments[2]));
+  route.model = *std::move(name);
+  used = 3;
+  if (segments.size() < 5 || (segments[3] != "versions" && segments[3] != "labels")) return std::nullopt;
+  used = 5;
+  const std::string_view text = segments[4];
+  if (segments[3] == "labels") {
+    if (segments[1] != "models" || segments[0] != "v1") return ErrorReply(404, "KServe v2 knows no labels; use /versions/{version}");
+    return ErrorReply(404, fmt::format("Model {} has no version with the label {}: labels are not assigned on this server; use "
+                                       "/versions/{{version}}", route.model, PercentDecode(text).value_or(std::string(text))));
+  }
+  int64_t version = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), version);
+  if (text.empty() || text.find_first_not_of("0123456789") != text.npos) {
+    return ErrorReply(400, fmt::format("Invalid model version format - Expected: a number; Actual: {}", text));
+  }
+  if (parsed.ec != std::errc()) {
+    return ErrorReply(404, fmt::format("Model with requested version is not found: {} {}", route.model, text));
+  }
+  if (version != 0) route.version = version;
+  return std::nullopt;
+}
+
+RouteResult FindKserve(const Segments& segments, std::string_view method, std::string_view path) {
+  Route route;
+  const auto answer = [&](RouteKind kind) {
+    route.kind = kind;
+    return Answer(std::move(route), method, path);
+  };
+  if (segments.size() == 1) return answer(RouteKind::kServerMetadata);
+  if (segments.size() == 3 && segments[1] == "health") {
+    if (segments[2] == "live") return answer(RouteKind::kServerLive);
+    if (segments[2] == "ready") return answer(RouteKind::kServerReady);
+  }
+  if (segments.size() < 3 || segments[1] != "models" || segments[2].empty()) return Unknown(path);
+  size_t used = 0;
+  if (auto error = ReadModel(segments, route, used)) return {std::move(error), {}};
+  if (segments.size() == used) return answer(RouteKind::kModelMetadata);
+  if (segments.size() == used + 1 && segments[used] == "ready") return answer(RouteKind::kModelReady);
+  if (segments.size() == used + 1 && segments[used] == "infer") return answer(RouteKind::kInfer);
+  return Unknown(path);
+}
+
+RouteResult FindTfs(Segments segments, std::string_view method, std::string_view path) {
+  Route route;
+  const auto answer = [&](RouteKind kind) {
+    route.kind = kind;
+    return Answer(std::move(route), method, path);
+  };
+  if (segments.size() == 2 && segments[1] == "config") return answer(RouteKind::kConfigStatus);
+  if (segments.size() == 3 && segments[1] == "config" && segments[2] == "reload") return answer(RouteKind::kConfigReload);
+  if (segments.size() < 3 || segments[1] != "models" || segments[2].empty()) return Unknown(path);
+  std::string_view verb;
+  if (const size_t colon = segments.back().find(':'); colon != std::string_view::npos) {
+    verb = segments.back().substr(colon + 1);
+    segments.back() = segments.back().substr(0, colon);
+    if (segments[2].empty() || (verb != "predict" && verb != "classify" && verb != "regress")) return Unknown(path);
+  }
+  size_t used = 0;
+  if (auto error = ReadModel(segments, route, used)) return {std::move(error), {}};
+  if (!verb.empty()) {
+    if (segments.size() != used) return Unknown(path);
+    route.verb = std::string(verb);
+    return answer(verb == "predict" ? RouteKind::kTfsPredict : RouteKind::kTfsUnsupported);
+  }
+  if (segments.size() == used) return answer(RouteKind::kTfsStatus);
+  if (segments.size() == used + 1 && segments[used] == "metadata") return answer(RouteKind::kTfsMetadata);
+  return Unknown(path);
+}
+
+}  // namespace
+
+RouteResult FindRoute(std::string_view method, std::string_view target) {
+  if (target == "*" && method == "OPTIONS") {
+    HttpReply reply;
+    reply.headers = "Allow: GET, HEAD, POST, OPTIONS\r\n";
+    return {std::move(reply), {}};
+  }
+  const std::string_view path = PathOf(target);
+  if (!path.starts_with('/')) return Refuse(400, fmt::format("Request target {} is not a path", target));
+  Segments segments;
+  for (size_t at = 1;;) {
+    const size_t slash = path.find('/', at);
+    segments.push_back(path.substr(at, slash == path.npos ? path.npos : slash - at));
+    if (PercentDecode(segments.back()).value_or("") == "..") {
+      return Refuse(400, "The path must not have parent-directory segments (..)");
+    }
+    if (slash == path.npos) break;
+    at = slash + 1;
+  }
+  if (segments.size() > 1 && segments.back().empty()) segments.pop_back();
+  if (segments[0] == "v2") return FindKserve(segments, method, path);
+  if (segments[0] == "v1") return FindTfs(std::move(segments), method, path);
+  return Unknown(path);
+}
+
+}  // namespace switchyard

@@ -1,0 +1,36 @@
+// TensorFlow-Serving's REST: :predict in its four JSON layouts, status and metadata.
+//
+// Decisions where TensorFlow Serving and OVMS differ or are silent:
+// - Malformed JSON is 400. Numbers are converted to the model's element type, fractions cut off for integer types as OVMS does, and
+//   each is checked against the type's range. FP16 and BF16 are rounded. BOOL takes true, false, 0 and 1.
+// - NaN and the infinities are read as the strings and bare words of Python's json, and written as bare words.
+// - Strings become elements of inputs of type BYTES, as they are or as {"b64": "..."}. Encoded images are not decoded yet.
+// - Outputs of type BYTES are strings; {"b64": "..."} where one is not UTF-8 or the output's name ends with "_bytes".
+// - A row request's answer needs outputs with one common first dimension.
+#pragma once
+
+#include <string>
+
+#include "base/status.h"
+#include "protocol/rest/http_message.h"
+#include "serving/infer_call.h"
+#include "serving/manager.h"
+#include "tensor/signature.h"
+
+namespace switchyard {
+
+// Fills inputs of `request`; `rows` says whether it was in row format. Names point into `signature` or the request's own memory.
+// Every fault is InvalidArgument.
+Status DecodeTfsPredict(const HttpBody& body, const Signature& signature, DecodedRequest& request, bool& rows);
+
+// The JSON body of the reply to a call that was completed with OK.
+StatusOr<std::string> EncodeTfsPredict(const InferCall& call, bool rows);
+
+// {"model_version_status":[...]} of these versions. A failed one is LOADING with error_code UNKNOWN and its reason, as in OVMS.
+std::string EncodeTfsStatus(absl::Span<const VersionStatus> versions);
+// {"<model>":{"model_version_status":[...]},...}
+std::string EncodeTfsConfigStatus(absl::Span<const ModelStatus> models);
+// GetModelMetadataResponse as protobuf's JSON has it.
+std::string EncodeTfsMetadata(const Version& version);
+
+}  // namespace switchyard

@@ -1,0 +1,362 @@
+#include "runtime/fake/fake_runtime.h"
+
+#include <algorithm>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include <absl/synchronization/mutex.h>
+#include <absl/time/time.h>
+
+#include "tensor/buffer.h"
+
+namespace switchyard {
+
+namespace {
+class FakeRequest;
+constexpr absl::Duration kPatience = absl::Seconds(10);
+}  // namespace
+
+struct FakeRuntime::State {
+  mutable absl::Mutex mutex;
+  std::map<std::string, Script> scripts ABSL_GUARDED_BY(mutex);
+  Inventory devices ABSL_GUARDED_BY(mutex) = {{.name = "CPU", .full_name = "Fake CPU", .type = DeviceInfo::Type::kCpu}};
+  std::deque<FakeRequest*> held ABSL_GUARDED_BY(mutex);
+  std::deque<FakeRequest*> threaded ABSL_GUARDED_BY(mutex);
+  bool stopping ABSL_GUARDED_BY(mutex) = false;
+  std::vector<LoadRequest> load_requests ABSL_GUARDED_BY(mutex);
+  std::vector<std::string> violations ABSL_GUARDED_BY(mutex);
+  size_t running ABSL_GUARDED_BY(mutex) = 0;
+  size_t max_running ABSL_GUARDED_BY(mutex) = 0;
+  std::atomic<size_t> live_models{0};
+  std::atomic<size_t> live_requests{0};
+  std::atomic<size_t> infers{0};
+  std::atomic<size_t> async_starts{0};
+  std::thread thread;
+
+  Script& ScriptOf(const std::string& name, int64_t version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    const auto specific = scripts.find(fmt::format("{}/{}", name, version));
+    return specific != scripts.end() ? specific->second : scripts[name];
+  }
+  Script CopyOf(const std::string& name, int64_t version) {
+    absl::MutexLock lock(&mutex);
+    return ScriptOf(name, version);
+  }
+  void Violation(std::string text) {
+    absl::MutexLock lock(&mutex);
+    violations.push_back(std::move(text));
+  }
+  void Begin() {
+    absl::MutexLock lock(&mutex);
+    max_running = std::max(max_running, ++running);
+  }
+  void End() {
+    absl::MutexLock lock(&mutex);
+    --running;
+  }
+  void ThreadLoop();
+};
+
+namespace {
+
+using Script = FakeRuntime::Script;
+using State = FakeRuntime::State;
+
+OutputTensor Answer(const TensorSpec& spec, const TensorView& input) {
+  OutputTensor output{.type = spec.type, .shape = input.shape};
+  if (spec.type == ElementType::kBytes) {
+    for (const std::string_view element : input.strings) output.strings.emplace_back(element);
+    output.strings.resize(ElementCount(input.shape).value_or(0));
+    return output;
+  }
+  output.bytes = ByteCount(input.shape, ElementSize(spec.type)).value_or(0);
+  auto memory = std::make_shared<Buffer>(Buffer::Allocate(output.bytes));
+  if (input.type != spec.type) {
+    std::memset(memory->data(), 0, output.bytes);
+  } else if (spec.type == ElementType::kFp32) {
+    for (size_t at = 0; at + sizeof(float) <= output.bytes; at += sizeof(float)) {
+      float value;
+      std::memcpy(&value, input.data + at, sizeof(value));
+      value += 1.0f;
+      std::memcpy(memory->data() + at, &value, sizeof(value));
+    }
+  } else if (output.bytes > 0) {
+    std::memcpy(memory->data(), input.data, output.bytes);
+  }
+  output.data = memory->data();
+  output.owner = std::move(memory);
+  return output;
+}
+
+class FakeModel final : public CompiledModel, public std::enable_shared_from_this<FakeModel> {
+ public:
+  FakeModel(std::shared_ptr<State> state, std::string name, int64_t version, Script script)
+      : state_(std::move(state)), name_(std::move(name)), version_(version), signature_(std::move(script.signature)),
+        facts_(std::move(script.facts)) {
+    ++state_->live_models;
+  }
+  ~FakeModel() override { --state_->live_models; }
+
+  const Signature& signature() const override { return signature_; }
+  const LoadFacts& facts() const override { return facts_; }
+  StatusOr<std::unique_ptr<InferRequest>> CreateInferRequest() override;
+
+  State& state() { return *state_; }
+  Script script() { return state_->CopyOf(name_, version_); }
+
+ private:
+  const std::shared_ptr<State> state_;
+  const std::string name_;
+  const int64_t version_;
+  const Signature signature_;
+  const LoadFacts facts_;
+};
+
+class FakeRequest final : public InferRequest {
+ public:
+  explicit FakeRequest(std::shared_ptr<FakeModel> model) : model_(std::move(model)) { ++state().live_requests; }
+  ~FakeRequest() override {
+    if (running_) state().Violation("InferRequest destroyed while its inference runs");
+    if (callback_thread_.load() == std::this_thread::get_id()) state().Violation("InferRequest destroyed in its own callback");
+    {
+      absl::MutexLock lock(&state().mutex);
+      std::erase(state().held, this);
+      std::erase(state().threaded, this);
+      if (running_) --state().running;
+    }
+    --state().live_requests;
+    if (destroyed_ != nullptr) *destroyed_ = true;
+  }
+
+  Status Bind(absl::Span<const TensorView> inputs) override {
+    if (running_) state().Violation("Bind while an inference runs");
+    inputs_.assign(inputs.begin(), inputs.end());
+    outputs_.clear();
+    return model_->script().bind_error;
+  }
+
+  Status Infer() override {
+    ++state().infers;
+    if (!Start()) return Error(StatusCode::kInternal, "an inference runs already");
+    const Status status = Run(absl::OkStatus());
+    Finish();
+    return status;
+  }
+
+  void StartAsync(Done done) override {
+    ++state().async_starts;
+    if (!Start()) return done(Error(StatusCode::kInternal, "an inference runs already"));
+    done_ = std::move(done);
+    const FakeRuntime::Async async = model_->script().async;
+    if (async == FakeRuntime::Async::kInline) return Complete(absl::OkStatus());
+    absl::MutexLock lock(&state().mutex);
+    (async == FakeRuntime::Async::kHeld ? state().held : state().threaded).push_back(this);
+  }
+
+  StatusOr<OutputTensor> TakeOutput(size_t index) override {
+    if (running_ || index >= outputs_.size()) {
+      state().Violation("TakeOutput without a successful inference");
+      return Error(StatusCode::kInternal, "output {} is not there", index);
+    }
+    return std::move(outputs_[index]);
+  }
+
+  // Ends the inference and runs the callback; only for one that StartAsync began.
+  void Complete(const Status& status) {
+    const Status result = Run(status);
+    Done done = std::move(done_);
+    // The callback may start the next inference on this very request, so that it must look ended before; and what outlives a
+    // wrong destruction within the callback must not be touched after it.
+    bool destroyed = false;
+    destroyed_ = &destroyed;
+    const auto outer = callback_thread_.exchange(std::this_thread::get_id());
+    const std::shared_ptr<FakeModel> keep = model_;
+    Finish();
+    done(result);
+    if (destroyed) return;
+    callback_thread_ = outer;
+    destroyed_ = nullptr;
+  }
+
+ private:
+  State& state() { return model_->state(); }
+
+  bool Start() {
+    if (running_.exchange(true)) {
+      state().Violation("a second inference started while one runs");
+      return false;
+    }
+    state().Begin();
+    return true;
+  }
+  void Finish() {
+    state().End();
+    running_ = false;
+  }
+
+  Status Run(const Status& forced) {
+    const Script script = model_->script();
+    if (script.on_infer) script.on_infer();
+    if (script.cost.count() > 0) {
+      const auto end = std::chrono::steady_clock::now() + script.cost;
+      while (std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    }
+    if (!forced.ok()) return forced;
+    if (!script.infer_error.ok()) return script.infer_error;
+    if (script.compute) {
+      auto outputs = script.compute(inputs_);
+      if (!outputs.ok()) return outputs.status();
+      outputs_ = *std::move(outputs);
+      return absl::OkStatus();
+    }
+    outputs_.clear();
+    const auto& specs = model_->signature().outputs;
+    for (size_t i = 0; i < specs.size() && !inputs_.empty(); ++i) outputs_.push_back(Answer(specs[i], inputs_[i % inputs_.size()]));
+    return absl::OkStatus();
+  }
+
+  const std::shared_ptr<FakeModel> model_;
+  std::vector<TensorView> inputs_;
+  std::vector<OutputTensor> outputs_;
+  Done done_;
+  std::atomic<bool> running_{false};
+  std::atomic<std::thread::id> callback_thread_{};
+  bool* destroyed_ = nullptr;
+};
+
+StatusOr<std::unique_ptr<InferRequest>> FakeModel::CreateInferRequest() {
+  const Script script = this->script();
+  if (!script.create_request_error.ok()) return script.create_request_error;
+  return std::make_unique<FakeRequest>(shared_from_this());
+}
+
+}  // namespace
+
+void FakeRuntime::State::ThreadLoop() {
+  for (;;) {
+    FakeRequest* request = nullptr;
+    {
+      absl::MutexLock lock(&mutex);
+      mutex.Await(absl::Condition(+[](State* s) { return s->stopping || !s->threaded.empty(); }, this));
+      if (threaded.empty()) return;
+      request = threaded.front();
+      threaded.pop_front();
+    }
+    request->Complete(absl::OkStatus());
+  }
+}
+
+Signature DummySignature() {
+  const PartialShape shape = {.dims = {Dimension::Fixed(1), Dimension::Fixed(10)}};
+  return {.inputs = {{.name = "b", .type = ElementType::kFp32, .shape = shape, .batch_dim = 0}},
+          .outputs = {{.name = "a", .type = ElementType::kFp32, .shape = shape, .batch_dim = 0}}};
+}
+
+FakeRuntime::FakeRuntime() : state_(std::make_shared<State>()) {
+  state_->thread = std::thread([state = state_.get()] { state->ThreadLoop(); });
+}
+
+FakeRuntime::~FakeRuntime() {
+  {
+    absl::MutexLock lock(&state_->mutex);
+    state_->stopping = true;
+  }
+  state_->thread.join();
+}
+
+void FakeRuntime::Set(const std::string& name, Script script) {
+  absl::MutexLock lock(&state_->mutex);
+  state_->scripts[name] = std::move(script);
+}
+
+void FakeRuntime::Update(const std::string& name, const std::function<void(Script&)>& change) {
+  absl::MutexLock lock(&state_->mutex);
+  change(state_->scripts[name]);
+}
+
+void FakeRuntime::SetDevices(Inventory devices) {
+  absl::MutexLock lock(&state_->mutex);
+  state_->devices = std::move(devices);
+}
+
+bool FakeRuntime::CompleteNext(const Status& status) {
+  FakeRequest* request = nullptr;
+  {
+    absl::MutexLock lock(&state_->mutex);
+    if (state_->held.empty()) return false;
+    request = state_->held.front();
+    state_->held.pop_front();
+  }
+  request->Complete(status);
+  return true;
+}
+
+size_t FakeRuntime::CompleteAll(const Status& status) {
+  size_t count = 0;
+  while (CompleteNext(status)) ++count;
+  return count;
+}
+
+bool FakeRuntime::WaitForHeld(size_t count) {
+  absl::MutexLock lock(&state_->mutex);
+  const auto enough = [this, count]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return state_->held.size() >= count; };
+  return state_->mutex.AwaitWithTimeout(absl::Condition(&enough), kPatience);
+}
+
+bool FakeRuntime::WaitForLoads(size_t count) {
+  absl::MutexLock lock(&state_->mutex);
+  const auto enough = [this, count]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return state_->load_requests.size() >= count; };
+  return state_->mutex.AwaitWithTimeout(absl::Condition(&enough), kPatience);
+}
+
+size_t FakeRuntime::held() const {
+  absl::MutexLock lock(&state_->mutex);
+  return state_->held.size();
+}
+size_t FakeRuntime::loads() const {
+  absl::MutexLock lock(&state_->mutex);
+  return state_->load_requests.size();
+}
+size_t FakeRuntime::live_models() const { return state_->live_models; }
+size_t FakeRuntime::live_requests() const { return state_->live_requests; }
+size_t FakeRuntime::infers() const { return state_->infers; }
+size_t FakeRuntime::async_starts() const { return state_->async_starts; }
+size_t FakeRuntime::running() const {
+  absl::MutexLock lock(&state_->mutex);
+  return state_->running;
+}
+size_t FakeRuntime::max_running() const {
+  absl::MutexLock lock(&state_->mutex);
+  return state_->max_running;
+}
+std::vector<LoadRequest> FakeRuntime::load_requests() const {
+  absl::MutexLock lock(&state_->mutex);
+  return state_->load_requests;
+}
+std::vector<std::string> FakeRuntime::violations() const {
+  absl::MutexLock lock(&state_->mutex);
+  return state_->violations;
+}
+
+StatusOr<std::shared_ptr<CompiledModel>> FakeRuntime::Load(const LoadRequest& request) {
+  const std::shared_ptr<State> state = state_;
+  absl::ReleasableMutexLock lock(&state->mutex);
+  state->load_requests.push_back(request);
+  const std::string& name = request.settings.name;
+  const auto free_to_go = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return !state->ScriptOf(name, request.version).hold_load; };
+  state->mutex.Await(absl::Condition(&free_to_go));
+  Script script = state->ScriptOf(name, request.version);
+  lock.Release();
+  if (!script.load_error.ok()) return script.load_error;
+  return std::make_shared<FakeModel>(state, name, request.version, std::move(script));
+}
+
+Inventory FakeRuntime::Devices() {
+  absl::MutexLock lock(&state_->mutex);
+  return state_->devices;
+}
+
+}  // namespace switchyard

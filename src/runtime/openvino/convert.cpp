@@ -1,0 +1,85 @@
+#include "runtime/openvino/convert.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+namespace switchyard {
+namespace {
+
+constexpr size_t kMaxLines = 3;
+constexpr size_t kMaxMessageBytes = 600;
+
+// Lines that tell where in OpenVINO's source something was checked, not what is wrong.
+bool IsNoise(std::string_view line) {
+  return line.starts_with("Exception from ") || line.starts_with("FrontEnd API failed with") ||
+         (line.starts_with("Check '") && line.find("' failed at ") != std::string_view::npos);
+}
+
+std::string_view Trim(std::string_view text) {
+  const size_t begin = text.find_first_not_of(" \t\r");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
+}
+
+}  // namespace
+
+ElementType FromOpenVino(const ov::element::Type& type) {
+  switch (static_cast<ov::element::Type_t>(type)) {
+    case ov::element::Type_t::boolean: return ElementType::kBool;
+    case ov::element::Type_t::i8: return ElementType::kInt8;
+    case ov::element::Type_t::i16: return ElementType::kInt16;
+    case ov::element::Type_t::i32: return ElementType::kInt32;
+    case ov::element::Type_t::i64: return ElementType::kInt64;
+    case ov::element::Type_t::u8: return ElementType::kUint8;
+    case ov::element::Type_t::u16: return ElementType::kUint16;
+    case ov::element::Type_t::u32: return ElementType::kUint32;
+    case ov::element::Type_t::u64: return ElementType::kUint64;
+    case ov::element::Type_t::f16: return ElementType::kFp16;
+    case ov::element::Type_t::bf16: return ElementType::kBf16;
+    case ov::element::Type_t::f32: return ElementType::kFp32;
+    case ov::element::Type_t::f64: return ElementType::kFp64;
+    case ov::element::Type_t::string: return ElementType::kBytes;
+    default: return ElementType::kUndefined;
+  }
+}
+
+PartialShape FromOpenVino(const ov::PartialShape& shape) {
+  if (shape.rank().is_dynamic()) return {.dims = {}, .dynamic_rank = true};
+  PartialShape result;
+  for (const ov::Dimension& dimension : shape) {
+    const int64_t max = dimension.get_max_length();
+    result.dims.push_back({.min = dimension.get_min_length(), .max = max < 0 ? Dimension::kUnbounded : max});
+  }
+  return result;
+}
+
+ov::PartialShape ToOpenVino(const PartialShape& shape) {
+  if (shape.dynamic_rank) return ov::PartialShape::dynamic();
+  std::vector<ov::Dimension> dims;
+  for (const Dimension& dimension : shape.dims) {
+    dims.emplace_back(dimension.min, dimension.max == Dimension::kUnbounded ? -1 : dimension.max);
+  }
+  return ov::PartialShape(std::move(dims));
+}
+
+std::string ReadableMessage(std::string_view what) {
+  std::string message;
+  std::string_view first;
+  size_t lines = 0;
+  while (!what.empty() && lines < kMaxLines) {
+    const size_t end = std::min(what.find('\n'), what.size());
+    const std::string_view line = Trim(what.substr(0, end));
+    what.remove_prefix(std::min(end + 1, what.size()));
+    if (line.empty()) continue;
+    if (first.empty()) first = line;
+    if (IsNoise(line)) continue;
+    if (lines++ > 0) message += "; ";
+    message += line;
+  }
+  if (message.empty()) message = first.empty() ? "no reason given" : first;
+  if (message.size() > kMaxMessageBytes) message.resize(kMaxMessageBytes);
+  return message;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,193 @@
+#include "runtime/openvino/openvino_runtime.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <utility>
+
+#include <openvino/core/version.hpp>
+#include <openvino/op/parameter.hpp>
+#include <openvino/runtime/core.hpp>
+#include <openvino/runtime/intel_gpu/properties.hpp>
+#include <openvino/runtime/properties.hpp>
+
+#include "base/log.h"
+#include "runtime/openvino/convert.h"
+#include "runtime/openvino/model_setup.h"
+#include "runtime/openvino/openvino_model.h"
+#include "runtime/openvino/properties.h"
+
+namespace switchyard {
+namespace {
+
+// As OVMS: beyond this a number of infer requests is a typing error.
+constexpr uint32_t kMaxRequests = 100000;
+
+// What a compiled model tells of a property; nothing when its device does not know it.
+template <typename Property>
+std::optional<typename Property::value_type> Ask(const ov::CompiledModel& compiled, const Property& property) {
+  try {
+    return compiled.get_property(property);
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+}
+
+// The number in the text that NUM_STREAMS and its like come as: some plugins tell it as another type than the property has.
+std::optional<std::string> AskText(const ov::CompiledModel& compiled, const std::string& property) {
+  try {
+    return compiled.get_property(property).as<std::string>();
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+}
+
+LoadFacts MakeFacts(const ov::CompiledModel& compiled, const std::string& target, uint32_t nireq, bool cached) {
+  LoadFacts facts;
+  facts.device = target;
+  facts.execution_devices = Ask(compiled, ov::execution_devices).value_or(std::vector<std::string>());
+  if (const auto precision = Ask(compiled, ov::hint::inference_precision); precision && precision->is_static()) {
+    facts.precision = precision->get_type_name();
+  }
+  if (const auto streams = Ask(compiled, ov::num_streams)) facts.num_streams = streams->num;
+  facts.optimal_requests = nireq > 0 ? static_cast<int>(nireq)
+                                     : static_cast<int>(std::max(1u, Ask(compiled, ov::optimal_number_of_infer_requests).value_or(1)));
+  if (cached) {
+    const bool hit = AskText(compiled, ov::loaded_from_cache.name()).value_or("NO") == "YES";
+    facts.cache = hit ? LoadFacts::Cache::kHit : LoadFacts::Cache::kMiss;
+  }
+  // "CPU(1)" and the like stay apart: a device behind a virtual one may change while it runs.
+  facts.cpu_only = target == "CPU" && facts.execution_devices == std::vector<std::string>{"CPU"};
+  return facts;
+}
+
+std::vector<std::optional<size_t>> PassedThrough(const ov::Model& model) {
+  std::vector<std::optional<size_t>> result;
+  for (const auto& output : model.outputs()) {
+    const auto source = output.get_node()->input_value(0).get_node_shared_ptr();
+    const auto parameter = ov::as_type_ptr<const ov::op::v0::Parameter>(source);
+    const int64_t index = parameter ? model.get_parameter_index(std::const_pointer_cast<ov::op::v0::Parameter>(parameter)) : -1;
+    result.push_back(index < 0 ? std::nullopt : std::optional<size_t>(static_cast<size_t>(index)));
+  }
+  return result;
+}
+
+class OpenVinoRuntime final : public Runtime {
+ public:
+  explicit OpenVinoRuntime(std::shared_ptr<ov::Core> core) : core_(std::move(core)) {}
+
+  StatusOr<std::shared_ptr<CompiledModel>> Load(const LoadRequest& request) override;
+  Inventory Devices() override;
+  std::string Version() const override { return ov::get_openvino_version().buildNumber; }
+
+ private:
+  StatusOr<std::shared_ptr<ov::Model>> Read(const std::string& path);
+  StatusOr<ov::CompiledModel> Compile(const std::shared_ptr<ov::Model>& model, const std::string& target, const ov::AnyMap& properties);
+
+  const std::shared_ptr<ov::Core> core_;
+};
+
+StatusOr<std::shared_ptr<ov::Model>> OpenVinoRuntime::Read(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) {
+    return Error(StatusCode::kNotFound, "Model {} is not there{}", path, error ? " (" + error.message() + ")" : "");
+  }
+  return Guarded(StatusCode::kInternal, fmt::format("Cannot read model {}", path),
+                 [&]() -> StatusOr<std::shared_ptr<ov::Model>> { return core_->read_model(path); });
+}
+
+StatusOr<ov::CompiledModel> OpenVinoRuntime::Compile(const std::shared_ptr<ov::Model>& model, const std::string& target,
+                                                     const ov::AnyMap& properties) {
+  auto compiled = Guarded(StatusCode::kInternal, fmt::format("Cannot compile the model for {}", target),
+                          [&]() -> StatusOr<ov::CompiledModel> { return core_->compile_model(model, target, properties); });
+  if (!compiled.ok()) SY_RETURN_IF_ERROR(FindFaultyProperty(*core_, target, properties));
+  return compiled;
+}
+
+StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest& request) {
+  const auto begin = std::chrono::steady_clock::now();
+  const ModelSettings& settings = request.settings;
+  if (settings.nireq > kMaxRequests) {
+    return InvalidArgument("nireq is {}; expected at most {}", settings.nireq, kMaxRequests);
+  }
+  const std::string target = settings.target_device.empty() ? RecommendDevice(Devices()) : settings.target_device;
+  SY_RETURN_IF_ERROR(CheckTarget(*core_, target));
+  SY_ASSIGN_OR_RETURN(ov::AnyMap properties, MakeProperties(*core_, target, settings.plugin_config));
+  // Given with each compilation: set on the core, it would be every model's.
+  if (!request.cache_dir.empty()) properties.try_emplace(ov::cache_dir.name(), request.cache_dir);
+  const auto cache = properties.find(ov::cache_dir.name());
+  const bool cached = cache != properties.end() && !cache->second.as<std::string>().empty();
+
+  SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Model> model, Read(request.model_path));
+  SY_RETURN_IF_ERROR(ApplySettings(model, settings));
+  SY_ASSIGN_OR_RETURN(Signature signature, MakeSignature(*model));
+  SY_ASSIGN_OR_RETURN(ov::CompiledModel compiled, Compile(model, target, properties));
+  return Guarded(StatusCode::kInternal, "The compiled model does not answer", [&]() -> StatusOr<std::shared_ptr<CompiledModel>> {
+    if (compiled.inputs().size() != signature.inputs.size() || compiled.outputs().size() != signature.outputs.size()) {
+      return Error(StatusCode::kInternal, "Device {} made {} inputs and {} outputs of the model's {} and {}", target, compiled.inputs().size(),
+                   compiled.outputs().size(), signature.inputs.size(), signature.outputs.size());
+    }
+    LoadFacts facts = MakeFacts(compiled, target, settings.nireq, cached);
+    facts.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+    return std::make_shared<OpenVinoModel>(core_, std::move(compiled), std::move(signature), std::move(facts), PassedThrough(*model));
+  });
+}
+
+DeviceInfo::Type TypeOf(ov::Core& core, const std::string& device) {
+  const std::string kind = device.substr(0, device.find('.'));
+  if (kind == "CPU") return DeviceInfo::Type::kCpu;
+  if (kind == "NPU") return DeviceInfo::Type::kNpu;
+  if (kind != "GPU") return DeviceInfo::Type::kOther;
+  return core.get_property(device, ov::device::type) == ov::device::Type::DISCRETE ? DeviceInfo::Type::kDiscreteGpu
+                                                                                  : DeviceInfo::Type::kIntegratedGpu;
+}
+
+Inventory OpenVinoRuntime::Devices() {
+  Inventory inventory;
+  const Status listed = Guarded(StatusCode::kInternal, "Cannot list the devices", [&]() -> Status {
+    for (const std::string& name : core_->get_available_devices()) {
+      DeviceInfo device{.name = name};
+      // A device that does not tell all of itself is still there.
+      const Status told = Guarded(StatusCode::kInternal, name, [&]() -> Status {
+        device.full_name = core_->get_property(name, ov::device::full_name);
+        device.type = TypeOf(*core_, name);
+        if (device.type == DeviceInfo::Type::kDiscreteGpu || device.type == DeviceInfo::Type::kIntegratedGpu) {
+          device.memory_total_bytes = core_->get_property(name, ov::intel_gpu::device_total_mem_size);
+          const std::map<std::string, uint64_t> used = core_->get_property(name, ov::intel_gpu::memory_statistics);
+          if (const auto found = used.find("usm_device"); found != used.end()) device.memory_used_bytes = found->second;
+        }
+        return absl::OkStatus();
+      });
+      if (!told.ok()) LogDebug("{}", Message(told));
+      inventory.push_back(std::move(device));
+    }
+    return absl::OkStatus();
+  });
+  if (!listed.ok()) LogWarning("{}", Message(listed));
+  return inventory;
+}
+
+}  // namespace
+
+StatusOr<std::unique_ptr<Runtime>> MakeOpenVinoRuntime(const OpenVinoOptions& options) {
+  std::error_code error;
+  if (!options.cpu_extension.empty() && !std::filesystem::exists(options.cpu_extension, error)) {
+    return Error(StatusCode::kNotFound, "cpu_extension {} is not there; expected a shared library", options.cpu_extension);
+  }
+  std::shared_ptr<ov::Core> core;
+  SY_RETURN_IF_ERROR(Guarded(StatusCode::kInternal, "OpenVINO does not start", [&]() -> Status {
+    core = std::make_shared<ov::Core>();
+    return absl::OkStatus();
+  }));
+  if (!options.cpu_extension.empty()) {
+    SY_RETURN_IF_ERROR(
+        Guarded(StatusCode::kInvalidArgument, fmt::format("Cannot load cpu_extension {}", options.cpu_extension), [&]() -> Status {
+          core->add_extension(options.cpu_extension);
+          return absl::OkStatus();
+        }));
+  }
+  return std::make_unique<OpenVinoRuntime>(std::move(core));
+}
+
+}  // namespace switchyard

@@ -1,0 +1,20 @@
+// The Runtime that runs models: OpenVINO, in this process.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "runtime/runtime.h"
+
+namespace switchyard {
+
+struct OpenVinoOptions {
+  std::string cpu_extension;  // shared library with operations of the user's own; empty: none
+};
+
+// One ov::Core. The runtime is thread-safe; what it loads keeps the core alive by itself.
+// NotFound when the extension is not there, InvalidArgument when it cannot be loaded, Internal when OpenVINO itself cannot start.
+StatusOr<std::unique_ptr<Runtime>> MakeOpenVinoRuntime(const OpenVinoOptions& options);
+
+}  // namespace switchyard

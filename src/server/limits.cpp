@@ -1,0 +1,24 @@
+#include "server/limits.h"
+
+#include <malloc.h>
+#include <sys/resource.h>
+
+namespace switchyard {
+
+uint64_t RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  if (limit.rlim_cur < limit.rlim_max) {
+    const rlimit raised{limit.rlim_max, limit.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+  }
+  return limit.rlim_cur;
+}
+
+void TuneAllocator() {
+  // Image-sized messages (gRPC's slices, JSON texts) stay below the first bound and are reused.
+  mallopt(M_MMAP_THRESHOLD, 8 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
+}
+
+}  // namespace switchyard

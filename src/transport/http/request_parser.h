@@ -1,0 +1,48 @@
+// Beast's parser, keeping only what the server needs of a header.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include <boost/beast/http/basic_parser.hpp>
+
+#include "protocol/rest/http_message.h"
+
+namespace switchyard {
+
+// Takes a body's bytes as the parser finds them; used for chunked bodies only.
+class BodySink {
+ public:
+  virtual void AppendBody(const char* data, size_t size) = 0;
+
+ protected:
+  ~BodySink() = default;
+};
+
+class RequestParser final : public boost::beast::http::basic_parser<true> {
+ public:
+  RequestParser(BodySink& sink, uint64_t max_body_bytes);
+
+  HttpRequest request;
+  std::optional<std::string> expect;
+  bool http11 = false;
+
+ private:
+  using ErrorCode = boost::beast::error_code;
+  using View = boost::beast::string_view;
+
+  void on_request_impl(boost::beast::http::verb, View method, View target, int version, ErrorCode& ec) override;
+  void on_response_impl(int, View, int, ErrorCode&) override {}
+  void on_field_impl(boost::beast::http::field name, View name_text, View value, ErrorCode& ec) override;
+  void on_header_impl(ErrorCode& ec) override;
+  void on_body_init_impl(const boost::optional<std::uint64_t>&, ErrorCode&) override {}
+  std::size_t on_body_impl(View body, ErrorCode& ec) override;
+  void on_chunk_header_impl(std::uint64_t, View, ErrorCode&) override {}
+  std::size_t on_chunk_body_impl(std::uint64_t remain, View body, ErrorCode& ec) override;
+  void on_finish_impl(ErrorCode&) override {}
+
+  BodySink& sink_;
+  bool header_done_ = false;
+};
+
+}  // namespace switchyard

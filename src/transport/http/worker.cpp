@@ -1,0 +1,98 @@
+#include "transport/http/worker.h"
+
+#include <algorithm>
+
+#include <boost/asio/executor_work_guard.hpp>
+
+#include "transport/http/connection.h"
+
+namespace switchyard {
+namespace asio = boost::asio;
+
+void ServerState::ConnectionClosed() {
+  if (connections.fetch_sub(1) != 1) return;
+  absl::MutexLock lock(&mutex);
+  none_left.SignalAll();
+}
+
+// Deadlines are looked at so often: a timer of its own for each connection would cost every request two changes of it.
+static std::chrono::milliseconds TickFor(const HttpServerOptions& options) {
+  const uint32_t shortest = std::min({options.header_timeout_ms, options.body_timeout_ms, options.idle_timeout_ms});
+  return std::chrono::milliseconds(std::clamp<uint32_t>(shortest / 4, 5, 1000));
+}
+
+Worker::Worker(std::shared_ptr<ServerState> state) : state_(std::move(state)), tick_(TickFor(state_->options)) {}
+
+void Worker::StartThread() {
+  thread_ = std::thread([this] {
+    thread_id_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    const auto guard = asio::make_work_guard(io_);
+    io_.run();
+  });
+}
+
+void Worker::Stop() {
+  Post([this] {
+    while (!connections_.empty()) connections_.back()->Close();
+    io_.stop();
+  });
+  if (thread_.joinable()) thread_.join();
+  {
+    absl::MutexLock lock(&mutex_);
+    stopped_ = true;
+  }
+  // What was posted since then, and what the closed sockets have to say, holds connections that hold this worker.
+  thread_id_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  io_.restart();
+  timer_.cancel();
+  io_.poll();
+  thread_id_.store(std::thread::id(), std::memory_order_relaxed);
+}
+
+void Worker::Post(absl::AnyInvocable<void()> work) {
+  absl::MutexLock lock(&mutex_);
+  if (stopped_) return;
+  asio::post(io_, [work = std::move(work)]() mutable { work(); });
+}
+
+void Worker::Add(std::shared_ptr<Connection> connection) {
+  connection->set_index(connections_.size());
+  connections_.push_back(std::move(connection));
+  if (!ticking_) ScheduleTick();
+}
+
+void Worker::Remove(Connection& connection) {
+  const size_t index = connection.index();
+  const std::shared_ptr<Connection> removed = std::move(connections_[index]);
+  if (index + 1 != connections_.size()) {
+    connections_[index] = std::move(connections_.back());
+    connections_[index]->set_index(index);
+  }
+  connections_.pop_back();
+}
+
+void Worker::DrainConnections() {
+  // From the back: a connection that goes is replaced by one that was seen already.
+  for (size_t i = connections_.size(); i-- > 0;) {
+    if (i < connections_.size()) connections_[i]->CloseIfIdle();
+  }
+}
+
+void Worker::ScheduleTick() {
+  ticking_ = true;
+  timer_.expires_after(tick_);
+  timer_.async_wait([this](boost::system::error_code error) {
+    ticking_ = false;
+    if (!error) Tick();
+  });
+}
+
+void Worker::Tick() {
+  const TimePoint now = std::chrono::steady_clock::now();
+  for (size_t i = connections_.size(); i-- > 0;) {
+    if (i < connections_.size() && connections_[i]->deadline() <= now) connections_[i]->OnDeadline();
+  }
+  if (!connections_.empty()) ScheduleTick();
+}
+
+}  // namespace switchyard

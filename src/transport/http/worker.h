@@ -1,0 +1,74 @@
+// One thread of the server with its connections and its clock.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <absl/functional/any_invocable.h>
+#include <absl/synchronization/mutex.h>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "transport/http/http_server.h"
+
+namespace switchyard {
+
+class Connection;
+
+// What all workers share.
+struct ServerState {
+  ServerState(const HttpServerOptions& o, HttpHandler& h) : options(o), handler(h) {}
+
+  const HttpServerOptions options;
+  HttpHandler& handler;
+  std::atomic<bool> draining{false};
+  std::atomic<uint32_t> connections{0};
+  absl::Mutex mutex;
+  absl::CondVar none_left;  // with `mutex`: `connections` became 0
+
+  void ConnectionClosed();
+};
+
+// Kept alive by its connections, so that whoever still holds a responder when the server is gone holds something that works.
+class Worker : public std::enable_shared_from_this<Worker> {
+ public:
+  explicit Worker(std::shared_ptr<ServerState> state);
+
+  void StartThread();
+  // Closes all connections, ends the thread, and drops what was posted meanwhile.
+  void Stop();
+
+  // From any thread; dropped when the worker has stopped.
+  void Post(absl::AnyInvocable<void()> work);
+  bool OnThread() const { return std::this_thread::get_id() == thread_id_.load(std::memory_order_relaxed); }
+  boost::asio::io_context& io() { return io_; }
+  ServerState& state() { return *state_; }
+
+  // On the worker's thread.
+  void Add(std::shared_ptr<Connection> connection);
+  void Remove(Connection& connection);
+  void DrainConnections();
+
+ private:
+  void ScheduleTick();
+  void Tick();
+
+  const std::shared_ptr<ServerState> state_;
+  const std::chrono::milliseconds tick_;
+  // One thread runs it, the others only post.
+  boost::asio::io_context io_{1};
+  boost::asio::steady_timer timer_{io_};
+  bool ticking_ = false;
+  std::vector<std::shared_ptr<Connection>> connections_;
+  std::atomic<std::thread::id> thread_id_{};
+  std::thread thread_;
+  absl::Mutex mutex_;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace switchyard

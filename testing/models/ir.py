@@ -1,0 +1,155 @@
+"""Models in OpenVINO IR. Each maker writes model.xml and model.bin into the version folder it is given."""
+
+import functools
+import re
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as ops
+
+# KServe's name of each element type -> OpenVINO's. BYTES is the string type.
+ELEMENT_TYPES = {
+    "BOOL": ov.Type.boolean,
+    "INT8": ov.Type.i8,
+    "INT16": ov.Type.i16,
+    "INT32": ov.Type.i32,
+    "INT64": ov.Type.i64,
+    "UINT8": ov.Type.u8,
+    "UINT16": ov.Type.u16,
+    "UINT32": ov.Type.u32,
+    "UINT64": ov.Type.u64,
+    "FP16": ov.Type.f16,
+    "BF16": ov.Type.bf16,
+    "FP32": ov.Type.f32,
+    "FP64": ov.Type.f64,
+    "BYTES": ov.Type.string,
+}
+
+
+def _input(name, shape, element_type=ov.Type.f32):
+    node = ops.parameter(ov.PartialShape(shape), element_type, name=name)
+    node.output(0).set_names({name})
+    return node
+
+
+def _output(node, name):
+    result = ops.result(node, name=f"{name}/result")
+    result.output(0).set_names({name})
+    return result
+
+
+def _save(folder, results, inputs, name):
+    ov.save_model(ov.Model(results, inputs, name), folder / "model.xml", compress_to_fp16=False)
+
+
+def plus_one(folder, shape=(1, 10), element_type=ov.Type.f32, source="b", target="a", addend=1):
+    """One input, one output, output = input + addend."""
+    value = _input(source, list(shape), element_type)
+    total = ops.add(value, ops.convert(ops.constant(np.array(addend, np.float32)), element_type))
+    _save(folder, [_output(total, target)], [value], "plus_one")
+
+
+def add_two_inputs(folder):
+    left, right = _input("input1", [1, 10]), _input("input2", [1, 10])
+    _save(folder, [_output(ops.add(left, right), "sum")], [left, right], "add_two_inputs")
+
+
+def increment_4d(folder):
+    """[1,3,4,5], every element plus one."""
+    plus_one(folder, (1, 3, 4, 5), source="input", target="output")
+
+
+def passthrough(folder, element_type, shape=(-1, -1), name="data"):
+    """What goes in comes out, bit for bit, whatever the sizes: no operation stands between, because the CPU device computes 64-bit
+    types in 32 bits. Input and output are one tensor to OpenVINO, so they have one name."""
+    value = _input(name, list(shape), element_type)
+    _save(folder, [_output(value, name)], [value], "passthrough")
+
+
+def two_outputs(folder):
+    """x [?,4] -> doubled [?,4] and total [?,1], in this order."""
+    x = _input("x", [-1, 4])
+    doubled = ops.multiply(x, ops.constant(np.array(2, np.float32)))
+    total = ops.reduce_sum(x, ops.constant(np.array([1], np.int64)), keep_dims=True)
+    _save(folder, [_output(doubled, "doubled"), _output(total, "total")], [x], "two_outputs")
+
+
+def no_name_output(folder):
+    """Two outputs that have no names at all: input + 1 and input * 2."""
+    x = _input("x", [1, 4])
+    one = ops.add(x, ops.constant(np.array(1, np.float32)))
+    two = ops.multiply(x, ops.constant(np.array(2, np.float32)))
+    _save(folder, [ops.result(one), ops.result(two)], [x], "no_name_output")
+    # OpenVINO names the outputs after their Result nodes when it writes them; older writers did not.
+    file = folder / "model.xml"
+    file.write_text(re.sub(r' (output_)?names="Result_[0-9]+"', "", file.read_text()))
+
+
+def dynamic_batch(folder):
+    """[?,10] -> the same plus one; the batch may be zero."""
+    plus_one(folder, (-1, 10))
+
+
+def sink(folder):
+    """602 KB in, 4 bytes out: what a big request costs by itself."""
+    x = _input("x", [1, 3, 224, 224])
+    total = ops.reduce_sum(x, ops.constant(np.array([1, 2, 3], np.int64)), keep_dims=False)
+    _save(folder, [_output(total, "sum")], [x], "sink")
+
+
+def loop(folder, trip_count=None):
+    """Adds one to `x` FP32 [1,10], one element-wise step after the other: the time is in proportion to the number of steps.
+
+    The steps are `trip_count`, or the input `n` INT64 [] where that is None.
+    """
+    x = _input("x", [1, 10])
+    inputs = [x]
+    if trip_count is None:
+        count = _input("n", [], ov.Type.i64)
+        inputs.append(count)
+    else:
+        count = ops.constant(np.array(trip_count, np.int64))
+    state = ops.parameter(ov.PartialShape([1, 10]), ov.Type.f32)
+    stepped = ops.add(state, ops.constant(np.ones((1, 10), np.float32)))
+    go_on = ops.constant(np.array([True]))
+    body = ov.Model([stepped, go_on], [state], "step")
+    steps = ops.loop(count, ops.constant(np.array(True)))
+    steps.set_function(body)
+    steps.set_special_body_ports([-1, 1])
+    steps.set_merged_input(body.get_parameters()[0], x.output(0), body.get_results()[0].output(0))
+    final = steps.get_iter_value(body.get_results()[0].output(0), -1)
+    _save(folder, [_output(final, "y")], inputs, "loop")
+
+
+def broken(folder):
+    """Files with the right names that no runtime can read."""
+    (folder / "model.xml").write_text("<net name='broken' version='11'><layers>")
+    (folder / "model.bin").write_bytes(b"\0" * 16)
+
+
+# On one core of a small server a step of the loop takes 1 to 4 us: an inference of `slow` takes a few tenths of a second.
+SLOW_STEPS = 100_000
+
+MAKERS = {
+    "dummy": plus_one,
+    "dummy_fp64": functools.partial(plus_one, element_type=ov.Type.f64, source="input:0", target="output:0"),
+    "add_two_inputs": add_two_inputs,
+    "increment_1x3x4x5": increment_4d,
+    "scalar": functools.partial(
+        plus_one, shape=(), source="model_scalar_input", target="model_scalar_output"
+    ),
+    "dynamic_batch": dynamic_batch,
+    "two_outputs": two_outputs,
+    "no_name_output": no_name_output,
+    "sink": sink,
+    "loop": loop,
+    "slow": functools.partial(loop, trip_count=SLOW_STEPS),
+    "broken": broken,
+    "passthrough_string": functools.partial(
+        passthrough, element_type=ov.Type.string, shape=(-1,), name="my_name"
+    ),
+    **{
+        f"passthrough_{name.lower()}": functools.partial(passthrough, element_type=element_type)
+        for name, element_type in ELEMENT_TYPES.items()
+    },
+}
