@@ -20,8 +20,8 @@ namespace {
 
 constexpr uint64_t kAnyUint32 = std::numeric_limits<uint32_t>::max();
 constexpr uint64_t kAnyUint64 = std::numeric_limits<uint64_t>::max();
-constexpr std::string_view kModelFlags[] = {"batch_size",    "shape",         "layout",              "nireq",
-                                            "target_device", "plugin_config", "model_version_policy"};
+constexpr std::string_view kModelFlags[] = {"batch_size",          "shape", "layout", "nireq", "target_device", "plugin_config",
+                                            "model_version_policy"};
 
 template <typename Number>
 Status ReadNumber(const GivenFlags& flags, const std::string& name, uint64_t min, uint64_t max, Number* target) {
@@ -56,8 +56,8 @@ Status ReadAddresses(const GivenFlags& flags, ServerSettings* settings) {
   };
   SY_ASSIGN_OR_RETURN(settings->grpc,
                       ParseListenAddress({"port", "grpc_bind_address", optional("port"), optional("grpc_bind_address")}));
-  SY_ASSIGN_OR_RETURN(settings->rest,
-                      ParseListenAddress({"rest_port", "rest_bind_address", optional("rest_port"), optional("rest_bind_address")}));
+  SY_ASSIGN_OR_RETURN(settings->rest, ParseListenAddress({"rest_port", "rest_bind_address", optional("rest_port"),
+                                                          optional("rest_bind_address")}));
   const ListenAddress& grpc = settings->grpc;
   const ListenAddress& rest = settings->rest;
   if (!grpc.enabled && !rest.enabled) {
@@ -70,7 +70,8 @@ Status ReadAddresses(const GivenFlags& flags, ServerSettings* settings) {
   for (const std::string& host : grpc.hosts) {
     const bool twice = std::find(rest.hosts.begin(), rest.hosts.end(), host) != rest.hosts.end();
     if (twice && host.rfind("unix:", 0) == 0) {
-      return InvalidArgument("grpc_bind_address and rest_bind_address cannot share the path {}; give them two paths", Quote(host));
+      return InvalidArgument("grpc_bind_address and rest_bind_address cannot share the path {}; give them two paths",
+                             Quote(host));
     }
   }
   return absl::OkStatus();
@@ -127,8 +128,8 @@ Status ReadLimits(const GivenFlags& flags, ServerSettings* settings) {
   SY_RETURN_IF_ERROR(ReadNumber(flags, "grpc_max_threads", 0, kAnyUint32, &settings->grpc_max_threads));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "grpc_memory_quota", 0, kAnyUint64, &settings->grpc_memory_quota));
   // gRPC counts the bytes of a message in an int.
-  SY_RETURN_IF_ERROR(ReadNumber(flags, "grpc_max_message_bytes", 1, std::numeric_limits<int32_t>::max(),
-                                &settings->grpc_max_message_bytes));
+  SY_RETURN_IF_ERROR(
+      ReadNumber(flags, "grpc_max_message_bytes", 1, std::numeric_limits<int32_t>::max(), &settings->grpc_max_message_bytes));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "max_body_bytes", 1, uint64_t{1} << 40, &settings->max_body_bytes));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "max_connections", 1, kAnyUint32, &settings->max_connections));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "header_timeout_ms", 1, kAnyUint32, &settings->header_timeout_ms));
@@ -179,19 +180,22 @@ Status CheckModelSource(const GivenFlags& flags) {
   const bool path = flags.Has("model_path");
   if (flags.Has("config_path")) {
     if (name || path) {
-      return InvalidArgument("Use either --config_path or --model_path with --model_name, not both: --{} is given beside --config_path",
-                             name ? "model_name" : "model_path");
+      return InvalidArgument(
+          "Use either --config_path or --model_path with --model_name, not both: --{} is given beside --config_path",
+          name ? "model_name" : "model_path");
     }
     for (const std::string_view flag : kModelFlags) {
       if (!flags.Has(std::string(flag))) continue;
-      return InvalidArgument("Model parameters in CLI are exclusive with the config file: move --{} into the model's entry of {}", flag,
-                             Quote(flags.Get("config_path")));
+      return InvalidArgument(
+          "Model parameters in CLI are exclusive with the config file: move --{} into the model's entry of {}", flag,
+          Quote(flags.Get("config_path")));
     }
     return absl::OkStatus();
   }
   if (name && path) return absl::OkStatus();
   if (!name && !path) return InvalidArgument("Use --config_path, or --model_path with --model_name: no model is named");
-  return InvalidArgument("Use --config_path, or --model_path with --model_name: --{} is missing", name ? "model_path" : "model_name");
+  return InvalidArgument("Use --config_path, or --model_path with --model_name: --{} is missing",
+                         name ? "model_path" : "model_name");
 }
 
 StatusOr<ModelSettings> ReadModel(const GivenFlags& flags) {
@@ -223,7 +227,8 @@ Status ReadConfigFile(const std::string& path, ServerSettings* settings) {
     return InvalidArgument("{}: /monitoring/metrics cannot stand beside --metrics_enable; keep one of them", path);
   }
   if (file.metrics_enable && !settings->rest.enabled) {
-    return InvalidArgument("{}: /monitoring/metrics/enable needs the REST port, where metrics are read; give --rest_port too", path);
+    return InvalidArgument("{}: /monitoring/metrics/enable needs the REST port, where metrics are read; give --rest_port too",
+                           path);
   }
   settings->metrics_enable = file.metrics_enable;
   settings->metrics_list = std::move(file.metrics_list);

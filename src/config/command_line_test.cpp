@@ -1,14 +1,13 @@
 #include "config/command_line.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <thread>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "config/flags.h"
 
@@ -111,14 +110,23 @@ TEST(CommandLineTest, ServesThePublishedCommandLines) {
       {{"--port", "9001", "--target_device", "GPU"}, "GPU", 9001, {}},
       {{"--port", "9000", "--target_device", "NPU"}, "NPU", 9000, {}},
       {{"--port", "9001", "--target_device", "AUTO"}, "AUTO", 9001, {}},
-      {{"--port", "9001", "--plugin_config", R"({"PERFORMANCE_HINT": "LATENCY"})", "--target_device", "AUTO"}, "AUTO", 9001,
+      {{"--port", "9001", "--plugin_config", R"({"PERFORMANCE_HINT": "LATENCY"})", "--target_device", "AUTO"},
+       "AUTO",
+       9001,
        {{"PERFORMANCE_HINT", {std::string("LATENCY")}}}},
-      {{"--port", "9001", "--plugin_config", R"({"PERFORMANCE_HINT": "THROUGHPUT"})", "--target_device", "AUTO"}, "AUTO", 9001,
+      {{"--port", "9001", "--plugin_config", R"({"PERFORMANCE_HINT": "THROUGHPUT"})", "--target_device", "AUTO"},
+       "AUTO",
+       9001,
        {{"PERFORMANCE_HINT", {std::string("THROUGHPUT")}}}},
-      {{"--port", "9001", "--plugin_config", R"({"PERFORMANCE_HINT": "CUMULATIVE_THROUGHPUT"})", "--target_device", "AUTO:GPU,CPU"},
-       "AUTO:GPU,CPU", 9001, {{"PERFORMANCE_HINT", {std::string("CUMULATIVE_THROUGHPUT")}}}},
-      {{"--port", "9001", "--plugin_config", R"({"AUTO_BATCH_TIMEOUT": 200})", "--target_device", "BATCH:CPU(16)"}, "BATCH:CPU(16)",
-       9001, {{"AUTO_BATCH_TIMEOUT", {int64_t{200}}}}},
+      {{"--port", "9001", "--plugin_config", R"({"PERFORMANCE_HINT": "CUMULATIVE_THROUGHPUT"})", "--target_device",
+        "AUTO:GPU,CPU"},
+       "AUTO:GPU,CPU",
+       9001,
+       {{"PERFORMANCE_HINT", {std::string("CUMULATIVE_THROUGHPUT")}}}},
+      {{"--port", "9001", "--plugin_config", R"({"AUTO_BATCH_TIMEOUT": 200})", "--target_device", "BATCH:CPU(16)"},
+       "BATCH:CPU(16)",
+       9001,
+       {{"AUTO_BATCH_TIMEOUT", {int64_t{200}}}}},
   };
   for (const auto& c : cases) {
     Arguments arguments = model;
@@ -139,14 +147,51 @@ TEST(CommandLineTest, ServesThePublishedCommandLines) {
 }
 
 TEST(CommandLineTest, ReadsEveryServerFlag) {
-  const ServerSettings settings = Served(WithModel(
-      {"--rest_port=auto", "--grpc_bind_address=127.0.0.1,::1,[::2],host-1.example", "--rest_bind_address", "localhost", "--grpc_workers",
-       "1", "--rest_workers", "1", "--grpc_max_threads", "16", "--grpc_memory_quota", "0", "--grpc_channel_arguments",
-       "grpc.max_concurrent_streams=100,grpc.primary_user_agent=me,grpc.x=-1", "--grpc_max_message_bytes", "1000", "--max_body_bytes",
-       "2000", "--header_timeout_ms", "30", "--body_timeout_ms", "40", "--max_connections", "50", "--max_queue", "0", "--grace_seconds",
-       "0", "--readiness", "all", "--ready_file", "/tmp/r", "--file_system_poll_wait_seconds", "0", "--cache_dir", "/tmp/c",
-       "--cpu_extension", "/proc/self/exe", "--log_level", "WARNING", "--log_path", "/tmp/l", "--metrics_enable", "--metrics_list",
-       "a, b"}));
+  const ServerSettings settings = Served(WithModel({"--rest_port=auto",
+                                                    "--grpc_bind_address=127.0.0.1,::1,[::2],host-1.example",
+                                                    "--rest_bind_address",
+                                                    "localhost",
+                                                    "--grpc_workers",
+                                                    "1",
+                                                    "--rest_workers",
+                                                    "1",
+                                                    "--grpc_max_threads",
+                                                    "16",
+                                                    "--grpc_memory_quota",
+                                                    "0",
+                                                    "--grpc_channel_arguments",
+                                                    "grpc.max_concurrent_streams=100,grpc.primary_user_agent=me,grpc.x=-1",
+                                                    "--grpc_max_message_bytes",
+                                                    "1000",
+                                                    "--max_body_bytes",
+                                                    "2000",
+                                                    "--header_timeout_ms",
+                                                    "30",
+                                                    "--body_timeout_ms",
+                                                    "40",
+                                                    "--max_connections",
+                                                    "50",
+                                                    "--max_queue",
+                                                    "0",
+                                                    "--grace_seconds",
+                                                    "0",
+                                                    "--readiness",
+                                                    "all",
+                                                    "--ready_file",
+                                                    "/tmp/r",
+                                                    "--file_system_poll_wait_seconds",
+                                                    "0",
+                                                    "--cache_dir",
+                                                    "/tmp/c",
+                                                    "--cpu_extension",
+                                                    "/proc/self/exe",
+                                                    "--log_level",
+                                                    "WARNING",
+                                                    "--log_path",
+                                                    "/tmp/l",
+                                                    "--metrics_enable",
+                                                    "--metrics_list",
+                                                    "a, b"}));
   EXPECT_EQ(settings.grpc.hosts, (std::vector<std::string>{"127.0.0.1", "::1", "::2", "host-1.example"}));
   EXPECT_TRUE(settings.rest.enabled);
   EXPECT_EQ(settings.rest.port, 0);
@@ -177,8 +222,9 @@ TEST(CommandLineTest, ReadsEveryServerFlag) {
 }
 
 TEST(CommandLineTest, ReadsEveryModelFlag) {
-  const ModelSettings model = ServedModel({"--nireq", "4", "--batch_size", "-1", "--layout", "NHWC:NCHW", "--model_version_policy",
-                                           R"({"latest": {"num_versions": 2}})", "--target_device=HETERO:GPU,CPU"});
+  const ModelSettings model =
+      ServedModel({"--nireq", "4", "--batch_size", "-1", "--layout", "NHWC:NCHW", "--model_version_policy",
+                   R"({"latest": {"num_versions": 2}})", "--target_device=HETERO:GPU,CPU"});
   EXPECT_EQ(model.nireq, 4u);
   EXPECT_EQ(model.batch_size, Dimension::Dynamic());
   EXPECT_EQ(model.layouts.at(""), (LayoutSetting{"NHWC", "NCHW"}));
@@ -209,13 +255,9 @@ TEST(CommandLineTest, AUnixPathNeedsNoPort) {
   EXPECT_FALSE(settings.rest.enabled);
 }
 
-TEST(CommandLineTest, TheLastOfTwoValuesCounts) {
-  EXPECT_EQ(Served(WithModel({"--port", "9001"})).grpc.port, 9001);
-}
+TEST(CommandLineTest, TheLastOfTwoValuesCounts) { EXPECT_EQ(Served(WithModel({"--port", "9001"})).grpc.port, 9001); }
 
-TEST(CommandLineTest, ASwitchMayBeTurnedOff) {
-  EXPECT_FALSE(Served(WithModel({"--metrics_enable=false"})).metrics_enable);
-}
+TEST(CommandLineTest, ASwitchMayBeTurnedOff) { EXPECT_FALSE(Served(WithModel({"--metrics_enable=false"})).metrics_enable); }
 
 TEST(CommandLineTest, FlagsOfOvmsThatAreNotServedAreNamed) {
   for (const std::string_view flag : UnservedFlags()) {
@@ -254,7 +296,8 @@ TEST(CommandLineTest, FaultsOfUsageAreNamed) {
       {WithModel({"--rest_port", "9001", "--rest_workers", "-1"}), "--rest_workers: expected a whole number from 0"},
       {WithModel({"--config_path", "/c.json"}), "Use either --config_path or --model_path with --model_name"},
       {{"--config_path", "/c.json", "--model_path", "/m", "--port", "1"}, "Use either --config_path or --model_path"},
-      {{"--config_path", "/c.json", "--port", "1", "--shape", "(1)"}, "Model parameters in CLI are exclusive with the config file: move --shape"},
+      {{"--config_path", "/c.json", "--port", "1", "--shape", "(1)"},
+       "Model parameters in CLI are exclusive with the config file: move --shape"},
       {{"--config_path", "/c.json", "--port", "1", "--batch_size", "1"}, "move --batch_size"},
       {{"--config_path", "/c.json", "--port", "1", "--nireq", "1"}, "move --nireq"},
       {{"--config_path", "/c.json", "--port", "1", "--target_device", "CPU"}, "move --target_device"},
@@ -287,12 +330,14 @@ TEST(CommandLineTest, FaultsOfUsageAreNamed) {
       {WithModel({"--nireq", "100001"}), "--nireq: expected a whole number from 0 to 100000, got \"100001\""},
       {WithModel({"--nireq", "-7"}), "got \"-7\""},
       {WithModel({"--max_body_bytes", "0"}), "--max_body_bytes: expected a whole number from 1"},
-      {WithModel({"--grpc_max_message_bytes", "4294967296"}), "--grpc_max_message_bytes: expected a whole number from 1 to 2147483647"},
+      {WithModel({"--grpc_max_message_bytes", "4294967296"}),
+       "--grpc_max_message_bytes: expected a whole number from 1 to 2147483647"},
       {WithModel({"--readiness", "some"}), "--readiness: expected any or all, got \"some\""},
       {WithModel({"--batch_size", "auto"}), "--batch_size: \"auto\""},
       {WithModel({"--batch_size", "-7"}), "--batch_size: expected a number, -1, or a range such as 1:8; got \"-7\""},
       {WithModel({"--shape", "auto"}), "--shape: \"auto\""},
-      {WithModel({"--shape", "[1,2]"}), "--shape: expected a shape in parentheses such as (1,3,224,224) or (-1,3,1:8,224); got \"[1,2]\""},
+      {WithModel({"--shape", "[1,2]"}),
+       "--shape: expected a shape in parentheses such as (1,3,224,224) or (-1,3,1:8,224); got \"[1,2]\""},
       {WithModel({"--layout", "XYZ"}), "--layout: expected a layout"},
       {WithModel({"--plugin_config", "LATENCY"}), "--plugin_config: expected a JSON object"},
       {WithModel({"--model_version_policy", "all"}), "--model_version_policy: expected exactly one of"},
@@ -322,7 +367,8 @@ TEST_F(CommandLineFileTest, AFaultyConfigFileIsAStartFailure) {
     std::string message;
   } cases[] = {
       {"{", {}, "/config.json: invalid JSON at line 1, column 2"},
-      {R"({"model_config_list": [{"config": {"name": "m", "nireq": "two"}}]})", {},
+      {R"({"model_config_list": [{"config": {"name": "m", "nireq": "two"}}]})",
+       {},
        "/model_config_list/0/config/nireq: expected a non-negative integer, got the string \"two\""},
       {metrics, {}, "/monitoring/metrics/enable needs the REST port"},
       {metrics, {"--rest_port", "9001", "--metrics_enable"}, "/monitoring/metrics cannot stand beside --metrics_enable"},

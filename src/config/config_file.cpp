@@ -1,12 +1,12 @@
 #include "config/config_file.h"
 
+#include <rapidjson/document.h>
+
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <set>
 #include <system_error>
-
-#include <rapidjson/document.h>
 
 #include "base/log.h"
 #include "config/config_schema.h"
@@ -30,9 +30,11 @@ Status At(const Status& status, std::string_view key) {
 }
 
 Status CheckServed(const Value& entry) {
-  for (const std::string_view key : {"mean", "scale", "color_format", "precision", "custom_loader_options", "graph_path", "subconfig"}) {
+  for (const std::string_view key :
+       {"mean", "scale", "color_format", "precision", "custom_loader_options", "graph_path", "subconfig"}) {
     if (Find(entry, key) != nullptr) {
-      return Error(StatusCode::kUnimplemented, "{} is a key of OVMS that this version does not serve yet; remove it to serve the model", key);
+      return Error(StatusCode::kUnimplemented,
+                   "{} is a key of OVMS that this version does not serve yet; remove it to serve the model", key);
     }
   }
   return absl::OkStatus();
@@ -100,7 +102,8 @@ void ReadModels(const Value& list, const std::string& base_dir, ConfigFile* file
     model.name = Text(entry["name"]);
     const std::string pointer = fmt::format("/model_config_list/{}/config", i);
     if (!names.insert(model.name).second) {
-      LogWarning("{}: the name {} is taken by an entry before this one, which is served; this one is not", pointer, Quote(model.name));
+      LogWarning("{}: the name {} is taken by an entry before this one, which is served; this one is not", pointer,
+                 Quote(model.name));
       continue;
     }
     const Status read = ReadModel(entry, base_dir, &model);
@@ -145,7 +148,8 @@ StatusOr<ConfigFile> LoadConfigFile(const std::string& path) {
   std::ifstream stream(absolute, std::ios::binary);
   if (!stream) {
     const std::error_code reason(errno, std::generic_category());
-    return InvalidArgument("{}: the config file cannot be read: {}; give --config_path a file that is there", path, reason.message());
+    return InvalidArgument("{}: the config file cannot be read: {}; give --config_path a file that is there", path,
+                           reason.message());
   }
   // Read by pieces, because what is named may be a pipe, whose length nobody knows.
   std::string text;

@@ -23,8 +23,8 @@ struct ConfigFile {
   std::vector<std::string> metrics_list;
 };
 
-// `base_dir`: the folder of the file, against which relative base_paths are resolved. The error names the JSON pointer, what was
-// expected and what came: `/model_config_list/0/config/nireq: expected a non-negative integer, got the string "two"`.
+// `base_dir`: the folder of the file, against which relative base_paths are resolved. The error names the JSON pointer, what
+// was expected and what came: `/model_config_list/0/config/nireq: expected a non-negative integer, got the string "two"`.
 StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& base_dir);
 // Reads the file and parses it. Blocks on the file. Errors begin with the path.
 StatusOr<ConfigFile> LoadConfigFile(const std::string& path);

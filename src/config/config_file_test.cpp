@@ -1,11 +1,11 @@
 #include "config/config_file.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 namespace switchyard {
 namespace {
@@ -26,7 +26,8 @@ TEST(ConfigFileTest, ReadsThePublishedExample) {
       "batch_size": "1",
       "target_device": "HETERO:GPU,CPU"}
    }]
-})", "/etc");
+})",
+                                    "/etc");
   ASSERT_TRUE(file.ok()) << file.status();
   ModelSettings expected;
   expected.name = "resnet";
@@ -43,8 +44,10 @@ TEST(ConfigFileTest, ReadsEveryKey) {
       "name": "m", "base_path": "models/m", "shape": {"in": "(-1,3)"}, "layout": {"in": "NC"}, "nireq": 4, "allow_cache": true,
       "model_version_policy": {"specific": {"versions": [3, 1]}},
       "plugin_config": {"NUM_STREAMS": 2, "X": 0.5, "Y": true, "Z": "z", "DEVICE_PROPERTIES": {"CPU": {"A": 1}}}}}],
-      "mediapipe_config_list": [], "pipeline_config_list": [], "custom_node_library_config_list": [], "custom_loader_config_list": [],
-      "monitoring": {"metrics": {"enable": true, "metrics_list": ["ovms_streams"]}}})j", "/etc/sy");
+      "mediapipe_config_list": [], "pipeline_config_list": [], "custom_node_library_config_list": [],
+      "custom_loader_config_list": [],
+      "monitoring": {"metrics": {"enable": true, "metrics_list": ["ovms_streams"]}}})j",
+                                    "/etc/sy");
   ASSERT_TRUE(file.ok()) << file.status();
   ASSERT_EQ(file->models.size(), 1u);
   const ModelSettings& model = file->models[0];
@@ -87,7 +90,8 @@ TEST(ConfigFileTest, BatchSizeInEveryForm) {
 
 TEST(ConfigFileTest, TheFirstOfTwoEntriesWithOneNameCounts) {
   const auto file = ParseConfigFile(R"({"model_config_list": [{"config": {"name": "m", "base_path": "/a"}},
-      {"config": {"name": "m", "base_path": "/b"}}, {"config": {"name": "n"}}]})", "/");
+      {"config": {"name": "m", "base_path": "/b"}}, {"config": {"name": "n"}}]})",
+                                    "/");
   ASSERT_TRUE(file.ok());
   ASSERT_EQ(file->models.size(), 2u);
   EXPECT_EQ(file->models[0].base_path, "/a");
@@ -122,23 +126,30 @@ TEST(ConfigFileTest, AFaultOfTheSchemaCondemnsTheFile) {
       {OneModel(R"("model_version_policy": {})"), config + "/model_version_policy: expected exactly one of"},
       {OneModel(R"("model_version_policy": {"all": {}, "latest": {"num_versions": 1}})"),
        config + "/model_version_policy: expected exactly one of"},
-      {OneModel(R"("model_version_policy": {"latest": {"num_versions": 0}})"), "/latest/num_versions: expected an integer from 1"},
+      {OneModel(R"("model_version_policy": {"latest": {"num_versions": 0}})"),
+       "/latest/num_versions: expected an integer from 1"},
       {OneModel(R"("model_version_policy": {"latest": {}})"), "/latest: expected the key \"num_versions\", which is required"},
-      {OneModel(R"("model_version_policy": {"specific": {"versions": [1, "x"]}})"), "/specific/versions/1: expected an integer from 1"},
+      {OneModel(R"("model_version_policy": {"specific": {"versions": [1, "x"]}})"),
+       "/specific/versions/1: expected an integer from 1"},
       {"[]", "the top level: expected an object, got an empty list"},
       {"{}", "the top level: expected the key \"model_config_list\", which is required"},
       {R"({"model_config_list": [], "model_config_lists": []})", "did you mean \"model_config_list\"?"},
-      {R"({"model_config_list": {}})", "/model_config_list: expected a list of {\"config\": {...}} objects, got an empty object"},
+      {R"({"model_config_list": {}})",
+       "/model_config_list: expected a list of {\"config\": {...}} objects, got an empty object"},
       {R"({"model_config_list": [{"config": {"name": "a"}}, {}]})", "/model_config_list/1: expected the key \"config\""},
       {R"({"model_config_list": [{"config": {}}]})", config + ": expected the key \"name\", which is required"},
-      {R"({"model_config_list": [{"config": {"name": ""}}]})", config + "/name: expected a string that is not empty, got the string \"\""},
+      {R"({"model_config_list": [{"config": {"name": ""}}]})",
+       config + "/name: expected a string that is not empty, got the string \"\""},
       {R"({"model_config_list": [], "pipeline_config_list": [{}]})",
        "/pipeline_config_list: expected an empty list, because this version serves no pipelines, got a list of 1"},
-      {R"({"model_config_list": [], "mediapipe_config_list": [{"name": "g"}]})", "/mediapipe_config_list: expected an empty list"},
+      {R"({"model_config_list": [], "mediapipe_config_list": [{"name": "g"}]})",
+       "/mediapipe_config_list: expected an empty list"},
       {R"({"model_config_list": [], "custom_loader_config_list": {}})", "/custom_loader_config_list: expected an empty list"},
-      {R"({"model_config_list": [], "custom_node_library_config_list": [1]})", "/custom_node_library_config_list: expected an empty"},
+      {R"({"model_config_list": [], "custom_node_library_config_list": [1]})",
+       "/custom_node_library_config_list: expected an empty"},
       {R"({"model_config_list": [], "monitoring": {"metrics": {}}})", "/monitoring/metrics: expected the key \"enable\""},
-      {R"({"model_config_list": [], "monitoring": {"metrics": {"enable": 1}}})", "/monitoring/metrics/enable: expected a boolean"},
+      {R"({"model_config_list": [], "monitoring": {"metrics": {"enable": 1}}})",
+       "/monitoring/metrics/enable: expected a boolean"},
       {R"({"model_config_list": [], "monitoring": {"metrics": {"enable": true, "metrics_list": "x"}}})",
        "/monitoring/metrics/metrics_list: expected a list of strings, got the string \"x\""},
   };
@@ -176,12 +187,14 @@ TEST(ConfigFileTest, AFaultOfOneModelCondemnsThatModel) {
   };
   for (const auto& c : cases) {
     const auto file = ParseConfigFile(
-        R"({"model_config_list": [{"config": {"name": "good"}}, {"config": {"name": "m", )" + std::string(c.members) + "}}]}", "/");
+        R"({"model_config_list": [{"config": {"name": "good"}}, {"config": {"name": "m", )" + std::string(c.members) + "}}]}",
+        "/");
     ASSERT_TRUE(file.ok()) << c.members << file.status();
     EXPECT_EQ(file->models.size(), 1u) << c.members;
     ASSERT_EQ(file->faulty_models.size(), 1u) << c.members;
     EXPECT_EQ(file->faulty_models[0].name, "m");
-    EXPECT_THAT(file->faulty_models[0].reason, AllOf(HasSubstr("/model_config_list/1/config/"), HasSubstr(c.message))) << c.members;
+    EXPECT_THAT(file->faulty_models[0].reason, AllOf(HasSubstr("/model_config_list/1/config/"), HasSubstr(c.message)))
+        << c.members;
   }
 }
 

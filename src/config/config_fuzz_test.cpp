@@ -1,8 +1,8 @@
 // Mutated config files, the same ones in every run: whatever comes, the answer is settings or a message.
+#include <gtest/gtest.h>
+
 #include <random>
 #include <string>
-
-#include <gtest/gtest.h>
 
 #include "base/log.h"
 #include "config/config_file.h"
@@ -19,9 +19,32 @@ constexpr const char* kSeeds[] = {
         "pipeline_config_list": [], "monitoring": {"metrics": {"enable": true, "metrics_list": ["ovms_streams"]}}})j",
 };
 
-constexpr const char* kPieces[] = {"{", "}", "[", "]", ":", ",", "\"", "\\", "null", "-1", "1e999", "-9223372036854775808",
-                                   "18446744073709551616", "{}", "[]", "\"\\u0000\"", "\"\\ud800\"", "true", "0.5", "\"(\"", "\n",
-                                   "\xff", "\xc3", "{\"\": {\"\": []}}", "\"config\":", "\"all\": {},"};
+constexpr const char* kPieces[] = {"{",
+                                   "}",
+                                   "[",
+                                   "]",
+                                   ":",
+                                   ",",
+                                   "\"",
+                                   "\\",
+                                   "null",
+                                   "-1",
+                                   "1e999",
+                                   "-9223372036854775808",
+                                   "18446744073709551616",
+                                   "{}",
+                                   "[]",
+                                   "\"\\u0000\"",
+                                   "\"\\ud800\"",
+                                   "true",
+                                   "0.5",
+                                   "\"(\"",
+                                   "\n",
+                                   "\xff",
+                                   "\xc3",
+                                   "{\"\": {\"\": []}}",
+                                   "\"config\":",
+                                   "\"all\": {},"};
 
 std::string Mutate(std::string text, std::mt19937* random) {
   const auto below = [&](size_t limit) { return static_cast<size_t>((*random)() % limit); };
@@ -73,7 +96,8 @@ TEST(ConfigFuzzTest, MutatedFilesGiveSettingsOrAMessage) {
 
 TEST(ConfigFuzzTest, MutatedPluginConfigsGivePropertiesOrAMessage) {
   std::mt19937 random(7);
-  const std::string seed = R"({"NUM_STREAMS": 2, "PERFORMANCE_HINT": "LATENCY", "DEVICE_PROPERTIES": {"CPU": {"A": 1}, "GPU": {}}})";
+  const std::string seed =
+      R"({"NUM_STREAMS": 2, "PERFORMANCE_HINT": "LATENCY", "DEVICE_PROPERTIES": {"CPU": {"A": 1}, "GPU": {}}})";
   for (int i = 0; i < 1000; ++i) {
     const std::string text = i % 2 == 0 ? MutateValue(seed, &random) : Mutate(seed, &random);
     const auto properties = ParsePluginConfig(text);

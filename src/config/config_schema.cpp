@@ -1,11 +1,11 @@
 #include "config/config_schema.h"
 
-#include <string>
-#include <vector>
-
 #include <rapidjson/pointer.h>
 #include <rapidjson/schema.h>
 #include <rapidjson/stringbuffer.h>
+
+#include <string>
+#include <vector>
 
 #include "config/json_text.h"
 #include "config/text.h"
@@ -62,25 +62,18 @@ Status MissingKey(const Value& node, std::string_view place, const Value& object
   return InvalidArgument("{}: a required key is missing", place);
 }
 
-const rapidjson::Document& SchemaJson() {
-  static const rapidjson::Document* const json = [] {
-    auto* parsed = new rapidjson::Document;
-    const std::string_view text = ConfigSchemaText();
-    parsed->Parse(text.data(), text.size());
-    return parsed;
-  }();
-  return *json;
-}
-
 }  // namespace
 
 Status CheckConfigSchema(const rapidjson::Document& document) {
-  static const rapidjson::SchemaDocument* const schema = new rapidjson::SchemaDocument(SchemaJson());
-  rapidjson::SchemaValidator validator(*schema);
+  // Made anew each time: a file is read once in a while, and a static one would outlive or be outlived by somebody.
+  rapidjson::Document schema_json;
+  schema_json.Parse(ConfigSchemaText().data(), ConfigSchemaText().size());
+  const rapidjson::SchemaDocument schema(schema_json);
+  rapidjson::SchemaValidator validator(schema);
   if (document.Accept(validator) && validator.IsValid()) return absl::OkStatus();
 
   const Pointer where = validator.GetInvalidDocumentPointer();
-  const Value* node = validator.GetInvalidSchemaPointer().Get(SchemaJson());
+  const Value* node = validator.GetInvalidSchemaPointer().Get(schema_json);
   const Value* value = where.Get(document);
   const char* keyword_text = validator.GetInvalidSchemaKeyword();
   const std::string_view keyword = keyword_text != nullptr ? keyword_text : "";

@@ -1,9 +1,9 @@
 // The published JSON Schema of config.json (api/config.schema.json), compiled in, and the judgement by it.
 #pragma once
 
-#include <string_view>
-
 #include <rapidjson/document.h>
+
+#include <string_view>
 
 #include "base/status.h"
 

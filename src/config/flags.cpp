@@ -1,15 +1,14 @@
 #include "config/flags.h"
 
-#include <algorithm>
-
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "config/text.h"
 
 namespace switchyard {
 namespace {
 
-constexpr size_t kHelpColumn = 36;
+constexpr size_t kHelpColumn = 38;
 constexpr size_t kHelpWidth = 110;
 
 std::vector<std::string_view> ServedNames() {
@@ -44,20 +43,22 @@ void AppendWrapped(std::string_view text, size_t column, std::string* out) {
 // `--name=value` and `--name` alike; a single dash is a common slip.
 std::string NameOf(std::string_view argument) {
   const size_t begin = std::min(argument.find_first_not_of('-'), argument.size());
-  return std::string(argument.substr(begin, argument.find('=') == std::string_view::npos ? std::string_view::npos
-                                                                                         : argument.find('=') - begin));
+  return std::string(argument.substr(
+      begin, argument.find('=') == std::string_view::npos ? std::string_view::npos : argument.find('=') - begin));
 }
 
 Status UnknownArgument(std::string_view argument) {
   if (argument.substr(0, 1) != "-") {
-    return InvalidArgument("unexpected argument {}: expected flags, which begin with --; put values with blanks in quotes", Quote(argument));
+    return InvalidArgument("unexpected argument {}: expected flags, which begin with --; put values with blanks in quotes",
+                           Quote(argument));
   }
   const std::string name = NameOf(argument);
   std::vector<std::string_view> known = ServedNames();
   known.insert(known.end(), UnservedFlags().begin(), UnservedFlags().end());
   const std::string_view nearest = Contains(known, name) ? std::string_view(name) : Nearest(name, known);
   const std::string shown = Quote(argument.substr(0, argument.find('=')));
-  if (!nearest.empty()) return InvalidArgument("unknown flag {}; did you mean --{}? See --help for all of them", shown, nearest);
+  if (!nearest.empty())
+    return InvalidArgument("unknown flag {}; did you mean --{}? See --help for all of them", shown, nearest);
   return InvalidArgument("unknown flag {}; see --help for all of them", shown);
 }
 
@@ -91,7 +92,8 @@ std::string HelpText() {
       } else {
         text += fmt::format("{:<{}}", left, kHelpColumn);
       }
-      const std::string help = flag.fallback.empty() ? std::string(flag.help) : fmt::format("{} [{}]", flag.help, flag.fallback);
+      const std::string help =
+          flag.fallback.empty() ? std::string(flag.help) : fmt::format("{} [{}]", flag.help, flag.fallback);
       AppendWrapped(help, kHelpColumn, &text);
     }
   }

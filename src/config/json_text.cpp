@@ -1,8 +1,8 @@
 #include "config/json_text.h"
 
-#include <algorithm>
-
 #include <rapidjson/error/en.h>
+
+#include <algorithm>
 
 #include "config/text.h"
 
@@ -53,7 +53,8 @@ Status ParseJsonText(std::string_view text, rapidjson::Document* document) {
   document->Parse<kFlags>(text.data(), text.size());
   if (document->HasParseError()) {
     const size_t offset = std::min(document->GetErrorOffset(), text.size());
-    return InvalidArgument("invalid JSON at {}: {}", Place(text, offset), rapidjson::GetParseError_En(document->GetParseError()));
+    return InvalidArgument("invalid JSON at {}: {}", Place(text, offset),
+                           rapidjson::GetParseError_En(document->GetParseError()));
   }
   return absl::OkStatus();
 }

@@ -1,10 +1,10 @@
 // JSON text that people write: config.json and the flags that take JSON.
 #pragma once
 
+#include <rapidjson/document.h>
+
 #include <string>
 #include <string_view>
-
-#include <rapidjson/document.h>
 
 #include "base/status.h"
 

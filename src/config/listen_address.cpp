@@ -20,7 +20,8 @@ bool IsHostName(std::string_view host) {
   if (host.empty() || host.size() > 255 || host.front() == '-' || host.front() == '.') return false;
   const bool letters = std::any_of(host.begin(), host.end(), [](unsigned char c) { return c != '.' && (c < '0' || c > '9'); });
   return letters && std::all_of(host.begin(), host.end(), [](unsigned char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+                  c == '_';
          });
 }
 
@@ -39,15 +40,16 @@ StatusOr<std::string> ParseHost(std::string_view flag, std::string_view text) {
   if (inet_pton(AF_INET, host.c_str(), address) == 1 || inet_pton(AF_INET6, host.c_str(), address) == 1 || IsHostName(host)) {
     return host;
   }
-  return InvalidArgument("--{}: expected IPv4 addresses, IPv6 addresses, host names or unix:/path, separated by commas; got {}", flag,
-                         Quote(text));
+  return InvalidArgument("--{}: expected IPv4 addresses, IPv6 addresses, host names or unix:/path, separated by commas; got {}",
+                         flag, Quote(text));
 }
 
 StatusOr<uint16_t> ParsePort(std::string_view flag, std::string_view text) {
   uint16_t port = 0;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), port);
   if (text.empty() || error != std::errc() || stop != text.data() + text.size()) {
-    return InvalidArgument("--{}: expected a port from 0 (off) to 65535, or \"auto\" for a free one; got {}", flag, Quote(text));
+    return InvalidArgument("--{}: expected a port from 0 (off) to 65535, or \"auto\" for a free one; got {}", flag,
+                           Quote(text));
   }
   return port;
 }

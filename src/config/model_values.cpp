@@ -154,7 +154,8 @@ StatusOr<PartialShape> ParseShape(std::string_view text) {
   for (const std::string_view part : Split(inner, ',')) {
     const std::optional<Dimension> dimension = ParseDimension(part);
     if (!dimension.has_value()) {
-      return InvalidArgument("expected dimensions that are numbers, -1, or ranges such as 1:8; got {} in {}", Quote(part), Quote(text));
+      return InvalidArgument("expected dimensions that are numbers, -1, or ranges such as 1:8; got {} in {}", Quote(part),
+                             Quote(text));
     }
     shape.dims.push_back(*dimension);
   }
@@ -200,7 +201,8 @@ StatusOr<std::map<std::string, LayoutSetting>> ParseLayouts(std::string_view tex
 }
 
 StatusOr<VersionPolicy> VersionPolicyOf(const rapidjson::Value& json) {
-  if (!json.IsObject() || json.MemberCount() != 1) return InvalidArgument("expected {}, got {}", kPolicyExpected, Describe(json));
+  if (!json.IsObject() || json.MemberCount() != 1)
+    return InvalidArgument("expected {}, got {}", kPolicyExpected, Describe(json));
   const auto& member = *json.MemberBegin();
   const std::string_view kind = Text(member.name);
   if (kind == "latest") return LatestOf(member.value);
@@ -232,9 +234,11 @@ Status CheckModelName(std::string_view name) {
 StatusOr<std::string> ResolveBasePath(std::string_view path, const std::string& base_dir) {
   for (const std::string_view prefix : {"s3://", "gs://", "az://", "azfs://"}) {
     if (path.substr(0, prefix.size()) == prefix) {
-      return Error(StatusCode::kUnimplemented,
-                   "{} is cloud storage, which is known from OVMS and not served by this version; copy the model to a local folder "
-                   "and name that", Quote(path));
+      return Error(
+          StatusCode::kUnimplemented,
+          "{} is cloud storage, which is known from OVMS and not served by this version; copy the model to a local folder "
+          "and name that",
+          Quote(path));
     }
   }
   if (path.empty() || path.find('\0') != std::string_view::npos) {

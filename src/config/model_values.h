@@ -3,13 +3,13 @@
 // knows and this version does not serve.
 #pragma once
 
+#include <rapidjson/document.h>
+
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include <rapidjson/document.h>
 
 #include "base/status.h"
 #include "config/settings.h"

@@ -22,8 +22,8 @@ TEST(BatchSizeTest, ReadsNumbersRangesAndAny) {
 }
 
 TEST(BatchSizeTest, NamesWhatCame) {
-  for (const char* text : {"", "two", "-2", "-7", "8:1", "0:4", "1:", ":3", "1:2:3", "1.5", "+1", "99999999999999999999",
-                           "9223372036854775807"}) {
+  for (const char* text :
+       {"", "two", "-2", "-7", "8:1", "0:4", "1:", ":3", "1:2:3", "1.5", "+1", "99999999999999999999", "9223372036854775807"}) {
     const auto size = ParseBatchSize(text);
     ASSERT_FALSE(size.ok()) << text;
     EXPECT_THAT(std::string(Message(size.status())), HasSubstr(std::string("got \"") + text)) << text;
@@ -53,7 +53,8 @@ TEST(ShapeTest, ReadsAnObjectByInput) {
   ASSERT_TRUE(shapes.ok());
   EXPECT_EQ(shapes->at("a").ToShape(), (Shape{1, 10}));
   EXPECT_EQ(shapes->at("b").Wire(), (Shape{-1, 2}));
-  EXPECT_THAT(std::string(Message(ParseShapes(R"({"a": [1]})").status())), HasSubstr("\"a\": expected a string, got a list of 1"));
+  EXPECT_THAT(std::string(Message(ParseShapes(R"({"a": [1]})").status())),
+              HasSubstr("\"a\": expected a string, got a list of 1"));
   EXPECT_THAT(std::string(Message(ParseShapes(R"({"a": "x"})").status())), HasSubstr("\"a\": expected a shape"));
   EXPECT_THAT(std::string(Message(ParseShapes(R"({"a": )").status())), HasSubstr("line 1, column"));
   EXPECT_THAT(std::string(Message(ParseShapes("{}").status())), HasSubstr("empty object"));
@@ -73,9 +74,15 @@ TEST(LayoutTest, RefusesTheRest) {
   const struct {
     const char* text;
     const char* message;
-  } cases[] = {{"", "got \"\""},         {":", "got \":\""},         {"NHWC:", "NHWC:NCHW"},
-               {"NCHW:NHWC:N", "got"},   {"NXHW", "\"X\" in \"NXHW\" is none of"}, {"NN", "N stands twice"},
-               {"......", "stands twice"}, {"N..", "\".\" in"},      {"auto", "\"A\" in"}};
+  } cases[] = {{"", "got \"\""},
+               {":", "got \":\""},
+               {"NHWC:", "NHWC:NCHW"},
+               {"NCHW:NHWC:N", "got"},
+               {"NXHW", "\"X\" in \"NXHW\" is none of"},
+               {"NN", "N stands twice"},
+               {"......", "stands twice"},
+               {"N..", "\".\" in"},
+               {"auto", "\"A\" in"}};
   for (const auto& c : cases) {
     const auto layout = ParseLayout(c.text);
     ASSERT_FALSE(layout.ok()) << c.text;
@@ -90,10 +97,11 @@ TEST(VersionPolicyTest, ReadsEveryKind) {
 }
 
 TEST(VersionPolicyTest, RefusesTheRest) {
-  for (const char* text : {"", "all", "1", "{}", R"({"all": {}, "latest": {"num_versions": 1}})", R"({"all": 1})", R"({"newest": {}})",
-                           R"({"latest": {}})", R"({"latest": {"num_versions": 0}})", R"({"latest": {"num_versions": -1}})",
-                           R"({"latest": 1})", R"({"specific": {"versions": []}})", R"({"specific": {"versions": [0]}})",
-                           R"({"specific": {"versions": ["1"]}})", R"({"specific": {"versions": [1], "x": 1}})"}) {
+  for (const char* text :
+       {"", "all", "1", "{}", R"({"all": {}, "latest": {"num_versions": 1}})", R"({"all": 1})", R"({"newest": {}})",
+        R"({"latest": {}})", R"({"latest": {"num_versions": 0}})", R"({"latest": {"num_versions": -1}})", R"({"latest": 1})",
+        R"({"specific": {"versions": []}})", R"({"specific": {"versions": [0]}})", R"({"specific": {"versions": ["1"]}})",
+        R"({"specific": {"versions": [1], "x": 1}})"}) {
     const auto policy = ParseVersionPolicy(text);
     ASSERT_FALSE(policy.ok()) << text;
     EXPECT_THAT(std::string(Message(policy.status())), HasSubstr("expected")) << text;
@@ -101,9 +109,13 @@ TEST(VersionPolicyTest, RefusesTheRest) {
 }
 
 TEST(PluginConfigTest, KeepsTypes) {
-  const auto properties = ParsePluginConfig(R"({"A": "x", "B": true, "C": 2, "D": 0.5, "DEVICE_PROPERTIES": {"CPU": {"E": 1}}})");
+  const auto properties =
+      ParsePluginConfig(R"({"A": "x", "B": true, "C": 2, "D": 0.5, "DEVICE_PROPERTIES": {"CPU": {"E": 1}}})");
   ASSERT_TRUE(properties.ok()) << properties.status();
-  const PropertyMap expected = {{"A", {std::string("x")}}, {"B", {true}}, {"C", {int64_t{2}}}, {"D", {0.5}},
+  const PropertyMap expected = {{"A", {std::string("x")}},
+                                {"B", {true}},
+                                {"C", {int64_t{2}}},
+                                {"D", {0.5}},
                                 {"DEVICE_PROPERTIES", {PropertyMap{{"CPU", {PropertyMap{{"E", {int64_t{1}}}}}}}}}};
   EXPECT_EQ(*properties, expected);
 }

@@ -95,7 +95,8 @@ StatusOr<PropertyMap> DevicePropertiesOf(const rapidjson::Value& json) {
   for (const auto& member : json.GetObject()) {
     const std::string device(Text(member.name));
     if (!member.value.IsObject()) {
-      return InvalidArgument("{}/{}: expected an object of properties, got {}", kDeviceProperties, device, Describe(member.value));
+      return InvalidArgument("{}/{}: expected an object of properties, got {}", kDeviceProperties, device,
+                             Describe(member.value));
     }
     auto properties = ScalarsOf(member.value);
     if (!properties.ok()) return Annotate(properties.status(), fmt::format("{}/{}", kDeviceProperties, device));
@@ -131,7 +132,8 @@ StatusOr<PropertyMap> ParsePluginConfig(std::string_view json) {
   rapidjson::Document document;
   const Status parsed = ParseJsonText(json, &document);
   if (!parsed.ok()) {
-    return InvalidArgument("expected a JSON object such as {{\"PERFORMANCE_HINT\": \"LATENCY\"}}, got {}: {}", Quote(json), Message(parsed));
+    return InvalidArgument("expected a JSON object such as {{\"PERFORMANCE_HINT\": \"LATENCY\"}}, got {}: {}", Quote(json),
+                           Message(parsed));
   }
   return PluginConfigOf(document);
 }

@@ -26,8 +26,8 @@ struct PropertyValue {
 struct VersionPolicy {
   enum class Kind { kLatest, kAll, kSpecific };
   Kind kind = Kind::kLatest;
-  uint32_t latest_count = 1;       // kLatest
-  std::vector<int64_t> versions;   // kSpecific, ascending
+  uint32_t latest_count = 1;      // kLatest
+  std::vector<int64_t> versions;  // kSpecific, ascending
   friend bool operator==(const VersionPolicy&, const VersionPolicy&) = default;
 };
 
@@ -44,10 +44,10 @@ struct ModelSettings {
   std::string base_path;      // absolute; a folder of version folders, or one model file
   std::string target_device;  // empty: the best one there is
   PropertyMap plugin_config;
-  uint32_t nireq = 0;                                // infer requests; 0: what the device finds best
-  std::optional<Dimension> batch_size;               // unset: the model's own
-  std::map<std::string, PartialShape> shapes;        // by input; "" is the single input of the model
-  std::map<std::string, LayoutSetting> layouts;      // by input or output; "" is the single input
+  uint32_t nireq = 0;                            // infer requests; 0: what the device finds best
+  std::optional<Dimension> batch_size;           // unset: the model's own
+  std::map<std::string, PartialShape> shapes;    // by input; "" is the single input of the model
+  std::map<std::string, LayoutSetting> layouts;  // by input or output; "" is the single input
   VersionPolicy version_policy;
   bool allow_cache = false;
   friend bool operator==(const ModelSettings&, const ModelSettings&) = default;
@@ -70,9 +70,9 @@ struct ServerSettings {
   ListenAddress grpc;
   ListenAddress rest;
   uint32_t grpc_workers = 1;
-  uint32_t rest_workers = 0;  // 0: one per core
-  uint32_t grpc_max_threads = 0;                       // 0: no quota
-  uint64_t grpc_memory_quota = uint64_t{2} << 30;      // bytes; 0: no quota
+  uint32_t rest_workers = 0;                       // 0: one per core
+  uint32_t grpc_max_threads = 0;                   // 0: no quota
+  uint64_t grpc_memory_quota = uint64_t{2} << 30;  // bytes; 0: no quota
   std::vector<std::pair<std::string, std::variant<int, std::string>>> grpc_channel_arguments;
   uint64_t grpc_max_message_bytes = uint64_t{1} << 30;
   uint64_t max_body_bytes = uint64_t{1} << 30;
@@ -81,7 +81,7 @@ struct ServerSettings {
   uint32_t body_timeout_ms = 60000;  // without any byte arriving
   uint32_t max_queue = 1024;         // calls waiting for one model
   uint32_t grace_seconds = 30;
-  bool ready_needs_all = false;      // --readiness all
+  bool ready_needs_all = false;  // --readiness all
   uint32_t file_system_poll_wait_seconds = 1;
   std::string cache_dir;
   std::string cpu_extension;

@@ -1,9 +1,9 @@
 #include "config/text.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <numeric>
-
-#include <fmt/format.h>
 
 namespace switchyard {
 namespace {

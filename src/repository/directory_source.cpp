@@ -76,10 +76,12 @@ std::string FindModel(const std::vector<fs::path>& files) {
 StatusOr<std::string> SingleFile(fs::path file) {
   // OVMS takes either file of a Paddle model.
   if (file.extension() == ".pdiparams") file.replace_extension(".pdmodel");
-  const auto format = std::find_if(kFormats.begin(), kFormats.end(), [&](const Format& f) { return file.extension() == f.extension; });
+  const auto format =
+      std::find_if(kFormats.begin(), kFormats.end(), [&](const Format& f) { return file.extension() == f.extension; });
   if (format == kFormats.end()) {
-    return InvalidArgument("Model file {} is of an unknown kind; expected one of {}, or a folder with version folders (1, 2, ...)",
-                           file.string(), kExtensions);
+    return InvalidArgument(
+        "Model file {} is of an unknown kind; expected one of {}, or a folder with version folders (1, 2, ...)", file.string(),
+        kExtensions);
   }
   if (!IsFile(file)) return Error(StatusCode::kNotFound, "Model file {} is not there", file.string());
   auto path = ModelPath(file, *format);
@@ -119,11 +121,13 @@ StatusOr<std::vector<VersionFiles>> ListFolder(const fs::path& base) {
     // A SavedModel is a folder by nature; the files of every other format are named by themselves.
     if (IsFile(base / kSavedModel)) return std::vector<VersionFiles>{{.version = 1, .model_path = base.string()}};
     if (const std::string model = FindModel(children); !model.empty()) {
-      return Error(StatusCode::kNotFound, "{} has no version folder, but {} directly in it: move its files to {}, or give the file as model_path",
+      return Error(StatusCode::kNotFound,
+                   "{} has no version folder, but {} directly in it: move its files to {}, or give the file as model_path",
                    base.string(), fs::path(model).filename().string(), (base / "1").string());
     }
   }
-  std::sort(versions.begin(), versions.end(), [](const VersionFiles& a, const VersionFiles& b) { return a.version < b.version; });
+  std::sort(versions.begin(), versions.end(),
+            [](const VersionFiles& a, const VersionFiles& b) { return a.version < b.version; });
   return versions;
 }
 
@@ -134,7 +138,8 @@ StatusOr<std::vector<VersionFiles>> ListVersions(const std::string& base_path) {
   std::error_code error;
   const fs::file_status status = fs::status(base, error);
   if (status.type() == fs::file_type::not_found) {
-    return Error(StatusCode::kNotFound, "Model path {} is not there; expected a folder with version folders (1, 2, ...) or a model file ({})",
+    return Error(StatusCode::kNotFound,
+                 "Model path {} is not there; expected a folder with version folders (1, 2, ...) or a model file ({})",
                  base_path, kExtensions);
   }
   if (error) return SystemError(base, error);
@@ -148,8 +153,7 @@ StatusOr<std::vector<VersionFiles>> ListVersions(const std::string& base_path) {
 
 std::vector<int64_t> WantedVersions(const VersionPolicy& policy, const std::vector<int64_t>& available) {
   switch (policy.kind) {
-    case VersionPolicy::Kind::kAll:
-      return available;
+    case VersionPolicy::Kind::kAll: return available;
     case VersionPolicy::Kind::kLatest: {
       const size_t count = std::min<size_t>(policy.latest_count, available.size());
       return {available.end() - static_cast<std::ptrdiff_t>(count), available.end()};

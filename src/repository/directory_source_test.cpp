@@ -59,12 +59,14 @@ TEST_F(ListVersionsTest, EveryFormatIsFound) {
   Touch("4/frozen.pb");
   Touch("5/saved_model.pb"), Touch("5/variables/variables.index");
   Touch("6/m.tflite");
-  EXPECT_THAT(List(), ElementsAre(VersionFiles{1, At("1/m.xml")}, VersionFiles{2, At("2/m.onnx")}, VersionFiles{3, At("3/inference.pdmodel")},
-                                  VersionFiles{4, At("4/frozen.pb")}, VersionFiles{5, At("5")}, VersionFiles{6, At("6/m.tflite")}));
+  EXPECT_THAT(List(), ElementsAre(VersionFiles{1, At("1/m.xml")}, VersionFiles{2, At("2/m.onnx")},
+                                  VersionFiles{3, At("3/inference.pdmodel")}, VersionFiles{4, At("4/frozen.pb")},
+                                  VersionFiles{5, At("5")}, VersionFiles{6, At("6/m.tflite")}));
 }
 
 TEST_F(ListVersionsTest, TheFirstCompleteSetWins) {
-  for (const char* file : {"m.tflite", "m.pb", "m.pdmodel", "m.pdiparams", "m.onnx", "m.xml", "m.bin"}) Touch(std::string("1/") + file);
+  for (const char* file : {"m.tflite", "m.pb", "m.pdmodel", "m.pdiparams", "m.onnx", "m.xml", "m.bin"})
+    Touch(std::string("1/") + file);
   EXPECT_EQ(List()[0].model_path, At("1/m.xml"));
   fs::remove(base / "1/m.bin");
   EXPECT_EQ(List()[0].model_path, At("1/m.onnx"));
@@ -106,7 +108,8 @@ TEST_F(ListVersionsTest, SymbolicLinksAreFollowed) {
 }
 
 TEST_F(ListVersionsTest, OneFileIsVersionOne) {
-  Touch("m.onnx"), Touch("m.xml"), Touch("m.bin"), Touch("m.pdmodel"), Touch("m.pdiparams"), Touch("frozen.pb"), Touch("m.tflite");
+  Touch("m.onnx"), Touch("m.xml"), Touch("m.bin"), Touch("m.pdmodel"), Touch("m.pdiparams"), Touch("frozen.pb"),
+      Touch("m.tflite");
   for (const char* file : {"m.onnx", "m.xml", "m.pdmodel", "frozen.pb", "m.tflite"}) {
     EXPECT_THAT(List(file), ElementsAre(VersionFiles{1, At(file)}));
   }

@@ -17,9 +17,9 @@ struct VersionFiles {
   friend bool operator==(const VersionFiles&, const VersionFiles&) = default;
 };
 
-// Every complete version under `base_path`, ascending: <base_path>/<n>/ with a set of model files, or base_path itself as version 1
-// when it is a model file. NotFound when base_path is not there (the message names it). A version folder without a complete set of
-// files is in the answer with an empty model_path.
+// Every complete version under `base_path`, ascending: <base_path>/<n>/ with a set of model files, or base_path itself as
+// version 1 when it is a model file. NotFound when base_path is not there (the message names it). A version folder without a
+// complete set of files is in the answer with an empty model_path.
 StatusOr<std::vector<VersionFiles>> ListVersions(const std::string& base_path);
 
 // The versions of `available` (ascending) that the policy wants, ascending. Pure.

@@ -19,16 +19,16 @@
 
 namespace switchyard {
 
-// One inference at a time. Not thread-safe: the Executor hands it to one call at a time. Everything that Bind was given must stay
-// as it is until the inference has ended (Infer has returned, or StartAsync's callback has begun).
+// One inference at a time. Not thread-safe: the Executor hands it to one call at a time. Everything that Bind was given must
+// stay as it is until the inference has ended (Infer has returned, or StartAsync's callback has begun).
 class InferRequest {
  public:
   using Done = absl::AnyInvocable<void(Status)>;
 
   virtual ~InferRequest() = default;
 
-  // Inputs in the signature's order, already validated against it: the device reads them where they lie, or they are copied here
-  // when they are so small that this costs less.
+  // Inputs in the signature's order, already validated against it: the device reads them where they lie, or they are copied
+  // here when they are so small that this costs less.
   virtual Status Bind(absl::Span<const TensorView> inputs) = 0;
   // Blocks the calling thread for the time of the inference.
   virtual Status Infer() = 0;

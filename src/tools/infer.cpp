@@ -110,7 +110,7 @@ void CallRepeatedly(InferClient& client, uint64_t total, Progress* progress, Out
   }
 }
 
-// Tells on stderr how far it has come, every second, until it is destroyed.
+// Tells on stderr how far it has come, every other second, until it is destroyed.
 class ProgressPrinter {
  public:
   ProgressPrinter(const Progress& progress, uint64_t total) : thread_([this, &progress, total] { Run(progress, total); }) {}
@@ -126,7 +126,7 @@ class ProgressPrinter {
  private:
   void Run(const Progress& progress, uint64_t total) {
     std::unique_lock lock(mutex_);
-    while (!changed_.wait_for(lock, std::chrono::seconds(1), [this] { return done_; })) {
+    while (!changed_.wait_for(lock, std::chrono::seconds(2), [this] { return done_; })) {
       Print(stderr, fmt::format("{} of {} calls\n", progress.ended.load(), total));
     }
   }
@@ -208,7 +208,8 @@ int Run(const InferOptions& options) {
   auto client = MakeClient(options);
   if (!client.ok()) return Fail(kUsage, client.status());
   const auto model = (*client)->Describe();
-  if (!model.ok()) return Fail(kCallFailed, Annotate(model.status(), "asking for the model's metadata"));
+  if (!model.ok())
+    return Fail(kCallFailed, Annotate(model.status(), fmt::format("asking for the metadata of model {}", options.model)));
   const auto inputs = MakeInputs(options, *model);
   if (!inputs.ok()) return Fail(kUsage, inputs.status());
 

@@ -108,13 +108,13 @@ std::variant<InferOptions, InferUsage> ParseInferOptions(int argc, const char* c
                                                                         {"tfs-grpc", InferProtocol::kTfsGrpc},
                                                                         {"tfs-rest", InferProtocol::kTfsRest}};
   CLI::App app(kDescription, "switchyard infer");
-  app.add_option("--url", url, "host:port, http://host:port or unix:/path")->required();
+  app.add_option("--url", url, "host:port, http://host:port or unix:/path")->option_text("ADDRESS")->required();
   app.add_option("--protocol", options.protocol, "kserve-grpc, kserve-rest, tfs-grpc or tfs-rest")
       ->transform(CLI::CheckedTransformer(protocols))
       ->option_text("NAME")
       ->required();
-  app.add_option("--model", options.model, "the model's name")->required();
-  app.add_option("--version", options.version, "the model's version; the server's default if not given");
+  app.add_option("--model", options.model, "the model's name")->option_text("NAME")->required();
+  app.add_option("--version", options.version, "the model's version; the server's default if not given")->option_text("N");
   app.add_option("--input", inputs, "name=@file, name=JSON or name=random; once for each input")
       ->allow_extra_args(false)
       ->option_text("NAME=VALUE");
@@ -122,14 +122,19 @@ std::variant<InferOptions, InferUsage> ParseInferOptions(int argc, const char* c
       ->allow_extra_args(false)
       ->option_text("NAME=DIMS");
   app.add_option("--repeat", options.repeat, "how many calls to make; more than one prints latencies")
-      ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 40));
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 40))
+      ->option_text("N");
   app.add_option("--concurrency", options.concurrency, "how many connections call at the same time")
-      ->check(CLI::Range(uint64_t{1}, uint64_t{1024}));
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1024}))
+      ->option_text("N");
   app.add_option("--top_k", options.top_k, "print the k greatest values of each row (5 for long rows)")
-      ->check(CLI::Range(uint64_t{1}, uint64_t{1000000}));
-  app.add_option("--labels", options.labels_file, "names of the indices: a JSON list, or a text file of one name a line");
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1000000}))
+      ->option_text("N");
+  app.add_option("--labels", options.labels_file, "names of the indices: a JSON list, or a text file of one name a line")
+      ->option_text("FILE");
   app.add_option("--timeout_ms", timeout_ms, "longest time one call may take; 0: no limit (60000 if not given)")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
+      ->option_text("N");
   app.add_flag("--json", options.json, "print one JSON object");
 
   std::vector<std::string> arguments;

@@ -26,8 +26,13 @@ std::string TopRows(const ClientTensor& tensor, size_t row_length, uint64_t k, c
   for (size_t row = 0; row < std::min(rows, kMostRows); ++row) {
     if (rows > 1) out += fmt::format("  row {}:\n", row);
     for (const auto& [index, value] : TopK(tensor, row * row_length, row_length, k)) {
-      const bool named = index < labels.size();
-      out += fmt::format("  {:>6}  {:<12.6g}{}{}\n", index, value, named ? "  " : "", named ? labels[index] : "");
+      out += fmt::format("  {:>6}  {:<10.6g}", index, value);
+      if (index < labels.size()) {
+        out += "  " + labels[index];
+      } else {
+        out.erase(out.find_last_not_of(' ') + 1);
+      }
+      out += '\n';
     }
   }
   if (rows > kMostRows) out += fmt::format("  ... {} more rows\n", rows - kMostRows);

@@ -39,8 +39,8 @@ TEST(ToText, LongRowsByTheirGreatest) {
   std::vector<std::string> labels(100, "other");
   labels[46] = "cpp";
   const std::string text = ToText(Floats({1, 100}, values), 1, labels);
-  EXPECT_EQ(text, "y FP32 (1,100), top 1:\n      46  0.75          cpp\n");
-  EXPECT_NE(ToText(Floats({1, 100}, values), 0, {}).find("top 5"), std::string::npos);
+  EXPECT_EQ(text, "y FP32 (1,100), top 1:\n      46  0.75        cpp\n");
+  EXPECT_NE(ToText(Floats({1, 100}, values), 0, {}).find("top 5:\n      46  0.75\n"), std::string::npos);
 }
 
 TEST(ToText, TheBeginningOfWhatIsLong) {

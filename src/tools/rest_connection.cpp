@@ -84,7 +84,8 @@ struct RestConnection::Impl {
     if (error == beast::error::timeout) {
       return Error(StatusCode::kDeadlineExceeded, "no answer from {} within {} ms", Where(), timeout.count());
     }
-    return Error(StatusCode::kUnavailable, "{}: {}", Where(), error.message());
+    return Error(StatusCode::kUnavailable, "{}: {}; is the server running, and is this its REST address?", Where(),
+                 error.message());
   }
 
   void StartClock() {

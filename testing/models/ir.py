@@ -127,8 +127,8 @@ def broken(folder):
     (folder / "model.bin").write_bytes(b"\0" * 16)
 
 
-# On one core of a small server a step of the loop takes 1 to 4 us: an inference of `slow` takes a few tenths of a second.
-SLOW_STEPS = 100_000
+# On one core a step of the loop takes 1 to 4 us: an inference of `slow` takes about half a second.
+SLOW_STEPS = 300_000
 
 MAKERS = {
     "dummy": plus_one,

@@ -1,6 +1,6 @@
 #include "protocol/rest/rest_api.h"
 
-#include <algorithm>
+#include <string>
 #include <utility>
 
 #include "protocol/kserve/rest_codec.h"
@@ -56,21 +56,14 @@ void Start(Handle handle, std::shared_ptr<RestCall<Form>> call) {
   Infer(std::move(handle), std::move(call));
 }
 
-// What every inference does before its codec: the version first, so that nothing is unpacked for a model that is not there.
 template <typename Form>
-struct Prepared {
-  Handle handle;
-  std::shared_ptr<RestCall<Form>> call;
-};
-
-template <typename Form>
-Prepared<Form> Prepare(Handle handle, const Route& route, HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
+std::shared_ptr<RestCall<Form>> MakeCall(const Route& route, HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
   auto call = std::make_shared<RestCall<Form>>();
   call->request.model_name = route.model;
   call->request.version = route.version;
   call->accept_encoding = std::move(request.accept_encoding);
   call->responder = std::move(responder);
-  return {std::move(handle), std::move(call)};
+  return call;
 }
 
 }  // namespace
@@ -121,22 +114,14 @@ HttpReply RestApi::ModelReady(const Route& route) const {
 }
 
 HttpReply RestApi::KserveMetadata(const Route& route) const {
-  const auto handle = manager_.Acquire(route.model, route.version);
-  if (!handle.ok()) return ErrorReply(handle.status());
-  const auto status = manager_.StatusOf(route.model);
-  if (!status.ok()) return ErrorReply(status.status());
-  return JsonReply(EncodeKserveModelMetadata(**handle, *status));
+  const std::string version = route.version ? std::to_string(*route.version) : std::string();
+  const auto model = kserve::DescribeModel(manager_, route.model, version);
+  return model.ok() ? JsonReply(EncodeKserveModelMetadata(*model)) : ErrorReply(model.status());
 }
 
 HttpReply RestApi::TfsStatus(const Route& route) const {
-  const auto status = manager_.StatusOf(route.model);
-  if (!status.ok()) return ErrorReply(status.status());
-  if (!route.version) return JsonReply(EncodeTfsStatus(status->versions));
-  for (const VersionStatus& one : status->versions) {
-    if (one.version == *route.version) return JsonReply(EncodeTfsStatus(absl::MakeConstSpan(&one, 1)));
-  }
-  return ErrorReply(404, fmt::format("Model with requested version is not found - Name: {}; Version: {}", route.model,
-                                     *route.version));
+  const auto versions = tfs::ReportModel(manager_, route.model, route.version);
+  return versions.ok() ? JsonReply(EncodeTfsStatus(*versions)) : ErrorReply(versions.status());
 }
 
 void RestApi::KserveInfer(const Route& route, HttpRequest request, std::shared_ptr<HttpResponder> responder) {
@@ -147,11 +132,10 @@ void RestApi::KserveInfer(const Route& route, HttpRequest request, std::shared_p
   if (auto refused = DecodeContent(request.content_encoding, json_length->value_or(0), options_.max_body_bytes, request.body)) {
     return responder->Reply(*std::move(refused));
   }
-  auto prepared = Prepare<KserveOutputForm>(*std::move(handle), route, request, std::move(responder));
-  RestCall<KserveOutputForm>& call = *prepared.call;
-  const Status decoded = DecodeKserveInfer(std::move(request.body), *json_length, timer_.Now(), call.request, call.form);
-  if (!decoded.ok()) return call.responder->Reply(ErrorReply(decoded));
-  Start(std::move(prepared.handle), std::move(prepared.call));
+  auto call = MakeCall<KserveOutputForm>(route, request, std::move(responder));
+  const Status decoded = DecodeKserveInfer(std::move(request.body), *json_length, timer_.Now(), call->request, call->form);
+  if (!decoded.ok()) return call->responder->Reply(ErrorReply(decoded));
+  Start(*std::move(handle), std::move(call));
 }
 
 void RestApi::TfsPredict(const Route& route, HttpRequest request, std::shared_ptr<HttpResponder> responder) {
@@ -161,11 +145,10 @@ void RestApi::TfsPredict(const Route& route, HttpRequest request, std::shared_pt
     return responder->Reply(*std::move(refused));
   }
   const Signature& signature = (*handle)->signature();
-  auto prepared = Prepare<TfsForm>(*std::move(handle), route, request, std::move(responder));
-  RestCall<TfsForm>& call = *prepared.call;
-  const Status decoded = DecodeTfsPredict(request.body, signature, call.request, call.form.rows);
-  if (!decoded.ok()) return call.responder->Reply(ErrorReply(decoded));
-  Start(std::move(prepared.handle), std::move(prepared.call));
+  auto call = MakeCall<TfsForm>(route, request, std::move(responder));
+  const Status decoded = DecodeTfsPredict(request.body, signature, call->request, call->form.rows);
+  if (!decoded.ok()) return call->responder->Reply(ErrorReply(decoded));
+  Start(*std::move(handle), std::move(call));
 }
 
 }  // namespace switchyard

@@ -1,6 +1,5 @@
 #include "protocol/rest/router.h"
 
-#include <algorithm>
 #include <charconv>
 #include <utility>
 #include <vector>
@@ -46,6 +45,11 @@ std::optional<std::string> PercentDecode(std::string_view text) {
     i += 2;
   }
   return out;
+}
+
+bool IsParentSegment(std::string_view segment) {
+  if (segment.empty() || (segment[0] != '.' && segment[0] != '%')) return false;
+  return PercentDecode(segment).value_or("") == "..";
 }
 
 RouteResult Refuse(int code, std::string_view text) { return {ErrorReply(code, text), {}}; }
@@ -158,7 +162,7 @@ RouteResult FindRoute(std::string_view method, std::string_view target) {
   for (size_t at = 1;;) {
     const size_t slash = path.find('/', at);
     segments.push_back(path.substr(at, slash == path.npos ? path.npos : slash - at));
-    if (PercentDecode(segments.back()).value_or("") == "..") {
+    if (IsParentSegment(segments.back())) {
       return Refuse(400, "The path must not have parent-directory segments (..)");
     }
     if (slash == path.npos) break;

@@ -11,8 +11,11 @@
 
 #include <string>
 
+#include <absl/types/span.h>
+
 #include "base/status.h"
 #include "protocol/rest/http_message.h"
+#include "protocol/tfs/model_state.h"
 #include "serving/infer_call.h"
 #include "serving/manager.h"
 #include "tensor/signature.h"
@@ -26,8 +29,8 @@ Status DecodeTfsPredict(const HttpBody& body, const Signature& signature, Decode
 // The JSON body of the reply to a call that was completed with OK.
 StatusOr<std::string> EncodeTfsPredict(const InferCall& call, bool rows);
 
-// {"model_version_status":[...]} of these versions. A failed one is LOADING with error_code UNKNOWN and its reason, as in OVMS.
-std::string EncodeTfsStatus(absl::Span<const VersionStatus> versions);
+// {"model_version_status":[...]}; versions are strings, as protobuf's JSON has 64-bit integers.
+std::string EncodeTfsStatus(absl::Span<const tfs::ReportedVersion> versions);
 // {"<model>":{"model_version_status":[...]},...}
 std::string EncodeTfsConfigStatus(absl::Span<const ModelStatus> models);
 // GetModelMetadataResponse as protobuf's JSON has it.

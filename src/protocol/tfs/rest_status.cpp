@@ -1,56 +1,25 @@
-#include <string_view>
+#include <string>
+#include <vector>
 
 #include "protocol/rest/json_writer.h"
+#include "protocol/tfs/dtype.h"
 #include "protocol/tfs/rest_codec.h"
 
 namespace switchyard {
 namespace {
 
-// TensorFlow Serving knows no failed state: it is LOADING with an error, as OVMS shows it.
-std::string_view StateName(VersionState state) {
-  switch (state) {
-    case VersionState::kWanted: return "START";
-    case VersionState::kLoading:
-    case VersionState::kFailed: return "LOADING";
-    case VersionState::kAvailable: return "AVAILABLE";
-    case VersionState::kUnloading: return "UNLOADING";
-    case VersionState::kGone: return "END";
-  }
-  return "UNKNOWN";
-}
-
-std::string_view DataTypeName(ElementType type) {
-  switch (type) {
-    case ElementType::kUndefined: return "DT_INVALID";
-    case ElementType::kBool: return "DT_BOOL";
-    case ElementType::kInt8: return "DT_INT8";
-    case ElementType::kInt16: return "DT_INT16";
-    case ElementType::kInt32: return "DT_INT32";
-    case ElementType::kInt64: return "DT_INT64";
-    case ElementType::kUint8: return "DT_UINT8";
-    case ElementType::kUint16: return "DT_UINT16";
-    case ElementType::kUint32: return "DT_UINT32";
-    case ElementType::kUint64: return "DT_UINT64";
-    case ElementType::kFp16: return "DT_HALF";
-    case ElementType::kBf16: return "DT_BFLOAT16";
-    case ElementType::kFp32: return "DT_FLOAT";
-    case ElementType::kFp64: return "DT_DOUBLE";
-    case ElementType::kBytes: return "DT_STRING";
-  }
-  return "DT_INVALID";
-}
-
-void AppendStatus(std::string& out, absl::Span<const VersionStatus> versions) {
+void AppendStatus(std::string& out, absl::Span<const tfs::ReportedVersion> versions) {
   out += "{\"model_version_status\":[";
   for (size_t i = 0; i < versions.size(); ++i) {
-    const VersionStatus& one = versions[i];
-    const bool failed = one.state == VersionState::kFailed;
+    const tfs::ReportedVersion& one = versions[i];
     out += i == 0 ? "{\"version\":\"" : ",{\"version\":\"";
     AppendJsonInteger(out, one.version);
     out += "\",\"state\":\"";
-    out += StateName(one.state);
-    out += failed ? "\",\"status\":{\"error_code\":\"UNKNOWN\",\"error_message\":" : "\",\"status\":{\"error_code\":\"OK\",\"error_message\":";
-    AppendJsonString(out, failed ? Message(one.error) : std::string_view("OK"));
+    out += one.state_name;
+    out += "\",\"status\":{\"error_code\":\"";
+    out += one.error_name;
+    out += "\",\"error_message\":";
+    AppendJsonString(out, one.error_message);
     out += "}}";
   }
   out += "]}";
@@ -62,7 +31,7 @@ void AppendTensors(std::string& out, const std::vector<TensorSpec>& specs) {
     if (i != 0) out += ',';
     AppendJsonString(out, specs[i].name);
     out += ":{\"dtype\":\"";
-    out += DataTypeName(specs[i].type);
+    out += tfs::DtypeName(specs[i].type);
     out += "\",\"tensorShape\":{\"dim\":[";
     bool first = true;
     for (const Dimension& dim : specs[i].shape.dims) {
@@ -80,7 +49,7 @@ void AppendTensors(std::string& out, const std::vector<TensorSpec>& specs) {
 
 }  // namespace
 
-std::string EncodeTfsStatus(absl::Span<const VersionStatus> versions) {
+std::string EncodeTfsStatus(absl::Span<const tfs::ReportedVersion> versions) {
   std::string out;
   AppendStatus(out, versions);
   return out;
@@ -92,7 +61,9 @@ std::string EncodeTfsConfigStatus(absl::Span<const ModelStatus> models) {
     if (out.size() > 1) out += ',';
     AppendJsonString(out, model.name);
     out += ':';
-    AppendStatus(out, model.versions);
+    std::vector<tfs::ReportedVersion> versions;
+    for (const VersionStatus& version : model.versions) versions.push_back(tfs::Report(version));
+    AppendStatus(out, versions);
   }
   out += '}';
   return out;

@@ -94,7 +94,10 @@ OutputTensor Answer(const TensorSpec& spec, const TensorView& input) {
 class FakeModel final : public CompiledModel, public std::enable_shared_from_this<FakeModel> {
  public:
   FakeModel(std::shared_ptr<State> state, std::string name, int64_t version, Script script)
-      : state_(std::move(state)), name_(std::move(name)), version_(version), signature_(std::move(script.signature)),
+      : state_(std::move(state)),
+        name_(std::move(name)),
+        version_(version),
+        signature_(std::move(script.signature)),
         facts_(std::move(script.facts)) {
     ++state_->live_models;
   }
@@ -214,7 +217,8 @@ class FakeRequest final : public InferRequest {
     }
     outputs_.clear();
     const auto& specs = model_->signature().outputs;
-    for (size_t i = 0; i < specs.size() && !inputs_.empty(); ++i) outputs_.push_back(Answer(specs[i], inputs_[i % inputs_.size()]));
+    for (size_t i = 0; i < specs.size() && !inputs_.empty(); ++i)
+      outputs_.push_back(Answer(specs[i], inputs_[i % inputs_.size()]));
     return absl::OkStatus();
   }
 
@@ -240,7 +244,8 @@ void FakeRuntime::State::ThreadLoop() {
     FakeRequest* request = nullptr;
     {
       absl::MutexLock lock(&mutex);
-      mutex.Await(absl::Condition(+[](State* s) { return s->stopping || !s->threaded.empty(); }, this));
+      mutex.Await(absl::Condition(
+          +[](State* s) { return s->stopping || !s->threaded.empty(); }, this));
       if (threaded.empty()) return;
       request = threaded.front();
       threaded.pop_front();

@@ -42,8 +42,8 @@ class FakeRuntime final : public Runtime {
     std::chrono::nanoseconds cost{0};
     // Runs within each inference, on its thread: advance a clock there, or block.
     std::function<void()> on_infer;
-    // Replaces the answer. The default: output i has the shape of input i (modulo their number), its elements plus one when they
-    // are FP32, the elements as they are when the types are equal otherwise, and zeros when they differ.
+    // Replaces the answer. The default: output i has the shape of input i (modulo their number), its elements plus one when
+    // they are FP32, the elements as they are when the types are equal otherwise, and zeros when they differ.
     std::function<StatusOr<std::vector<OutputTensor>>(absl::Span<const TensorView>)> compute;
   };
 
@@ -51,15 +51,15 @@ class FakeRuntime final : public Runtime {
   // Held callbacks that nobody completed never come. Everything loaded here may live on.
   ~FakeRuntime() override;
 
-  // The script for model `name`, or for one version of it when `name` is "name/version"; that one goes first. Takes effect at the
-  // next load or inference; the signature and the facts only at the next load.
+  // The script for model `name`, or for one version of it when `name` is "name/version"; that one goes first. Takes effect at
+  // the next load or inference; the signature and the facts only at the next load.
   void Set(const std::string& name, Script script);
   // Changes the script for `name` under the lock.
   void Update(const std::string& name, const std::function<void(Script&)>& change);
   void SetDevices(Inventory devices);
 
-  // Ends the inference that was started first among the held ones: with `status`, or with its script's when that is OK. False when
-  // none is held. The inputs are read here, as a device would do that is still busy.
+  // Ends the inference that was started first among the held ones: with `status`, or with its script's when that is OK. False
+  // when none is held. The inputs are read here, as a device would do that is still busy.
   bool CompleteNext(const Status& status = absl::OkStatus());
   // Until none is held, those included that the callbacks start. Says how many it were.
   size_t CompleteAll(const Status& status = absl::OkStatus());
@@ -70,13 +70,13 @@ class FakeRuntime final : public Runtime {
   bool WaitForLoads(size_t count);
 
   size_t held() const;
-  size_t loads() const;           // begun, also failed ones
-  size_t live_models() const;     // CompiledModels
-  size_t live_requests() const;   // InferRequests
-  size_t infers() const;          // by Infer(), begun
-  size_t async_starts() const;    // by StartAsync()
-  size_t running() const;         // begun, not ended
-  size_t max_running() const;     // the most there ever were
+  size_t loads() const;          // begun, also failed ones
+  size_t live_models() const;    // CompiledModels
+  size_t live_requests() const;  // InferRequests
+  size_t infers() const;         // by Infer(), begun
+  size_t async_starts() const;   // by StartAsync()
+  size_t running() const;        // begun, not ended
+  size_t max_running() const;    // the most there ever were
   std::vector<LoadRequest> load_requests() const;
   // Breaches of InferRequest's contract, in words: Bind or a second start while an inference runs, destruction while it runs or
   // within its own callback, TakeOutput without a successful inference.

@@ -17,7 +17,8 @@ class FakeRuntimeTest : public ::testing::Test {
  protected:
   std::shared_ptr<CompiledModel> Load() { return *runtime.Load({.settings = {.name = "dummy"}}); }
   TensorView Input() {
-    return {.type = ElementType::kFp32, .shape = {1, 10}, .data = reinterpret_cast<const std::byte*>(values.data()), .bytes = 40};
+    return {
+        .type = ElementType::kFp32, .shape = {1, 10}, .data = reinterpret_cast<const std::byte*>(values.data()), .bytes = 40};
   }
   static float First(InferRequest& request) {
     const auto output = request.TakeOutput(0);

@@ -26,7 +26,8 @@ ov::PartialShape ToOpenVino(const PartialShape& shape);
 // What an exception says, without the places in OpenVINO's source that it went through: the first useful lines, "; " between.
 std::string ReadableMessage(std::string_view what);
 
-// Runs `call`, which uses OpenVINO and returns a Status or a StatusOr. An exception becomes an error with `code` and the message
+// Runs `call`, which uses OpenVINO and returns a Status or a StatusOr. An exception becomes an error with `code` and the
+// message
 // "<context>: <what it says>".
 template <typename Call>
 auto Guarded(StatusCode code, std::string_view context, Call&& call) -> decltype(call()) {

@@ -25,7 +25,8 @@ std::string TypeName(const ov::element::Type& type) {
   return known == ElementType::kUndefined ? type.get_type_name() : std::string(PrecisionName(known));
 }
 
-// The name that the operation itself bears, else the first in the alphabet: OVMS's get_any_name() takes whichever a hash puts first.
+// The name that the operation itself bears, else the first in the alphabet: OVMS's get_any_name() takes whichever a hash puts
+// first.
 std::vector<std::string> NameCandidates(const Port& port, const std::string& operation) {
   std::set<std::string> names(port.get_names().begin(), port.get_names().end());
   std::vector<std::string> candidates;
@@ -65,7 +66,8 @@ std::vector<std::string> OutputNames(const ov::Model& model) {
 std::string Describe(const std::vector<Port>& ports, const std::vector<std::string>& names) {
   std::vector<std::string> items;
   for (size_t i = 0; i < ports.size(); ++i) {
-    items.push_back(fmt::format("{} {} {}", names[i], TypeName(ports[i].get_element_type()), FromOpenVino(ports[i].get_partial_shape()).ToString()));
+    items.push_back(fmt::format("{} {} {}", names[i], TypeName(ports[i].get_element_type()),
+                                FromOpenVino(ports[i].get_partial_shape()).ToString()));
   }
   return fmt::format("{}", fmt::join(items, ", "));
 }
@@ -74,7 +76,8 @@ std::vector<Port> Inputs(const ov::Model& model) { return model.inputs(); }
 std::vector<Port> Outputs(const ov::Model& model) { return model.outputs(); }
 
 // By public name, by any other name of the tensor, or by the operation's.
-std::optional<size_t> Find(const std::vector<Port>& ports, const std::vector<std::string>& public_names, const std::string& name) {
+std::optional<size_t> Find(const std::vector<Port>& ports, const std::vector<std::string>& public_names,
+                           const std::string& name) {
   for (size_t i = 0; i < ports.size(); ++i) {
     if (public_names[i] == name) return i;
   }
@@ -90,11 +93,13 @@ StatusOr<size_t> FindInput(const ov::Model& model, const std::string& name, std:
   const std::vector<Port> inputs = Inputs(model);
   if (name.empty()) {
     if (inputs.size() == 1) return 0;
-    return InvalidArgument("{} without an input's name is for models with one input; this one has {}: {}. Name them: {{\"{}\": ...}}", setting,
-                           inputs.size(), Describe(inputs, names), names.empty() ? "name" : names[0]);
+    return InvalidArgument(
+        "{} without an input's name is for models with one input; this one has {}: {}. Name them: {{\"{}\": ...}}", setting,
+        inputs.size(), Describe(inputs, names), names.empty() ? "name" : names[0]);
   }
   if (const auto index = Find(inputs, names, name)) return *index;
-  return InvalidArgument("{} names \"{}\", which is no input of the model; its inputs: {}", setting, name, Describe(inputs, names));
+  return InvalidArgument("{} names \"{}\", which is no input of the model; its inputs: {}", setting, name,
+                         Describe(inputs, names));
 }
 
 // Where N stands. Without a layout the first dimension is the batch.
@@ -121,7 +126,8 @@ Status ApplyLayouts(std::shared_ptr<ov::Model>& model, const ModelSettings& sett
   std::vector<std::pair<size_t, ov::Layout>> input_layouts, output_layouts;
   bool transposes = false;
   for (const auto& [name, setting] : settings.layouts) {
-    const auto output = name.empty() || Find(Inputs(*model), input_names, name) ? std::nullopt : Find(Outputs(*model), output_names, name);
+    const auto output =
+        name.empty() || Find(Inputs(*model), input_names, name) ? std::nullopt : Find(Outputs(*model), output_names, name);
     if (output) {
       if (setting.tensor.empty()) {
         output_layouts.emplace_back(*output, ov::Layout(setting.model));
@@ -182,8 +188,9 @@ StatusOr<TensorSpec> MakeSpec(const Port& port, const std::string& name, std::st
   spec.name = name;
   spec.type = FromOpenVino(port.get_element_type());
   if (spec.type == ElementType::kUndefined) {
-    return InvalidArgument("{} \"{}\" has element type {}, which no protocol can carry; convert it to a standard type in the model", kind, name,
-                           port.get_element_type().get_type_name());
+    return InvalidArgument(
+        "{} \"{}\" has element type {}, which no protocol can carry; convert it to a standard type in the model", kind, name,
+        port.get_element_type().get_type_name());
   }
   spec.shape = FromOpenVino(port.get_partial_shape());
   spec.batch_dim = BatchDimension(LayoutOf(port), port.get_partial_shape());
@@ -193,11 +200,13 @@ StatusOr<TensorSpec> MakeSpec(const Port& port, const std::string& name, std::st
 }  // namespace
 
 Status ApplySettings(std::shared_ptr<ov::Model>& model, const ModelSettings& settings) {
-  SY_RETURN_IF_ERROR(Guarded(StatusCode::kInvalidArgument, "The model refuses the layout", [&] { return ApplyLayouts(model, settings); }));
+  SY_RETURN_IF_ERROR(
+      Guarded(StatusCode::kInvalidArgument, "The model refuses the layout", [&] { return ApplyLayouts(model, settings); }));
   const std::string inputs = Describe(Inputs(*model), InputNames(*model));
-  return Guarded(StatusCode::kInvalidArgument, fmt::format("The model refuses the {} (its own inputs: {})",
-                                                           settings.shapes.empty() ? "batch_size" : "shape", inputs),
-                 [&] { return ApplyShapes(*model, settings); });
+  return Guarded(
+      StatusCode::kInvalidArgument,
+      fmt::format("The model refuses the {} (its own inputs: {})", settings.shapes.empty() ? "batch_size" : "shape", inputs),
+      [&] { return ApplyShapes(*model, settings); });
 }
 
 StatusOr<Signature> MakeSignature(const ov::Model& model) {

@@ -11,8 +11,8 @@
 namespace switchyard {
 namespace {
 
-// Gives tensors memory of the buffers' pool. It keeps the blocks itself, so that it does not matter which size OpenVINO names when it
-// gives one back.
+// Gives tensors memory of the buffers' pool. It keeps the blocks itself, so that it does not matter which size OpenVINO names
+// when it gives one back.
 class PoolAllocator {
  public:
   PoolAllocator() : blocks_(std::make_shared<std::vector<Buffer>>()) {}

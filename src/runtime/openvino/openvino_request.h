@@ -17,7 +17,8 @@ namespace switchyard {
 // How tensors reach the device:
 // - Small inputs are copied into a tensor that stays set: setting one costs as much as copying kCopyLimit bytes does. Larger
 //   ones, and all on other devices than the CPU, are set where they lie.
-// - Small outputs of fixed size are copied out of the request's own tensor. Larger ones are written by the device into a Buffer,
+// - Small outputs of fixed size are copied out of the request's own tensor. Larger ones are written by the device into a
+// Buffer,
 //   which TakeOutput gives away.
 // - Outputs of dynamic size are copied while they are small; after the first large one the device writes into a tensor that
 //   grows in the buffers' pool, which TakeOutput gives away.
@@ -25,7 +26,7 @@ namespace switchyard {
 //   for each inference, the output first.
 class OpenVinoRequest final : public InferRequest {
  public:
-  static constexpr size_t kCopyLimit = 16 * 1024;  // bytes
+  static constexpr size_t kCopyLimit = 32 * 1024;  // bytes
 
   OpenVinoRequest(std::shared_ptr<OpenVinoModel> model, ov::InferRequest request);
 

@@ -51,8 +51,9 @@ LoadFacts MakeFacts(const ov::CompiledModel& compiled, const std::string& target
     facts.precision = precision->get_type_name();
   }
   if (const auto streams = Ask(compiled, ov::num_streams)) facts.num_streams = streams->num;
-  facts.optimal_requests = nireq > 0 ? static_cast<int>(nireq)
-                                     : static_cast<int>(std::max(1u, Ask(compiled, ov::optimal_number_of_infer_requests).value_or(1)));
+  facts.optimal_requests =
+      nireq > 0 ? static_cast<int>(nireq)
+                : static_cast<int>(std::max(1u, Ask(compiled, ov::optimal_number_of_infer_requests).value_or(1)));
   if (cached) {
     const bool hit = AskText(compiled, ov::loaded_from_cache.name()).value_or("NO") == "YES";
     facts.cache = hit ? LoadFacts::Cache::kHit : LoadFacts::Cache::kMiss;
@@ -79,11 +80,12 @@ class OpenVinoRuntime final : public Runtime {
 
   StatusOr<std::shared_ptr<CompiledModel>> Load(const LoadRequest& request) override;
   Inventory Devices() override;
-  std::string Version() const override { return ov::get_openvino_version().buildNumber; }
+  std::string Version() const override { return OpenVinoVersion(); }
 
  private:
   StatusOr<std::shared_ptr<ov::Model>> Read(const std::string& path);
-  StatusOr<ov::CompiledModel> Compile(const std::shared_ptr<ov::Model>& model, const std::string& target, const ov::AnyMap& properties);
+  StatusOr<ov::CompiledModel> Compile(const std::shared_ptr<ov::Model>& model, const std::string& target,
+                                      const ov::AnyMap& properties);
 
   const std::shared_ptr<ov::Core> core_;
 };
@@ -123,15 +125,17 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest
   SY_RETURN_IF_ERROR(ApplySettings(model, settings));
   SY_ASSIGN_OR_RETURN(Signature signature, MakeSignature(*model));
   SY_ASSIGN_OR_RETURN(ov::CompiledModel compiled, Compile(model, target, properties));
-  return Guarded(StatusCode::kInternal, "The compiled model does not answer", [&]() -> StatusOr<std::shared_ptr<CompiledModel>> {
-    if (compiled.inputs().size() != signature.inputs.size() || compiled.outputs().size() != signature.outputs.size()) {
-      return Error(StatusCode::kInternal, "Device {} made {} inputs and {} outputs of the model's {} and {}", target, compiled.inputs().size(),
-                   compiled.outputs().size(), signature.inputs.size(), signature.outputs.size());
-    }
-    LoadFacts facts = MakeFacts(compiled, target, settings.nireq, cached);
-    facts.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
-    return std::make_shared<OpenVinoModel>(core_, std::move(compiled), std::move(signature), std::move(facts), PassedThrough(*model));
-  });
+  return Guarded(
+      StatusCode::kInternal, "The compiled model does not answer", [&]() -> StatusOr<std::shared_ptr<CompiledModel>> {
+        if (compiled.inputs().size() != signature.inputs.size() || compiled.outputs().size() != signature.outputs.size()) {
+          return Error(StatusCode::kInternal, "Device {} made {} inputs and {} outputs of the model's {} and {}", target,
+                       compiled.inputs().size(), compiled.outputs().size(), signature.inputs.size(), signature.outputs.size());
+        }
+        LoadFacts facts = MakeFacts(compiled, target, settings.nireq, cached);
+        facts.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+        return std::make_shared<OpenVinoModel>(core_, std::move(compiled), std::move(signature), std::move(facts),
+                                               PassedThrough(*model));
+      });
 }
 
 DeviceInfo::Type TypeOf(ov::Core& core, const std::string& device) {
@@ -140,7 +144,7 @@ DeviceInfo::Type TypeOf(ov::Core& core, const std::string& device) {
   if (kind == "NPU") return DeviceInfo::Type::kNpu;
   if (kind != "GPU") return DeviceInfo::Type::kOther;
   return core.get_property(device, ov::device::type) == ov::device::Type::DISCRETE ? DeviceInfo::Type::kDiscreteGpu
-                                                                                  : DeviceInfo::Type::kIntegratedGpu;
+                                                                                   : DeviceInfo::Type::kIntegratedGpu;
 }
 
 Inventory OpenVinoRuntime::Devices() {
@@ -181,13 +185,15 @@ StatusOr<std::unique_ptr<Runtime>> MakeOpenVinoRuntime(const OpenVinoOptions& op
     return absl::OkStatus();
   }));
   if (!options.cpu_extension.empty()) {
-    SY_RETURN_IF_ERROR(
-        Guarded(StatusCode::kInvalidArgument, fmt::format("Cannot load cpu_extension {}", options.cpu_extension), [&]() -> Status {
-          core->add_extension(options.cpu_extension);
-          return absl::OkStatus();
-        }));
+    SY_RETURN_IF_ERROR(Guarded(StatusCode::kInvalidArgument, fmt::format("Cannot load cpu_extension {}", options.cpu_extension),
+                               [&]() -> Status {
+                                 core->add_extension(options.cpu_extension);
+                                 return absl::OkStatus();
+                               }));
   }
   return std::make_unique<OpenVinoRuntime>(std::move(core));
 }
+
+std::string OpenVinoVersion() { return ov::get_openvino_version().buildNumber; }
 
 }  // namespace switchyard

@@ -14,7 +14,11 @@ struct OpenVinoOptions {
 };
 
 // One ov::Core. The runtime is thread-safe; what it loads keeps the core alive by itself.
-// NotFound when the extension is not there, InvalidArgument when it cannot be loaded, Internal when OpenVINO itself cannot start.
+// NotFound when the extension is not there, InvalidArgument when it cannot be loaded, Internal when OpenVINO itself cannot
+// start.
 StatusOr<std::unique_ptr<Runtime>> MakeOpenVinoRuntime(const OpenVinoOptions& options);
+
+// The version of the runtime library: "2026.4.1-...". Needs no device.
+std::string OpenVinoVersion();
 
 }  // namespace switchyard

@@ -92,10 +92,14 @@ std::string ToText(const PropertyValue& value) {
   return std::visit(
       [](const auto& v) -> std::string {
         using T = std::decay_t<decltype(v)>;
-        if constexpr (std::is_same_v<T, bool>) return v ? "YES" : "NO";
-        else if constexpr (std::is_same_v<T, std::string>) return v;
-        else if constexpr (std::is_same_v<T, PropertyMap>) return "";
-        else return fmt::format("{}", v);
+        if constexpr (std::is_same_v<T, bool>)
+          return v ? "YES" : "NO";
+        else if constexpr (std::is_same_v<T, std::string>)
+          return v;
+        else if constexpr (std::is_same_v<T, PropertyMap>)
+          return "";
+        else
+          return fmt::format("{}", v);
       },
       value.value);
 }
@@ -112,8 +116,10 @@ void TranslateOldNames(PropertyMap& config) {
     const auto found = config.find(key);
     if (found == config.end()) continue;
     const PropertyValue value = found->second;
-    if (ToText(value) == device + "_THROUGHPUT_AUTO") rename(key, "PERFORMANCE_HINT", PropertyValue{std::string("THROUGHPUT")});
-    else rename(key, "NUM_STREAMS", value);
+    if (ToText(value) == device + "_THROUGHPUT_AUTO")
+      rename(key, "PERFORMANCE_HINT", PropertyValue{std::string("THROUGHPUT")});
+    else
+      rename(key, "NUM_STREAMS", value);
   }
   if (const auto found = config.find("CPU_THREADS_NUM"); found != config.end()) {
     const PropertyValue value = found->second;
@@ -126,8 +132,9 @@ StatusOr<ov::AnyMap> ConvertDeviceProperties(ov::Core& core, const PropertyMap& 
   for (const auto& [device, value] : devices) {
     const auto* properties = std::get_if<PropertyMap>(&value.value);
     if (properties == nullptr) {
-      return InvalidArgument("plugin_config: {}/{} must be an object of properties, for example {{\"CPU\": {{\"NUM_STREAMS\": 2}}}}",
-                             kDeviceProperties, device);
+      return InvalidArgument(
+          "plugin_config: {}/{} must be an object of properties, for example {{\"CPU\": {{\"NUM_STREAMS\": 2}}}}",
+          kDeviceProperties, device);
     }
     const std::set<std::string> known = KnownKeys(core, ParseTarget(device));
     ov::AnyMap converted;
@@ -171,7 +178,8 @@ Status CheckTarget(ov::Core& core, const std::string& target) {
     if (parts.is_virtual() && parts.devices.empty()) return absl::OkStatus();
     const std::vector<std::string> available = core.get_available_devices();
     const std::vector<std::string> workers = parts.Workers();
-    const auto missing = std::find_if(workers.begin(), workers.end(), [&](const auto& device) { return !IsThere(available, device); });
+    const auto missing =
+        std::find_if(workers.begin(), workers.end(), [&](const auto& device) { return !IsThere(available, device); });
     if (missing == workers.end()) return absl::OkStatus();
     const bool one_is_enough = parts.name == "AUTO" || parts.name == "MULTI";
     if (one_is_enough && std::any_of(workers.begin(), workers.end(), [&](const auto& d) { return IsThere(available, d); })) {
@@ -201,7 +209,8 @@ StatusOr<ov::AnyMap> MakeProperties(ov::Core& core, const std::string& target, c
       SY_ASSIGN_OR_RETURN(ov::AnyMap converted, ConvertDeviceProperties(core, *nested));
       properties[key] = std::move(converted);
     } else {
-      return InvalidArgument("plugin_config: {} must be a string, number or boolean; objects stand only under {}", key, kDeviceProperties);
+      return InvalidArgument("plugin_config: {} must be a string, number or boolean; objects stand only under {}", key,
+                             kDeviceProperties);
     }
   }
   return properties;
@@ -209,7 +218,8 @@ StatusOr<ov::AnyMap> MakeProperties(ov::Core& core, const std::string& target, c
 
 Status FindFaultyProperty(ov::Core& core, const std::string& target, const ov::AnyMap& properties) {
   const auto input = std::make_shared<ov::opset13::Parameter>(ov::element::f32, ov::PartialShape{1, 1});
-  const auto model = std::make_shared<ov::Model>(ov::OutputVector{std::make_shared<ov::opset13::Relu>(input)}, ov::ParameterVector{input});
+  const auto model =
+      std::make_shared<ov::Model>(ov::OutputVector{std::make_shared<ov::opset13::Relu>(input)}, ov::ParameterVector{input});
   const auto try_with = [&](const ov::AnyMap& some, std::string_view context) {
     return Guarded(StatusCode::kInvalidArgument, context, [&]() -> Status {
       core.compile_model(model, target, some);

@@ -29,8 +29,8 @@ TargetParts ParseTarget(std::string_view target);
 // devices that are missing, as long as one is there.
 Status CheckTarget(ov::Core& core, const std::string& target);
 
-// The properties for compiling on `target`: keys checked against what the target and its devices know (InvalidArgument names the
-// key, the device and the nearest key), values in the form that every plugin reads, OVMS's old names translated, LATENCY by
+// The properties for compiling on `target`: keys checked against what the target and its devices know (InvalidArgument names
+// the key, the device and the nearest key), values in the form that every plugin reads, OVMS's old names translated, LATENCY by
 // default.
 StatusOr<ov::AnyMap> MakeProperties(ov::Core& core, const std::string& target, const PropertyMap& plugin_config);
 

@@ -300,10 +300,10 @@ void Connection::Dispatch() {
   HttpRequest request = std::move(parser_->request);
   request.body = std::move(body_);
   body_ = HttpBody();
-  absl::AnyInvocable<void()> handle = [this, &request] { server_.handler.Handle(std::move(request), shared_from_this()); };
+  whole_ = true;
   inside_ = true;
   try {
-    handle();
+    server_.handler.Handle(std::move(request), shared_from_this());
   } catch (const std::exception& e) {
     keep_alive_ = false;
     if (!replied_) Reply(ErrorReply(500, fmt::format("The request could not be handled: {}", e.what())));
@@ -409,8 +409,8 @@ void Connection::OnWritten() {
   // Gives the model's memory back now, not with the next request.
   reply_ = HttpReply();
   out_.clear();
-  const bool whole_request = parser_ && parser_->is_done() && begin_ == end_;
-  const bool body_read = parser_ && !parser_->chunked() && body_.size == 0 && begin_ == end_;
+  const bool nothing_unread = whole_ && begin_ == end_;
+  whole_ = false;
   parser_.reset();
   head_only_ = false;
   replied_ = false;
@@ -420,7 +420,7 @@ void Connection::OnWritten() {
     SetDeadline(server_.options.idle_timeout_ms);
     return;
   }
-  if (whole_request || body_read) return Close();
+  if (nothing_unread) return Close();
   Linger();
 }
 

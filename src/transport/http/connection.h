@@ -101,6 +101,7 @@ class Connection final : public HttpResponder, public BodySink, public std::enab
 
   bool inside_ = false;  // the handler, or work of its own, is on the stack
   bool replied_ = false;
+  bool whole_ = false;  // the request was read to its end
   bool keep_alive_ = true;
   bool head_only_ = false;
   HttpReply reply_;

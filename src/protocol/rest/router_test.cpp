@@ -1,0 +1,109 @@
+#include "protocol/rest/router.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace switchyard {
+namespace {
+
+using ::testing::HasSubstr;
+
+struct Known {
+  const char* method;
+  const char* target;
+  RouteKind kind;
+  const char* model = "";
+  int64_t version = 0;  // 0: none
+};
+
+TEST(Router, FindsEveryRoute) {
+  const Known known[] = {
+      {"GET", "/v2/health/live", RouteKind::kServerLive},
+      {"HEAD", "/v2/health/ready?x=1", RouteKind::kServerReady},
+      {"GET", "/v2", RouteKind::kServerMetadata},
+      {"GET", "/v2/", RouteKind::kServerMetadata},
+      {"GET", "/v2/models/m", RouteKind::kModelMetadata, "m"},
+      {"GET", "/v2/models/m/", RouteKind::kModelMetadata, "m"},
+      {"GET", "/v2/models/m/versions/3", RouteKind::kModelMetadata, "m", 3},
+      {"GET", "/v2/models/m/versions/0/", RouteKind::kModelMetadata, "m"},
+      {"GET", "/v2/models/m/ready", RouteKind::kModelReady, "m"},
+      {"GET", "/v2/models/versions/versions/007/ready", RouteKind::kModelReady, "versions", 7},
+      {"POST", "/v2/models/M%20x%2Fy%3a/infer", RouteKind::kInfer, "M x/y:"},
+      {"POST", "/v2/models/m/versions/9223372036854775807/infer", RouteKind::kInfer, "m", INT64_MAX},
+      {"POST", "http://host:1/v2/models/m/infer", RouteKind::kInfer, "m"},
+      {"GET", "/v1/models/m", RouteKind::kTfsStatus, "m"},
+      {"GET", "/v1/models/m..n", RouteKind::kTfsStatus, "m..n"},
+      {"GET", "/v1/models/m/versions/2", RouteKind::kTfsStatus, "m", 2},
+      {"GET", "/v1/models/m/metadata", RouteKind::kTfsMetadata, "m"},
+      {"GET", "/v1/models/m/versions/2/metadata", RouteKind::kTfsMetadata, "m", 2},
+      {"POST", "/v1/models/m:predict", RouteKind::kTfsPredict, "m"},
+      {"POST", "/v1/models/m/versions/2:predict", RouteKind::kTfsPredict, "m", 2},
+      {"POST", "/v1/models/m:classify", RouteKind::kTfsUnsupported, "m"},
+      {"POST", "/v1/models/m:regress", RouteKind::kTfsUnsupported, "m"},
+      {"GET", "/v1/config", RouteKind::kConfigStatus},
+      {"POST", "/v1/config/reload", RouteKind::kConfigReload},
+  };
+  for (const Known& one : known) {
+    const RouteResult found = FindRoute(one.method, one.target);
+    ASSERT_FALSE(found.answer) << one.target << " " << found.answer->body.Flatten();
+    EXPECT_EQ(found.route.kind, one.kind) << one.target;
+    EXPECT_EQ(found.route.model, one.model) << one.target;
+    EXPECT_EQ(found.route.version.value_or(0), one.version) << one.target;
+  }
+}
+
+TEST(Router, RefusesTheRest) {
+  struct Refused {
+    const char* method;
+    const char* target;
+    int code;
+  };
+  const Refused refused[] = {
+      {"GET", "/", 404},
+      {"GET", "/metrics", 404},
+      {"GET", "/v3/models", 404},
+      {"GET", "/v2/nothing", 404},
+      {"GET", "/v2/models", 404},
+      {"GET", "/v2/models/m/config", 404},
+      {"GET", "/v2/models/m/ready/x", 404},
+      {"GET", "/v2//models/m", 404},
+      {"GET", "/v1/models", 404},
+      {"POST", "/v1/models/:predict", 404},
+      {"POST", "/v1/models/m:explode", 404},
+      {"POST", "/v1/models/m/metadata:predict", 404},
+      {"GET", "/v1/models/m/versions/x", 400},
+      {"GET", "/v2/models/m/versions/-1", 400},
+      {"POST", "/v1/models/m/versions/1x:predict", 400},
+      {"GET", "/v2/models/m/versions/9223372036854775808", 404},
+      {"POST", "/v1/models/m/labels/stable:predict", 404},
+      {"GET", "/v2/models/../m", 400},
+      {"GET", "/v1/%2e%2E/models", 400},
+      {"GET", "/v2/models/m/..", 400},
+      {"GET", "/v2/models/m%zz", 400},
+      {"GET", "nowhere", 400},
+      {"GET", "", 400},
+      {"POST", "/v2/health/live", 405},
+      {"GET", "/v2/models/m/infer", 405},
+      {"DELETE", "/v1/models/m", 405},
+      {"GET", "/v1/models/m:predict", 405},
+      {"PATCH", "/v1/config/reload", 405},
+      {"get", "/v2", 405},
+  };
+  for (const Refused& one : refused) {
+    const RouteResult found = FindRoute(one.method, one.target);
+    ASSERT_TRUE(found.answer) << one.target;
+    EXPECT_EQ(found.answer->code, one.code) << one.target;
+    EXPECT_THAT(found.answer->body.Flatten(), HasSubstr("{\"error\":\"")) << one.target;
+  }
+  EXPECT_THAT(FindRoute("GET", "/v1/models/m/labels/stable").answer->body.Flatten(), HasSubstr("stable"));
+}
+
+TEST(Router, NamesTheAllowedMethods) {
+  EXPECT_EQ(FindRoute("PUT", "/v2/models/m/infer").answer->headers, "Allow: POST, OPTIONS\r\n");
+  EXPECT_EQ(FindRoute("OPTIONS", "/v2/models/m").answer->headers, "Allow: GET, HEAD, OPTIONS\r\n");
+  EXPECT_EQ(FindRoute("OPTIONS", "/v2/models/m").answer->code, 200);
+  EXPECT_EQ(FindRoute("OPTIONS", "*").answer->code, 200);
+}
+
+}  // namespace
+}  // namespace switchyard

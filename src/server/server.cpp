@@ -1,0 +1,197 @@
+#include "server/server.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <thread>
+
+#include "base/log.h"
+#include "base/timer.h"
+#include "config/command_line.h"
+#include "protocol/kserve/grpc_codec.h"
+#include "protocol/rest/rest_api.h"
+#include "protocol/tfs/grpc_codec.h"
+#include "runtime/openvino/openvino_runtime.h"
+#include "server/limits.h"
+#include "server/report.h"
+#include "serving/manager.h"
+#include "transport/grpc/grpc_server.h"
+#include "transport/http/http_server.h"
+
+namespace switchyard {
+namespace {
+
+// What the start-up thread sends to the main thread when the one model of the command line failed.
+constexpr int kStartFailed = SIGUSR1;
+
+sigset_t WaitedSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, kStartFailed}) sigaddset(&signals, signal);
+  return signals;
+}
+
+Status WriteReadyFile(const std::string& path, const std::string& text) {
+  // Written beside and renamed: whoever waits for the file never reads half of it.
+  const std::string beside = path + ".tmp";
+  std::ofstream(beside) << text << "\n";
+  if (std::ifstream written(beside); !written.good() || std::rename(beside.c_str(), path.c_str()) != 0) {
+    return InvalidArgument("ready_file: \"{}\" cannot be written; name a file in a folder that exists and is writable", path);
+  }
+  return absl::OkStatus();
+}
+
+class Server {
+ public:
+  Server(const ServerSettings& settings, std::string program) : settings_(settings), program_(std::move(program)) {}
+
+  Status Start();
+  // Blocks until a signal ends the server. Returns the exit code.
+  int Wait();
+
+ private:
+  void AwaitModels();
+  void Announce();
+  // The first failure of the one model of the command line, if it failed.
+  Status SingleModelFault() const;
+  int Stop();
+
+  const ServerSettings& settings_;
+  const std::string program_;
+  ThreadTimer timer_;
+  std::unique_ptr<Runtime> runtime_;
+  std::unique_ptr<Manager> manager_;
+  std::unique_ptr<RestApi> rest_api_;
+  std::unique_ptr<GrpcServer> grpc_;
+  std::unique_ptr<HttpServer> http_;
+  Endpoints endpoints_;
+  std::atomic<bool> stopping_{false};
+  pthread_t main_thread_ = pthread_self();
+  std::thread start_up_;
+};
+
+Status Server::Start() {
+  SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions{settings_.cpu_extension}));
+  manager_ = std::make_unique<Manager>(
+      *runtime_, timer_, Manager::Options{settings_.max_queue, settings_.cache_dir, settings_.ready_needs_all});
+  if (settings_.grpc.enabled) {
+    SY_ASSIGN_OR_RETURN(grpc_, GrpcServer::Start(GrpcServer::FromSettings(settings_), *manager_, timer_,
+                                                 {kserve::GrpcInferenceService(), tfs::PredictionService(), tfs::ModelService()}));
+    endpoints_.grpc = grpc_->address();
+    manager_->OnReadinessChange([this](bool ready) { grpc_->SetServing(ready); });
+  }
+  if (settings_.rest.enabled) {
+    rest_api_ = std::make_unique<RestApi>(*manager_, timer_, RestApi::Options{settings_.max_body_bytes});
+    SY_ASSIGN_OR_RETURN(http_, HttpServer::Start(HttpServerOptions::From(settings_), *rest_api_));
+    endpoints_.rest = http_->address();
+  }
+  LogInfo("Listening: gRPC {}, REST {}", endpoints_.grpc.empty() ? "off" : endpoints_.grpc,
+          endpoints_.rest.empty() ? "off" : endpoints_.rest);
+  manager_->SetWanted(settings_.models, settings_.faulty_models);
+  start_up_ = std::thread([this] { AwaitModels(); });
+  return absl::OkStatus();
+}
+
+void Server::AwaitModels() {
+  manager_->WaitForLoads();
+  if (stopping_.load()) return;
+  if (settings_.single_model && !SingleModelFault().ok()) {
+    pthread_kill(main_thread_, kStartFailed);
+    return;
+  }
+  Announce();
+}
+
+void Server::Announce() {
+  const std::string report = StartReport(endpoints_, *manager_, program_);
+  std::fwrite(report.data(), 1, report.size(), stdout);
+  std::fflush(stdout);
+  if (!manager_->Ready()) {
+    LogWarning("The server is not ready: {}", settings_.ready_needs_all ? "not every model serves" : "no model serves");
+    return;
+  }
+  if (settings_.ready_file.empty()) return;
+  if (const Status status = WriteReadyFile(settings_.ready_file, ReadyFileText(endpoints_, getpid())); !status.ok()) {
+    LogError("{}", Message(status));
+  }
+}
+
+Status Server::SingleModelFault() const {
+  for (const ModelStatus& model : manager_->Statuses()) {
+    for (const VersionStatus& version : model.versions) {
+      if (version.state == VersionState::kFailed) return Annotate(version.error, "model " + model.name);
+    }
+  }
+  return absl::OkStatus();
+}
+
+int Server::Wait() {
+  const sigset_t signals = WaitedSignals();
+  int signal = 0;
+  sigwait(&signals, &signal);
+  int exit_code = kExitOk;
+  if (signal == kStartFailed) {
+    const Status fault = SingleModelFault();
+    std::fprintf(stderr, "switchyard: %.*s\n", static_cast<int>(Message(fault).size()), Message(fault).data());
+    exit_code = kExitFailure;
+  } else {
+    LogInfo("{}: finishing what is in flight, {} s at most", signal == SIGINT ? "SIGINT" : "SIGTERM", settings_.grace_seconds);
+  }
+  // A second signal ends the process at once.
+  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  const int stopped = Stop();
+  return exit_code != kExitOk ? exit_code : stopped;
+}
+
+int Server::Stop() {
+  const TimePoint deadline = timer_.Now() + std::chrono::seconds(settings_.grace_seconds);
+  stopping_.store(true);
+  manager_->Shutdown();
+  std::thread grpc_drain([&] {
+    if (grpc_ != nullptr) grpc_->Drain(deadline);
+  });
+  if (http_ != nullptr) http_->Drain(deadline);
+  grpc_drain.join();
+  http_.reset();
+  if (!manager_->Drain(std::max(deadline, timer_.Now() + std::chrono::milliseconds(100)))) {
+    // A device still holds a call, or a model is still being compiled: what belongs to them can't be destroyed.
+    LogWarning("The grace period is over; leaving without waiting for the device");
+    FlushLog();
+    std::fflush(nullptr);
+    _exit(kExitOk);
+  }
+  start_up_.join();
+  manager_.reset();
+  LogInfo("Stopped");
+  return kExitOk;
+}
+
+}  // namespace
+
+int RunServer(const ServerSettings& settings, const std::string& program) {
+  // Before any thread exists, so that every thread inherits it: signals are taken by Wait alone.
+  const sigset_t signals = WaitedSignals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  TuneAllocator();
+  if (const Status status = ConfigureLog(settings.log_level, settings.log_path); !status.ok()) {
+    std::fprintf(stderr, "switchyard: %s\n", std::string(Message(status)).c_str());
+    return kExitFailure;
+  }
+  const uint64_t descriptors = RaiseDescriptorLimit();
+  LogDebug("Open descriptors: at most {}", descriptors);
+  Server server(settings, program);
+  if (const Status status = server.Start(); !status.ok()) {
+    std::fprintf(stderr, "switchyard: %s\n", std::string(Message(status)).c_str());
+    return kExitFailure;
+  }
+  return server.Wait();
+}
+
+}  // namespace switchyard

@@ -1,0 +1,33 @@
+#include "transport/grpc/call_context.h"
+
+#include "transport/grpc/stream_call.h"
+#include "transport/grpc/unary_call.h"
+
+namespace switchyard::grpc_listener {
+
+void CallContext::Add(StreamCall& stream) {
+  absl::MutexLock lock(&mutex_);
+  streams_.insert(&stream);
+}
+
+void CallContext::Remove(StreamCall& stream) {
+  absl::MutexLock lock(&mutex_);
+  streams_.erase(&stream);
+}
+
+void CallContext::EndStreams() {
+  absl::MutexLock lock(&mutex_);
+  for (StreamCall* const stream : streams_) stream->End();
+}
+
+void MethodPort::Fill() {
+  while (!context.stopping.load(std::memory_order_relaxed) && armed.load(std::memory_order_relaxed) < most) {
+    if (streaming()) {
+      StreamCall::Arm(*this);
+    } else {
+      (new UnaryCall(*this))->Arm();
+    }
+  }
+}
+
+}  // namespace switchyard::grpc_listener

@@ -1,0 +1,215 @@
+// What a hostile or unlucky client sees, and that the server goes on serving.
+#include <memory>
+#include <random>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "transport/http/http_server.h"
+#include "transport/http/test_client.h"
+
+namespace switchyard {
+namespace {
+
+using ::testing::HasSubstr;
+
+class HttpLimitsTest : public ::testing::Test {
+ protected:
+  void StartServer(HttpServerOptions options = {}) {
+    options.workers = 2;
+    auto server = HttpServer::Start(options, handler_);
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+  }
+  void ExpectServing() {
+    TestClient client(server_->address());
+    EXPECT_EQ(client.Exchange(Get("/alive")).body, "/alive");
+  }
+
+  TestHandler handler_;
+  std::unique_ptr<HttpServer> server_;
+};
+
+TEST_F(HttpLimitsTest, BodiesAboveTheLimitAreRefusedBeforeTheyAreRead) {
+  HttpServerOptions options;
+  options.max_body_bytes = 1000;
+  StartServer(options);
+  TestClient announced(server_->address());
+  announced.Send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n");
+  const ClientReply reply = announced.Receive();
+  EXPECT_EQ(reply.code, 413);
+  EXPECT_THAT(reply.body, HasSubstr("{\"error\":"));
+  EXPECT_EQ(TestClient::Header(reply, "Connection"), "close");
+
+  TestClient chunked(server_->address());
+  chunked.Send("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+  for (int i = 0; i < 6; ++i) chunked.Send("c8\r\n" + std::string(200, 'x') + "\r\n");
+  EXPECT_EQ(chunked.Receive().code, 413);
+
+  TestClient whole(server_->address());
+  EXPECT_EQ(whole.Exchange(Post("/echo", std::string(1000, 'x'))).code, 200);
+  EXPECT_EQ(whole.Exchange(Post("/echo", std::string(200000, 'x'))).code, 413);
+  ExpectServing();
+}
+
+TEST_F(HttpLimitsTest, HeadersAboveTheLimitAreRefused) {
+  StartServer();
+  TestClient client(server_->address());
+  client.Send("GET / HTTP/1.1\r\nHost: x\r\nLong: " + std::string(70000, 'y') + "\r\n\r\n");
+  EXPECT_EQ(client.Receive().code, 431);
+  TestClient large(server_->address());
+  EXPECT_EQ(large.Exchange(Get("/ok", "Long: " + std::string(50000, 'y') + "\r\n")).body, "/ok");
+  EXPECT_EQ(large.Exchange(Get("/again")).body, "/again");
+  ExpectServing();
+}
+
+TEST_F(HttpLimitsTest, FaultyRequestsAreRefused) {
+  StartServer();
+  const std::vector<std::string> faulty = {
+      "garbage\r\n\r\n",
+      std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11) + "\r\n\r\n",
+      "GET / HTTP/9.9\r\n\r\n",
+      "GET /\r\n\r\n",
+      "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+      "POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
+      "POST / HTTP/1.1\r\nContent-Length: 5x\r\n\r\n",
+      "POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+      "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+      "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+      std::string("GET /a\0b HTTP/1.1\r\n\r\n", 22),
+      std::string("GET / HTTP/1.1\r\nName: a\0b\r\n\r\n", 31),
+      "GET / HTTP/1.1\r\nBad Name: x\r\n\r\n",
+      "POST / HTTP/1.1\r\nInference-Header-Content-Length: 1\r\nInference-Header-Content-Length: 2\r\n\r\n",
+  };
+  for (const std::string& request : faulty) {
+    TestClient client(server_->address());
+    const ClientReply reply = client.Exchange(request);
+    EXPECT_EQ(reply.code, 400) << request;
+    EXPECT_THAT(reply.body, HasSubstr("{\"error\":"));
+    EXPECT_TRUE(client.AtEnd());
+  }
+  ExpectServing();
+}
+
+TEST_F(HttpLimitsTest, SlowHeadersAndBodiesTimeOut) {
+  HttpServerOptions options;
+  options.header_timeout_ms = 40;
+  options.body_timeout_ms = 40;
+  options.idle_timeout_ms = 40;
+  StartServer(options);
+  TestClient header(server_->address());
+  header.Send("GET / HTTP/1.1\r\nHost");
+  EXPECT_EQ(header.Receive().code, 408);
+  TestClient body(server_->address());
+  body.Send("POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nabc");
+  EXPECT_EQ(body.Receive().code, 408);
+  TestClient chunk(server_->address());
+  chunk.Send("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab");
+  EXPECT_EQ(chunk.Receive().code, 408);
+  TestClient silent(server_->address());
+  EXPECT_TRUE(silent.AtEnd());
+  TestClient idle(server_->address());
+  EXPECT_EQ(idle.Exchange(Get("/a")).body, "/a");
+  EXPECT_TRUE(idle.AtEnd());
+}
+
+TEST_F(HttpLimitsTest, ACallInFlightHasNoTimeoutOfTheListener) {
+  HttpServerOptions options;
+  options.header_timeout_ms = 20;
+  options.body_timeout_ms = 20;
+  options.idle_timeout_ms = 20;
+  StartServer(options);
+  TestClient client(server_->address());
+  client.Send(Get("/hold"));
+  const auto held = handler_.TakeHeld();
+  EXPECT_FALSE(held->gone.WaitForNotificationWithTimeout(absl::Milliseconds(100)));
+  held->responder->Reply(HttpReply());
+  EXPECT_EQ(client.Receive().code, 200);
+}
+
+TEST_F(HttpLimitsTest, AReaderThatStallsIsDropped) {
+  HttpServerOptions options;
+  options.body_timeout_ms = 40;
+  StartServer(options);
+  TestClient client(server_->address());
+  for (int i = 0; i < 4; ++i) client.Send(Get("/big"));
+  EXPECT_TRUE(server_->Drain(std::chrono::steady_clock::now() + std::chrono::seconds(10)));
+}
+
+TEST_F(HttpLimitsTest, ABodyThatEndsEarlyIsRefused) {
+  StartServer();
+  TestClient client(server_->address());
+  client.Send("POST / HTTP/1.1\r\nContent-Length: 50\r\n\r\nabc");
+  client.ShutdownSend();
+  EXPECT_EQ(client.Receive().code, 400);
+}
+
+TEST_F(HttpLimitsTest, ConnectionsAboveTheLimitAreRefused) {
+  HttpServerOptions options;
+  options.max_connections = 3;
+  StartServer(options);
+  std::vector<std::unique_ptr<TestClient>> clients;
+  for (int i = 0; i < 3; ++i) {
+    clients.push_back(std::make_unique<TestClient>(server_->address()));
+    EXPECT_EQ(clients.back()->Exchange(Get("/a")).code, 200);
+  }
+  TestClient refused(server_->address());
+  EXPECT_EQ(refused.Exchange(Get("/a")).code, 503);
+  EXPECT_TRUE(refused.AtEnd());
+  EXPECT_EQ(clients[0]->Exchange(Get("/a")).code, 200);
+}
+
+TEST_F(HttpLimitsTest, HundredsOfHalfRequestsDoNotStopTheOthers) {
+  StartServer();
+  std::vector<std::unique_ptr<TestClient>> half;
+  for (int i = 0; i < 300; ++i) {
+    half.push_back(std::make_unique<TestClient>(server_->address()));
+    half.back()->Send(i % 2 ? "GET / HT" : "POST /echo HTTP/1.1\r\nContent-Length: 900000000\r\n\r\nabc");
+  }
+  ExpectServing();
+}
+
+TEST_F(HttpLimitsTest, ABusyClientsBytesAreBounded) {
+  StartServer();
+  TestClient client(server_->address());
+  client.Send(Get("/hold"));
+  const auto held = handler_.TakeHeld();
+  std::string many;
+  for (int i = 0; i < 5000; ++i) many += Get("/n" + std::to_string(i));
+  std::thread sender([&] { client.Send(many); });
+  held->responder->Reply(HttpReply());
+  EXPECT_EQ(client.Receive().code, 200);
+  for (int i = 0; i < 5000; ++i) ASSERT_EQ(client.Receive().body, "/n" + std::to_string(i));
+  sender.join();
+}
+
+TEST_F(HttpLimitsTest, MutatedRequestsNeverHarm) {
+  HttpServerOptions options;
+  options.max_body_bytes = 4096;
+  options.header_timeout_ms = 30;
+  options.body_timeout_ms = 30;
+  StartServer(options);
+  std::mt19937 random(7);
+  const std::string sample = Post("/echo", "0123456789", "Expect: 100-continue\r\nAccept-Encoding: gzip\r\n") +
+                             "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+  for (int i = 0; i < 300; ++i) {
+    std::string request = sample;
+    for (int m = 0; m < 1 + i % 4; ++m) {
+      const size_t at = random() % request.size();
+      switch (random() % 3) {
+        case 0: request[at] = static_cast<char>(random()); break;
+        case 1: request.erase(at, 1 + random() % 5); break;
+        default: request.insert(at, 1 + random() % 3, static_cast<char>(random()));
+      }
+    }
+    TestClient client(server_->address());
+    client.Send(request);
+    if (i % 2) client.ShutdownSend();
+    if (i % 3) client.Receive();
+  }
+  ExpectServing();
+}
+
+}  // namespace
+}  // namespace switchyard
