@@ -10,10 +10,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
-#include <string>
-
 #include <openvino/openvino.hpp>
 #include <openvino/opsets/opset8.hpp>
+#include <string>
 
 namespace {
 

@@ -301,9 +301,7 @@ class KserveRest(Rest):
         if answer.code != 200:
             return self.failed(answer), [], []
         document = answer.json()
-        sides = [
-            [(t["name"], t["datatype"], tuple(t["shape"])) for t in document[side]] for side in ("inputs", "outputs")
-        ]
+        sides = [[(t["name"], t["datatype"], tuple(t["shape"])) for t in document[side]] for side in ("inputs", "outputs")]
         return Outcome("200", model=document["name"], version=",".join(document["versions"])), *sides
 
 
@@ -451,9 +449,9 @@ class TfsRest(Rest):
 
     @staticmethod
     def decode(name, value):
-        array = np.array(value)
-        if array.dtype.kind == "U":
-            return Tensor(name, "", array.shape, [text.encode() for text in array.reshape(-1)])
+        array = np.array(value, dtype=object)  # Python's own numbers: integers of 64 bits stay whole
+        if array.size and isinstance(array.flat[0], str):
+            return Tensor(name, "BYTES", array.shape, [text.encode() for text in array.flat])
         return Tensor(name, "", array.shape, array)
 
     def infer(self, model, inputs, version="", outputs=(), names=None):

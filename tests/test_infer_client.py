@@ -49,7 +49,9 @@ def test_files(infer, protocol, tmp_path):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_several_inputs_and_outputs(infer, protocol):
     found, _ = outputs(
-        infer(protocol, "add_two_inputs", "--input", f"input1={json.dumps(TEN)}", "--input", f"input2={json.dumps(TEN)}", "--json")
+        infer(
+            protocol, "add_two_inputs", "--input", f"input1={json.dumps(TEN)}", "--input", f"input2={json.dumps(TEN)}", "--json"
+        )
     )
     assert found["sum"]["data"] == [2 * value for value in TEN[0]]
     found, _ = outputs(infer(protocol, "two_outputs", "--input", "x=[[1,2,3,4]]", "--json"))

@@ -50,7 +50,7 @@ LAYOUTS = [
     (
         "two_outputs",
         {"instances": X},
-        {"predictions": [{"doubled": d, "total": s} for d, s in zip(DOUBLED, SUMS)]},
+        {"predictions": [{"doubled": d, "total": s} for d, s in zip(DOUBLED, SUMS, strict=True)]},
     ),
     ("two_outputs", {"inputs": {"x": X}}, {"outputs": {"doubled": DOUBLED, "total": SUMS}}),
     # several inputs
@@ -221,13 +221,24 @@ def test_one_value_fills_the_whole_tensor(grpc_front_end, datatype):
     assert found.data.shape == (2, 3) and (found.data == one).all()
 
 
-def test_typed_values_of_a_wrong_number(grpc_front_end):
-    for count in (2, 11):
-        request = grpc_front_end.request("dummy", [tensor("b", "FP32", [ROW])])
-        request.inputs["b"].tensor_content = b""
-        request.inputs["b"].float_val.extend([0.0] * count)
-        _, outcome = rpc(grpc_front_end.stub.Predict, request)
-        assert outcome is not None and outcome.code == "INVALID_ARGUMENT", (count, outcome)
+def with_float_values(front_end, values):
+    request = front_end.request("dummy", [tensor("b", "FP32", [ROW])])
+    request.inputs["b"].tensor_content = b""
+    request.inputs["b"].float_val.extend(values)
+    return rpc(front_end.stub.Predict, request)
+
+
+def test_the_last_typed_value_fills_what_is_missing(grpc_front_end):
+    """TensorFlow leaves equal values at the end away."""
+    response, failed = with_float_values(grpc_front_end, [1.0, 2.0, 3.0])
+    assert failed is None, failed
+    assert TfsGrpc.decode("a", response.outputs["a"]).data.tolist() == [[2.0, 3.0] + [4.0] * 8]
+
+
+@pytest.mark.parametrize("count", [0, 11])
+def test_typed_values_of_a_wrong_number(grpc_front_end, count):
+    _, outcome = with_float_values(grpc_front_end, [0.0] * count)
+    assert outcome is not None and outcome.code == "INVALID_ARGUMENT", outcome
 
 
 @pytest.mark.parametrize("number", [0, 8, 11, 18, 20, 21, 77, 101])
@@ -264,7 +275,9 @@ def test_reload_config_request_is_answered(grpc_front_end):
     assert outcome is None or outcome.code == "UNIMPLEMENTED"
 
 
-@pytest.mark.parametrize("method", ["PredictionService/Predict", "PredictionService/GetModelMetadata", "ModelService/GetModelStatus"])
+@pytest.mark.parametrize(
+    "method", ["PredictionService/Predict", "PredictionService/GetModelMetadata", "ModelService/GetModelStatus"]
+)
 def test_undecodable_message(grpc_front_end, method):
     for message in (b"\xff" * 20, b"\x0a\x05ab"):
         _, outcome = rpc(grpc_front_end.channel.unary_unary(f"/tensorflow.serving.{method}"), message)

@@ -1,4 +1,4 @@
-"""The original TensorFlow-Serving stubs. TensorFlow is 600 MB, so they live in an environment of their own and run when asked."""
+"""The original TensorFlow-Serving stubs. TensorFlow is 600 MB, so they live in an environment of their own."""
 
 import pathlib
 import subprocess

@@ -149,9 +149,7 @@ def test_grpc_async_infer(server):
         done = queue.Queue()
         for index in range(50):
             item = make_input(grpc_client, "b", "FP32", TEN + index)
-            client.async_infer(
-                "dummy", [item], lambda result, error, index=index: done.put((index, result, error))
-            )
+            client.async_infer("dummy", [item], lambda result, error, index=index: done.put((index, result, error)))
         found = {}
         for _ in range(50):
             index, result, error = done.get(timeout=20)
@@ -162,9 +160,7 @@ def test_grpc_async_infer(server):
 
 def test_http_async_infer(server):
     with http_client.InferenceServerClient(server.rest, concurrency=8) as client:
-        calls = [
-            client.async_infer("dummy", [make_input(http_client, "b", "FP32", TEN + index)]) for index in range(50)
-        ]
+        calls = [client.async_infer("dummy", [make_input(http_client, "b", "FP32", TEN + index)]) for index in range(50)]
         for index, call in enumerate(calls):
             assert np.array_equal(call.get_result().as_numpy("a"), TEN + index + 1)
 

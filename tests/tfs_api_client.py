@@ -1,5 +1,5 @@
-"""A round of calls by the `tensorflow-serving-api` package. Runs in an environment of its own (requirements-tfs.txt), started by
-test_tfs_api.py with the server's gRPC address; prints `ok` at the end."""
+"""A round of calls by the `tensorflow-serving-api` package. Runs in an environment of its own (requirements-tfs.txt), started
+by test_tfs_api.py with the server's gRPC address; prints `ok` at the end."""
 
 import sys
 

@@ -2,11 +2,11 @@
 // kDebug. Thread-safe.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <string>
 #include <string_view>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "base/status.h"
 

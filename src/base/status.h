@@ -2,13 +2,13 @@
 // formatted construction, early return, and the one table that gives HTTP's codes.
 #pragma once
 
-#include <string>
-#include <string_view>
-#include <utility>
-
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 #include <fmt/format.h>
+
+#include <string>
+#include <string_view>
+#include <utility>
 
 namespace switchyard {
 
@@ -26,7 +26,8 @@ Status InvalidArgument(fmt::format_string<Args...> format, Args&&... args) {
   return Status(StatusCode::kInvalidArgument, fmt::format(format, std::forward<Args>(args)...));
 }
 
-// The message, as a view into `status`. (Debian's absl::string_view is a class of its own, which fmt and std::string_view do not know.)
+// The message, as a view into `status`. (Debian's absl::string_view is a class of its own, which fmt and std::string_view do
+// not know.)
 inline std::string_view Message(const Status& status) { return {status.message().data(), status.message().size()}; }
 
 // The same error with `context` and ": " before its message. OK stays OK.
@@ -38,10 +39,9 @@ int HttpCode(StatusCode code);
 }  // namespace switchyard
 
 // Leaves the calling function with the error, if there is one.
-#define SY_RETURN_IF_ERROR(expression)                           \
-  do {                                                           \
-    if (::absl::Status sy_status = (expression); !sy_status.ok()) \
-      return sy_status;                                          \
+#define SY_RETURN_IF_ERROR(expression)                                              \
+  do {                                                                              \
+    if (::absl::Status sy_status = (expression); !sy_status.ok()) return sy_status; \
   } while (false)
 
 #define SY_CONCAT_INNER(a, b) a##b

@@ -1,16 +1,16 @@
 // Time as an object that is passed in, so that tests own it.
 #pragma once
 
+#include <absl/base/thread_annotations.h>
+#include <absl/functional/any_invocable.h>
+#include <absl/synchronization/mutex.h>
+
 #include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <thread>
 #include <utility>
-
-#include <absl/base/thread_annotations.h>
-#include <absl/functional/any_invocable.h>
-#include <absl/synchronization/mutex.h>
 
 namespace switchyard {
 

@@ -1,9 +1,9 @@
 #include "base/timer.h"
 
-#include <vector>
-
 #include <absl/synchronization/notification.h>
 #include <gtest/gtest.h>
+
+#include <vector>
 
 namespace switchyard {
 namespace {

@@ -69,10 +69,11 @@ Status ConvertValues(PropertyMap* properties) {
       value.value = *number;
     } else if (name == "ENABLE_CPU_PINNING") {
       const std::string upper = ToUpper(*text);
-      if (upper != "TRUE" && upper != "FALSE") {
+      const bool yes = upper == "TRUE" || upper == "YES" || upper == "1";
+      if (!yes && upper != "FALSE" && upper != "NO" && upper != "0") {
         return InvalidArgument("{}: expected true or false, got the string {}", name, Quote(*text));
       }
-      value.value = upper == "TRUE";
+      value.value = yes;
     }
   }
   return absl::OkStatus();

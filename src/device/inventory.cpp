@@ -9,7 +9,8 @@ std::string RecommendDevice(const Inventory& inventory) {
     return device.memory_total_bytes > device.memory_used_bytes ? device.memory_total_bytes - device.memory_used_bytes : 0;
   };
   for (const DeviceInfo& device : inventory) {
-    if (device.type == DeviceInfo::Type::kDiscreteGpu && (discrete == nullptr || free(device) > free(*discrete))) discrete = &device;
+    if (device.type == DeviceInfo::Type::kDiscreteGpu && (discrete == nullptr || free(device) > free(*discrete)))
+      discrete = &device;
     if (device.type == DeviceInfo::Type::kIntegratedGpu && integrated == nullptr) integrated = &device;
   }
   if (discrete != nullptr) return discrete->name;

@@ -49,6 +49,8 @@ struct LoadFacts {
   enum class Cache { kOff, kMiss, kHit } cache = Cache::kOff;
   double load_ms = 0;
   bool cpu_only = false;  // runs on the CPU plugin alone: Infer() may run on the caller's thread
+  // Every inference does the same work: no loops, branches or shapes that depend on the values of inputs.
+  bool steady_cost = false;
 };
 
 // Thread-safe. Keeps the engine's own objects alive as long as it lives; its InferRequests keep it alive.

@@ -1,12 +1,12 @@
 #include "server/report.h"
 
-#include <algorithm>
-#include <array>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
+
+#include <algorithm>
+#include <array>
 
 #include "serving/executor.h"
 
@@ -46,11 +46,13 @@ std::string Table(const std::vector<Row>& rows) {
   return text;
 }
 
-std::string Requests(const Endpoints& endpoints, const std::string& model, const std::string& input, const std::string& program) {
+std::string Requests(const Endpoints& endpoints, const std::string& model, const std::string& input,
+                     const std::string& program) {
   std::string text;
   const auto add = [&](const std::string& url, const char* protocol) {
     if (url.empty()) return;
-    text += fmt::format("  {} infer --url {} --protocol {} --model {} --input {}=random\n", program, url, protocol, model, input);
+    text +=
+        fmt::format("  {} infer --url {} --protocol {} --model {} --input {}=random\n", program, url, protocol, model, input);
   };
   add(endpoints.grpc, "kserve-grpc");
   add(endpoints.rest, "kserve-rest");

@@ -14,8 +14,8 @@ struct Endpoints {
   std::string rest;
 };
 
-// The addresses, one aligned line per model version (device, precision, streams, infer requests, load time, cache), and one request
-// to copy for each protocol, made with `program infer`.
+// The addresses, one aligned line per model version (device, precision, streams, infer requests, load time, cache), and one
+// request to copy for each protocol, made with `program infer`.
 std::string StartReport(const Endpoints& endpoints, const Manager& manager, const std::string& program);
 
 // {"grpc":"host:port","rest":"host:port","pid":n}; null for what is off.

@@ -78,11 +78,12 @@ class Server {
 
 Status Server::Start() {
   SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions{settings_.cpu_extension}));
-  manager_ = std::make_unique<Manager>(
-      *runtime_, timer_, Manager::Options{settings_.max_queue, settings_.cache_dir, settings_.ready_needs_all});
+  manager_ = std::make_unique<Manager>(*runtime_, timer_,
+                                       Manager::Options{settings_.max_queue, settings_.cache_dir, settings_.ready_needs_all});
   if (settings_.grpc.enabled) {
-    SY_ASSIGN_OR_RETURN(grpc_, GrpcServer::Start(GrpcServer::FromSettings(settings_), *manager_, timer_,
-                                                 {kserve::GrpcInferenceService(), tfs::PredictionService(), tfs::ModelService()}));
+    SY_ASSIGN_OR_RETURN(grpc_,
+                        GrpcServer::Start(GrpcServer::FromSettings(settings_), *manager_, timer_,
+                                          {kserve::GrpcInferenceService(), tfs::PredictionService(), tfs::ModelService()}));
     endpoints_.grpc = grpc_->address();
     manager_->OnReadinessChange([this](bool ready) { grpc_->SetServing(ready); });
   }
@@ -149,8 +150,18 @@ int Server::Wait() {
   return exit_code != kExitOk ? exit_code : stopped;
 }
 
+// A device still holds a call, or a model is still being compiled: what belongs to them can't be destroyed.
+void LeaveAtOnce() {
+  LogWarning("The grace period is over; leaving without waiting for the device");
+  FlushLog();
+  std::fflush(nullptr);
+  _exit(kExitOk);
+}
+
 int Server::Stop() {
   const TimePoint deadline = timer_.Now() + std::chrono::seconds(settings_.grace_seconds);
+  // Whatever hangs below, a listener's thread inside an inference for one.
+  timer_.Schedule(deadline + std::chrono::milliseconds(500), LeaveAtOnce);
   stopping_.store(true);
   manager_->Shutdown();
   std::thread grpc_drain([&] {
@@ -159,13 +170,7 @@ int Server::Stop() {
   if (http_ != nullptr) http_->Drain(deadline);
   grpc_drain.join();
   http_.reset();
-  if (!manager_->Drain(std::max(deadline, timer_.Now() + std::chrono::milliseconds(100)))) {
-    // A device still holds a call, or a model is still being compiled: what belongs to them can't be destroyed.
-    LogWarning("The grace period is over; leaving without waiting for the device");
-    FlushLog();
-    std::fflush(nullptr);
-    _exit(kExitOk);
-  }
+  if (!manager_->Drain(std::max(deadline, timer_.Now() + std::chrono::milliseconds(100)))) LeaveAtOnce();
   start_up_.join();
   manager_.reset();
   LogInfo("Stopped");

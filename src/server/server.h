@@ -7,7 +7,8 @@
 
 namespace switchyard {
 
-// Serves until SIGTERM or SIGINT. Returns the exit code. `program` is how the user called the program, for the requests it prints.
+// Serves until SIGTERM or SIGINT. Returns the exit code. `program` is how the user called the program, for the requests it
+// prints.
 int RunServer(const ServerSettings& settings, const std::string& program);
 
 }  // namespace switchyard

@@ -83,9 +83,7 @@ int Executor::TakeSlotSpinning() {
   return -1;
 }
 
-void Executor::ReleaseSlot(int slot) {
-  free_[slot / kBitsPerWord].fetch_or(uint64_t{1} << (slot % kBitsPerWord));
-}
+void Executor::ReleaseSlot(int slot) { free_[slot / kBitsPerWord].fetch_or(uint64_t{1} << (slot % kBitsPerWord)); }
 
 void Executor::Submit(std::shared_ptr<InferCall> call) {
   // Held to the end: the call holds the Version, and with it this Executor.

@@ -1,6 +1,9 @@
 // One Version's infer requests, the bounded queue of the calls that wait for one, deadlines and cancellation.
 #pragma once
 
+#include <absl/base/thread_annotations.h>
+#include <absl/synchronization/mutex.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -10,9 +13,6 @@
 #include <string>
 #include <vector>
 
-#include <absl/base/thread_annotations.h>
-#include <absl/synchronization/mutex.h>
-
 #include "base/status.h"
 #include "base/timer.h"
 #include "runtime/runtime.h"
@@ -20,19 +20,20 @@
 
 namespace switchyard {
 
-// Thread-safe. A call that finds an infer request free takes no lock; one that has to wait takes a mutex for the length of a list
-// operation. No thread ever waits for an inference: a call either runs by StartAsync, whose callback completes it and starts the
-// next one, or, when the model is cheaper than a thread hop, by Infer on the caller's thread.
+// Thread-safe. A call that finds an infer request free takes no lock; one that has to wait takes a mutex for the length of a
+// list operation. No thread ever waits for an inference: a call either runs by StartAsync, whose callback completes it and
+// starts the next one, or, when the model is cheaper than a thread hop, by Infer on the caller's thread.
 //
-// Running inline. A model that may (`may_run_inline`: CPU only, static shapes) runs on the caller's thread while its measured cost
-// is below kInlineCost. MeasureInline gives the first measurement, every inline inference a further one (a moving average). A cost
-// that is a little above the limit is tried again now and then, since a busy machine makes a cheap model look dear. A thread that
-// finds calls in the queue after its own goes on with them for at most kInlineBudget, then hands the infer request to the
-// asynchronous path, so that a listener's thread is never away from its sockets for longer than that plus one inference.
+// Running inline. A model that may (`may_run_inline`: CPU only, static shapes) runs on the caller's thread while its measured
+// cost is below kInlineCost. MeasureInline gives the first measurement, every inline inference a further one (a moving
+// average). A cost that is a little above the limit is tried again now and then, since a busy machine makes a cheap model look
+// dear. A thread that finds calls in the queue after its own goes on with them for at most kInlineBudget, then hands the infer
+// request to the asynchronous path, so that a listener's thread is never away from its sockets for longer than that plus one
+// inference.
 class Executor {
  public:
   struct Options {
-    std::string model_name;    // for messages
+    std::string model_name;  // for messages
     uint32_t max_queue = 1024;
     bool may_run_inline = false;
   };
@@ -45,8 +46,8 @@ class Executor {
   // Every call has ended: the Version is destroyed after its last handle is gone, and each call holds one.
   ~Executor();
 
-  // Runs an inference on `inputs` (the signature's order) to learn its cost, and to make the device ready. Blocks. Before the first
-  // Submit. The error is the inference's.
+  // Runs an inference on `inputs` (the signature's order) to learn its cost, and to make the device ready. Blocks. Before the
+  // first Submit. The error is the inference's.
   Status MeasureInline(absl::Span<const TensorView> inputs);
 
   // Takes a validated and bound call. Its on_done runs once, possibly before Submit returns.

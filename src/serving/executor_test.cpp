@@ -1,9 +1,9 @@
 #include "serving/executor.h"
 
-#include <thread>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <thread>
 
 #include "runtime/fake/fake_runtime.h"
 #include "serving/test_calls.h"
@@ -169,9 +169,8 @@ TEST_F(ExecutorTest, ACheapModelRunsOnTheCallersThreadAndADearOneDoesNot) {
   EXPECT_EQ(runtime_.infers(), measured + 1);
   EXPECT_EQ(runtime_.async_starts(), 0u);
 
-  runtime_.Update("dummy", [this](FakeRuntime::Script& script) {
-    script.on_infer = [this] { timer_.Advance(milliseconds(50)); };
-  });
+  runtime_.Update("dummy",
+                  [this](FakeRuntime::Script& script) { script.on_infer = [this] { timer_.Advance(milliseconds(50)); }; });
   for (int i = 0; i < 8; ++i) Run(TestCall());  // dearer by and by: the average follows
   const size_t before = runtime_.infers();
   for (int i = 0; i < 8; ++i) {

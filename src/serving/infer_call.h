@@ -1,6 +1,9 @@
 // One inference that somebody asked for, the same for every protocol.
 #pragma once
 
+#include <absl/container/inlined_vector.h>
+#include <absl/functional/any_invocable.h>
+
 #include <atomic>
 #include <cstdint>
 #include <list>
@@ -9,9 +12,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <absl/container/inlined_vector.h>
-#include <absl/functional/any_invocable.h>
 
 #include "base/status.h"
 #include "base/timer.h"
@@ -47,8 +47,8 @@ struct NamedOutput {
 
 // Life: a codec fills `request`; Handle::Infer (serving/version.h) takes the call; `on_done` runs exactly once, on any thread,
 // possibly before Infer returns. When it runs with OK, `outputs` hold what was asked for. The call object stays alive until the
-// device is done with it, which may be long after on_done (a deadline passed, the client went away): whoever needs memory of the
-// transport for that time puts its owner into `attachment`.
+// device is done with it, which may be long after on_done (a deadline passed, the client went away): whoever needs memory of
+// the transport for that time puts its owner into `attachment`.
 class InferCall : public std::enable_shared_from_this<InferCall> {
  public:
   using OnDone = absl::AnyInvocable<void(InferCall&, const Status&)>;
@@ -63,7 +63,8 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   absl::InlinedVector<size_t, 4> wanted_outputs;    // indices into the signature's outputs
   absl::InlinedVector<NamedOutput, 4> outputs;
 
-  // Answers the call, once: the first caller wins and runs on_done, every later one gets false. on_done is destroyed after it ran.
+  // Answers the call, once: the first caller wins and runs on_done, every later one gets false. on_done is destroyed after it
+  // ran.
   bool Complete(const Status& status);
   bool completed() const { return completed_.load(std::memory_order_acquire); }
 

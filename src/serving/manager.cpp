@@ -1,9 +1,9 @@
 #include "serving/manager.h"
 
+#include <absl/time/time.h>
+
 #include <algorithm>
 #include <utility>
-
-#include <absl/time/time.h>
 
 #include "base/log.h"
 #include "serving/executor.h"
@@ -21,9 +21,9 @@ struct Manager::Entry {
 
 struct Manager::Model {
   ModelSettings settings;
-  Status fault;            // why none of its versions could be tried
+  Status fault;  // why none of its versions could be tried
   bool wanted = true;
-  bool look = true;        // its folder has to be looked at
+  bool look = true;  // its folder has to be looked at
   std::map<int64_t, Entry> entries;
 };
 
@@ -72,8 +72,9 @@ struct ZeroInputs {
   std::vector<TensorView> views;
 };
 
+// With more than one stream, OpenVINO's infer() hands the work to a stream's thread and waits for it.
 bool MayRunInline(const CompiledModel& model) {
-  return model.facts().cpu_only &&
+  return model.facts().cpu_only && model.facts().num_streams == 1 && model.facts().steady_cost &&
          std::all_of(model.signature().inputs.begin(), model.signature().inputs.end(),
                      [](const TensorSpec& spec) { return spec.shape.is_static() && spec.type != ElementType::kBytes; });
 }
@@ -144,7 +145,8 @@ void Manager::LoaderLoop() {
     {
       absl::MutexLock lock(&mutex_);
       const auto wake = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-        return !retired_.empty() || !drained_.empty() || (loads_pending_ && !shutting_down_) || (stopping_ && draining_.empty());
+        return !retired_.empty() || !drained_.empty() || (loads_pending_ && !shutting_down_) ||
+               (stopping_ && draining_.empty());
       };
       mutex_.Await(absl::Condition(&wake));
       if (!retired_.empty() || !drained_.empty()) continue;
@@ -210,7 +212,8 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<VersionFiles>>&
   for (const VersionFiles& files : *found) {
     if (std::find(wanted.begin(), wanted.end(), files.version) == wanted.end()) continue;
     Entry& entry = model.entries[files.version];
-    const bool serves = entry.slot != nullptr && entry.path == files.model_path && entry.slot->get()->settings() == model.settings;
+    const bool serves =
+        entry.slot != nullptr && entry.path == files.model_path && entry.slot->get()->settings() == model.settings;
     if (serves) continue;
     entry.version = files.version;
     entry.path = files.model_path;
@@ -310,13 +313,15 @@ void Manager::Publish() {
     if (!model->wanted) continue;
     Snapshot::ModelRow& row = next->models[name];
     row.status = model->fault;
-    if (!row.status.ok()) row.status = Error(StatusCode::kUnavailable, "Model {} cannot be served: {}", name, Message(model->fault));
+    if (!row.status.ok())
+      row.status = Error(StatusCode::kUnavailable, "Model {} cannot be served: {}", name, Message(model->fault));
     for (const auto& [number, entry] : model->entries) {
       Snapshot::VersionRow& version = row.versions[number];
       if (entry.slot != nullptr) {
         version.slot = row.serving = entry.slot;
       } else if (entry.state == VersionState::kFailed) {
-        version.status = Error(StatusCode::kUnavailable, "Model {} version {} failed to load: {}", name, number, Message(entry.error));
+        version.status =
+            Error(StatusCode::kUnavailable, "Model {} version {} failed to load: {}", name, number, Message(entry.error));
         row.status = version.status;
       } else if (entry.state == VersionState::kGone) {
         version.status = Error(StatusCode::kNotFound, "Model version is retired - Name: {}; Version: {}", name, number);
@@ -376,8 +381,8 @@ ModelStatus Manager::StatusOf(const std::string& name, const Model& model) const
     const VersionState state = entry.slot != nullptr ? VersionState::kAvailable : entry.state;
     status.versions.push_back(VersionStatus{number, state, entry.error});
   }
-  if (status.versions.empty() && !model.fault.ok()) {
-    status.versions.push_back(VersionStatus{0, VersionState::kFailed, model.fault});
+  if (status.versions.empty()) {
+    status.versions.push_back(VersionStatus{0, model.fault.ok() ? VersionState::kWanted : VersionState::kFailed, model.fault});
   }
   return status;
 }
@@ -432,7 +437,8 @@ bool Manager::Drain(TimePoint deadline) {
   }
   CloseRetired();
   absl::MutexLock lock(&mutex_);
-  const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return retired_.empty() && draining_.empty() && !loading_; };
+  const auto idle = [this]()
+                        ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return retired_.empty() && draining_.empty() && !loading_; };
   const Duration left = std::max(Duration::zero(), deadline - timer_.Now());
   return mutex_.AwaitWithTimeout(absl::Condition(&idle), absl::FromChrono(left));
 }

@@ -1,6 +1,10 @@
 // Brings what is loaded to what is wanted, and finds the Version for a request. The one API that protocols see.
 #pragma once
 
+#include <absl/base/thread_annotations.h>
+#include <absl/functional/any_invocable.h>
+#include <absl/synchronization/mutex.h>
+
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -10,10 +14,6 @@
 #include <string_view>
 #include <thread>
 #include <vector>
-
-#include <absl/base/thread_annotations.h>
-#include <absl/functional/any_invocable.h>
-#include <absl/synchronization/mutex.h>
 
 #include "base/status.h"
 #include "base/timer.h"
@@ -35,8 +35,8 @@ struct VersionStatus {
   Status error;  // kFailed: why
 };
 
-// A model's versions, ascending. A model without a version that could be tried (its folder is missing, its settings are faulty)
-// has one entry, version 0, kFailed.
+// A model's versions, ascending. A model without a version that could be tried has one entry, version 0: kWanted until its folder
+// was looked at, kFailed when that is missing or the settings are faulty.
 struct ModelStatus {
   std::string name;
   std::vector<VersionStatus> versions;
@@ -67,8 +67,8 @@ class Manager {
   std::vector<ModelStatus> Statuses() const;
   StatusOr<ModelStatus> StatusOf(std::string_view model) const;
 
-  // The first load of every model was tried and at least one serves (or all of them, if the options say so; with no model wanted
-  // there is nothing to wait for), and Shutdown was not called.
+  // The first load of every model was tried and at least one serves (or all of them, if the options say so; with no model
+  // wanted there is nothing to wait for), and Shutdown was not called.
   bool Ready() const;
   bool ModelReady(std::string_view model, std::optional<int64_t> version) const;
   // `listener` runs at each change of Ready(), on the thread that changed it. Set before SetWanted.
@@ -76,8 +76,9 @@ class Manager {
 
   // Ready() is false from now on; loading stops after the model at hand; requests are still served.
   void Shutdown();
-  // After Shutdown: no new handles; waits until no request holds a Version and nothing is being loaded, at most until `deadline`
-  // (of the timer's clock). False if the time was up: then this object can't be destroyed without waiting for the device.
+  // After Shutdown: no new handles; waits until no request holds a Version and nothing is being loaded, at most until
+  // `deadline` (of the timer's clock). False if the time was up: then this object can't be destroyed without waiting for the
+  // device.
   bool Drain(TimePoint deadline);
 
   const Runtime& runtime() const { return runtime_; }

@@ -61,7 +61,8 @@ TEST_F(ManagerTest, AVersionIsUnavailableWhileItLoads) {
 }
 
 TEST_F(ManagerTest, AFailedModelKeepsItsReasonAndTheOthersServe) {
-  runtime_.Update("bad", [](FakeRuntime::Script& script) { script.load_error = absl::InvalidArgumentError("no such property"); });
+  runtime_.Update("bad",
+                  [](FakeRuntime::Script& script) { script.load_error = absl::InvalidArgumentError("no such property"); });
   Start();
   Want({repository_.Add("bad", {1}), repository_.Add("good", {1})}, {{"ugly", "shape: expected (1,2)"}});
   manager_->WaitForLoads();

@@ -1,14 +1,14 @@
 // What the tests of serving/ share: a call for the fake runtime's dummy model, and a temporary model repository.
 #pragma once
 
+#include <absl/synchronization/notification.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
-
-#include <absl/synchronization/notification.h>
 
 #include "serving/infer_call.h"
 #include "serving/manager.h"

@@ -3,15 +3,24 @@
 #include <algorithm>
 #include <string>
 
-#include <fmt/ranges.h>
-
 namespace switchyard {
 namespace {
 
-std::string NamesOf(const std::vector<TensorSpec>& specs) {
-  std::vector<std::string_view> names;
-  for (const TensorSpec& spec : specs) names.push_back(spec.name);
-  return fmt::format("{}", fmt::join(names, ", "));
+// "[a, b]", cut short: a request may bring any number of names of any length.
+template <typename Range>
+std::string NamesOf(const Range& named) {
+  constexpr size_t kMost = 16;
+  constexpr size_t kLongest = 64;
+  std::string text = "[";
+  size_t count = 0;
+  for (const auto& item : named) {
+    if (count == kMost) break;
+    const std::string_view name = item.name;
+    text += fmt::format("{}{}", count++ == 0 ? "" : ", ", name.substr(0, kLongest));
+    if (name.size() > kLongest) text += "...";
+  }
+  if (named.size() > kMost) text += fmt::format(", and {} more", named.size() - kMost);
+  return text + "]";
 }
 
 Status CheckShape(const TensorSpec& spec, const TensorView& tensor) {
@@ -48,8 +57,9 @@ Status CheckPayload(const TensorSpec& spec, const TensorView& tensor) {
   const auto elements = ElementCount(tensor.shape);
   const auto bytes = ByteCount(tensor.shape, std::max<size_t>(1, ElementSize(spec.type)));
   if (!elements || !bytes) {
-    return InvalidArgument("Invalid content size of tensor proto - the shape {} is too large: its size overflows; input name: {}",
-                           ToString(tensor.shape), spec.name);
+    return InvalidArgument(
+        "Invalid content size of tensor proto - the shape {} is too large: its size overflows; input name: {}",
+        ToString(tensor.shape), spec.name);
   }
   const bool strings = spec.type == ElementType::kBytes;
   if (strings || tensor.origin == TensorView::Origin::kValues) {
@@ -66,16 +76,15 @@ Status CheckPayload(const TensorSpec& spec, const TensorView& tensor) {
 Status BindInputs(const Signature& signature, InferCall& call) {
   const auto& inputs = call.request.inputs;
   if (inputs.size() != signature.inputs.size()) {
-    std::vector<std::string_view> actual;
-    for (const NamedTensor& input : inputs) actual.push_back(input.name);
-    return InvalidArgument("Invalid number of inputs - Expected: {}; Actual: {}; Expected input names: [{}]; Actual input names: [{}]",
-                           signature.inputs.size(), inputs.size(), NamesOf(signature.inputs), fmt::join(actual, ", "));
+    return InvalidArgument(
+        "Invalid number of inputs - Expected: {}; Actual: {}; Expected input names: {}; Actual input names: {}",
+        signature.inputs.size(), inputs.size(), NamesOf(signature.inputs), NamesOf(inputs));
   }
   call.bound_inputs.reserve(inputs.size());
   for (const TensorSpec& spec : signature.inputs) {
     const auto input = std::find_if(inputs.begin(), inputs.end(), [&](const NamedTensor& i) { return i.name == spec.name; });
     if (input == inputs.end()) {
-      return InvalidArgument("Missing input with specific name - Required input: {}; Expected input names: [{}]", spec.name,
+      return InvalidArgument("Missing input with specific name - Required input: {}; Expected input names: {}", spec.name,
                              NamesOf(signature.inputs));
     }
     SY_RETURN_IF_ERROR(CheckShape(spec, input->tensor));
@@ -97,7 +106,7 @@ Status ValidateAndBind(const Signature& signature, InferCall& call) {
     const auto output = std::find_if(signature.outputs.begin(), signature.outputs.end(),
                                      [&](const TensorSpec& spec) { return spec.name == name; });
     if (output == signature.outputs.end()) {
-      return InvalidArgument("Requested output is not in the model - Expected one of: [{}]; Actual: {}",
+      return InvalidArgument("Requested output is not in the model - Expected one of: {}; Actual: {}",
                              NamesOf(signature.outputs), name);
     }
     const size_t index = output - signature.outputs.begin();

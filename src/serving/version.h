@@ -1,13 +1,13 @@
 // One loaded version of a model, and the reference by which a request holds it.
 #pragma once
 
+#include <absl/functional/any_invocable.h>
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
-
-#include <absl/functional/any_invocable.h>
 
 #include "base/status.h"
 #include "runtime/runtime.h"
@@ -40,8 +40,8 @@ class Version {
   const std::unique_ptr<Executor> executor_;
 };
 
-// Counts who uses a Version, without a lock. Stays behind as a husk when the Version is gone, so that an old snapshot of the model
-// map can still be asked.
+// Counts who uses a Version, without a lock. Stays behind as a husk when the Version is gone, so that an old snapshot of the
+// model map can still be asked.
 class VersionSlot {
  public:
   // `on_drained` runs once, after Close, when the last user has gone; on that user's thread, or on the closer's. It may free
@@ -92,8 +92,8 @@ class Handle {
   std::shared_ptr<VersionSlot> slot_;
 };
 
-// Validates the call against the handle's Version and has it executed; the handle moves into the call. Never blocks for a device,
-// but a cheap model may run here, on the caller's thread. The answer comes through call->on_done, for every fault too.
+// Validates the call against the handle's Version and has it executed; the handle moves into the call. Never blocks for a
+// device, but a cheap model may run here, on the caller's thread. The answer comes through call->on_done, for every fault too.
 void Infer(Handle handle, std::shared_ptr<InferCall> call);
 
 }  // namespace switchyard

@@ -1,9 +1,9 @@
 #include "serving/version.h"
 
+#include <gtest/gtest.h>
+
 #include <thread>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 #include "serving/executor.h"
 

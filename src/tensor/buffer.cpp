@@ -40,9 +40,9 @@ size_t SlotsOf(int size_class) {
 }
 
 std::byte* SystemAllocate(size_t bytes) {
-  return static_cast<std::byte*>(::operator new(bytes, std::align_val_t{kBufferAlignment}));
+  return static_cast<std::byte*>(::operator new (bytes, std::align_val_t{kBufferAlignment}));
 }
-void SystemFree(std::byte* data) { ::operator delete(data, std::align_val_t{kBufferAlignment}); }
+void SystemFree(std::byte* data) { ::operator delete (data, std::align_val_t{kBufferAlignment}); }
 
 }  // namespace
 

@@ -1,16 +1,17 @@
 #include "tensor/buffer.h"
 
+#include <gtest/gtest.h>
+
 #include <cstring>
 #include <thread>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 namespace switchyard {
 namespace {
 
 TEST(Buffer, IsAlignedAndSizedAtEverySize) {
-  for (const size_t size : {size_t{0}, size_t{1}, size_t{2049}, size_t{4096}, size_t{4097}, size_t{602112}, (size_t{64} << 20) + 1}) {
+  for (const size_t size :
+       {size_t{0}, size_t{1}, size_t{2049}, size_t{4096}, size_t{4097}, size_t{602112}, (size_t{64} << 20) + 1}) {
     Buffer buffer = Buffer::Allocate(size);
     ASSERT_NE(buffer.data(), nullptr);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer.data()) % kBufferAlignment, 0u);

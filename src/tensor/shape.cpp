@@ -1,9 +1,9 @@
 #include "tensor/shape.h"
 
-#include <algorithm>
-
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
+
+#include <algorithm>
 
 namespace switchyard {
 
@@ -17,6 +17,8 @@ std::optional<size_t> ByteCount(absl::Span<const int64_t> shape, size_t element_
       continue;
     }
     if (__builtin_mul_overflow(count, static_cast<size_t>(dim), &count)) return std::nullopt;
+    // Also beside a zero: no engine takes such a dimension, whatever the product.
+    if (count >= static_cast<size_t>(Dimension::kUnbounded)) return std::nullopt;
   }
   return zero ? 0 : count;
 }
@@ -40,17 +42,20 @@ Shape PartialShape::Wire() const {
 
 std::string PartialShape::ToString() const {
   if (dynamic_rank) return "(...)";
-  return absl::StrCat("(", absl::StrJoin(dims, ",", [](std::string* out, const Dimension& dim) {
-    if (dim.is_static()) {
-      absl::StrAppend(out, dim.min);
-    } else if (dim.min <= 1 && dim.max == Dimension::kUnbounded) {
-      absl::StrAppend(out, -1);
-    } else if (dim.max == Dimension::kUnbounded) {
-      absl::StrAppend(out, dim.min, ":");
-    } else {
-      absl::StrAppend(out, dim.min, ":", dim.max);
-    }
-  }), ")");
+  return absl::StrCat("(",
+                      absl::StrJoin(dims, ",",
+                                    [](std::string* out, const Dimension& dim) {
+                                      if (dim.is_static()) {
+                                        absl::StrAppend(out, dim.min);
+                                      } else if (dim.min <= 1 && dim.max == Dimension::kUnbounded) {
+                                        absl::StrAppend(out, -1);
+                                      } else if (dim.max == Dimension::kUnbounded) {
+                                        absl::StrAppend(out, dim.min, ":");
+                                      } else {
+                                        absl::StrAppend(out, dim.min, ":", dim.max);
+                                      }
+                                    }),
+                      ")");
 }
 
 }  // namespace switchyard

@@ -1,6 +1,9 @@
 // Shapes of tensors that exist, and partial shapes of tensors that a model accepts.
 #pragma once
 
+#include <absl/container/inlined_vector.h>
+#include <absl/types/span.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -8,15 +11,13 @@
 #include <string>
 #include <vector>
 
-#include <absl/container/inlined_vector.h>
-#include <absl/types/span.h>
-
 namespace switchyard {
 
 // Number of elements per dimension, outermost first. Empty: a scalar.
 using Shape = absl::InlinedVector<int64_t, 6>;
 
-// The product of the dimensions (1 for a scalar), or nothing if one is negative or the product exceeds size_t.
+// The product of the dimensions (1 for a scalar), or nothing if one is negative or the product of the others than
+// zeros reaches 2^63-1.
 std::optional<size_t> ElementCount(absl::Span<const int64_t> shape);
 // ElementCount times `element_size`, likewise checked.
 std::optional<size_t> ByteCount(absl::Span<const int64_t> shape, size_t element_size);

@@ -10,6 +10,7 @@ TEST(Shape, CountsAreCheckedForOverflowAndSign) {
   EXPECT_EQ(ElementCount(Shape{2, 3, 4}), 24u);
   EXPECT_EQ(ElementCount(Shape{int64_t{1} << 62, 0}), 0u);
   EXPECT_EQ(ElementCount(Shape{0, -1}), std::nullopt);
+  EXPECT_EQ(ElementCount(Shape{0, std::numeric_limits<int64_t>::max()}), std::nullopt);
   EXPECT_EQ(ElementCount(Shape{int64_t{1} << 40, int64_t{1} << 40}), std::nullopt);
   EXPECT_EQ(ByteCount(Shape{int64_t{1} << 62}, 8), std::nullopt);
   EXPECT_EQ(ByteCount(Shape{10}, 4), 40u);

@@ -1,13 +1,13 @@
 // A tensor as the decoded request and the finished response know it: type, shape and where the elements are.
 #pragma once
 
+#include <absl/types/span.h>
+
 #include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <absl/types/span.h>
 
 #include "tensor/element_type.h"
 #include "tensor/shape.h"

@@ -2,8 +2,8 @@
 
     python -m testing.models FOLDER
 
-writes FOLDER/<name>/1/<files of the model> for every model there is. See `ir.py` for the OpenVINO IR models and `formats.py` for
-one model in each of the other formats. Needs the packages of tests/requirements.txt.
+writes FOLDER/<name>/1/<files of the model> for every model there is: `ir.py` has the OpenVINO IR models, `formats.py` one model
+in each of the other formats. Needs the packages of tests/requirements.txt.
 """
 
 import hashlib

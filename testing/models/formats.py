@@ -1,8 +1,8 @@
-"""One model in each format that is not OpenVINO IR. All compute a = b + 1 for FP32 [1,10], with a constant of the model's own, so
-that what is read is a graph and its weights.
+"""One model in each format that is not OpenVINO IR. All compute a = b + 1 for FP32 [1,10], with a constant of the model's own,
+so that what is read is a graph and its weights.
 
-ONNX comes from its own package, TensorFlow's messages from `ovmsclient`, which carries them; TensorFlow Lite's and Paddle's files
-are written here field by field, after their published schemas.
+ONNX comes from its own package, TensorFlow's messages from `ovmsclient`, which carries them; TensorFlow Lite's and Paddle's
+files are written here field by field, after their published schemas.
 """
 
 import struct
@@ -120,7 +120,7 @@ class _Table:
 
 
 def tflite_model(folder):
-    """Model{1: operator codes, 2: subgraphs, 4: buffers}, schema version 3; builtin operator 0 is ADD, its options number 11."""
+    """Model{1: operator codes, 2: subgraphs, 4: buffers}, schema 3; builtin operator 0 is ADD, its options number 11."""
     builder = flatbuffers.Builder(1024)
     table = _Table(builder)
     empty = table.make(1)
@@ -136,9 +136,7 @@ def tflite_model(folder):
     tensor_list, operator_list = table.refs(tensors), table.refs([operator])
     graph_inputs, graph_outputs = table.numbers([0]), table.numbers([2])
     graph_name = builder.CreateString("main")
-    graph = table.make(
-        5, ref_0=tensor_list, ref_1=graph_inputs, ref_2=graph_outputs, ref_3=operator_list, ref_4=graph_name
-    )
+    graph = table.make(5, ref_0=tensor_list, ref_1=graph_inputs, ref_2=graph_outputs, ref_3=operator_list, ref_4=graph_name)
     code = table.make(4, i32_2=1)
     codes, graphs, buffers = table.refs([code]), table.refs([graph]), table.refs([empty, empty, weights, empty])
     model = table.make(5, u32_0=3, ref_1=codes, ref_2=graphs, ref_4=buffers)
@@ -192,7 +190,7 @@ def _paddle_operator(kind, inputs, outputs, **attributes):
 
 
 def paddle_model(folder):
-    """ProgramDesc{1: blocks, 4: version}; the weights' file holds each persistable variable as version, LoD, descriptor, data."""
+    """ProgramDesc{1: blocks, 4: version}; the weights' file holds each persistable variable: version, LoD, descriptor, data."""
     variables = [
         _message((1, "feed"), (2, _message((1, _FEED))), (3, 1)),
         _message((1, "fetch"), (2, _message((1, _FETCH))), (3, 1)),
@@ -209,9 +207,7 @@ def paddle_model(folder):
     program = _message((1, block), (4, _message((1, 2004000))))
     (folder / "model.pdmodel").write_bytes(program)
     description = _paddle_tensor_desc()
-    (folder / "model.pdiparams").write_bytes(
-        struct.pack("<IQIi", 0, 0, 0, len(description)) + description + ONES.tobytes()
-    )
+    (folder / "model.pdiparams").write_bytes(struct.pack("<IQIi", 0, 0, 0, len(description)) + description + ONES.tobytes())
 
 
 MAKERS = {

@@ -60,8 +60,8 @@ def increment_4d(folder):
 
 
 def passthrough(folder, element_type, shape=(-1, -1), name="data"):
-    """What goes in comes out, bit for bit, whatever the sizes: no operation stands between, because the CPU device computes 64-bit
-    types in 32 bits. Input and output are one tensor to OpenVINO, so they have one name."""
+    """What goes in comes out, bit for bit, whatever the sizes: no operation stands between, because the CPU device computes
+    64-bit types in 32 bits. Input and output are one tensor to OpenVINO, so they have one name."""
     value = _input(name, list(shape), element_type)
     _save(folder, [_output(value, name)], [value], "passthrough")
 
@@ -127,17 +127,15 @@ def broken(folder):
     (folder / "model.bin").write_bytes(b"\0" * 16)
 
 
-# On one core a step of the loop takes 1 to 4 us: an inference of `slow` takes about half a second.
-SLOW_STEPS = 300_000
+# On one core a step of the loop takes 1 to 4 us: an inference of `slow` takes about a quarter of a second.
+SLOW_STEPS = 150_000
 
 MAKERS = {
     "dummy": plus_one,
     "dummy_fp64": functools.partial(plus_one, element_type=ov.Type.f64, source="input:0", target="output:0"),
     "add_two_inputs": add_two_inputs,
     "increment_1x3x4x5": increment_4d,
-    "scalar": functools.partial(
-        plus_one, shape=(), source="model_scalar_input", target="model_scalar_output"
-    ),
+    "scalar": functools.partial(plus_one, shape=(), source="model_scalar_input", target="model_scalar_output"),
     "dynamic_batch": dynamic_batch,
     "two_outputs": two_outputs,
     "no_name_output": no_name_output,
@@ -145,9 +143,7 @@ MAKERS = {
     "loop": loop,
     "slow": functools.partial(loop, trip_count=SLOW_STEPS),
     "broken": broken,
-    "passthrough_string": functools.partial(
-        passthrough, element_type=ov.Type.string, shape=(-1,), name="my_name"
-    ),
+    "passthrough_string": functools.partial(passthrough, element_type=ov.Type.string, shape=(-1,), name="my_name"),
     **{
         f"passthrough_{name.lower()}": functools.partial(passthrough, element_type=element_type)
         for name, element_type in ELEMENT_TYPES.items()

@@ -1,4 +1,5 @@
-// KServe v2 over gRPC (package `inference`): messages to calls and back. No sockets. Every function is thread-safe and never blocks.
+// KServe v2 over gRPC (package `inference`): messages to calls and back. No sockets. Every function is thread-safe and never
+// blocks.
 #pragma once
 
 #include <cstddef>
@@ -16,15 +17,15 @@
 namespace switchyard::kserve {
 
 // One ModelInferRequest of exactly `size` bytes, read once. raw_input_contents are copied once, to addresses aligned to
-// kBufferAlignment. An input's elements stand either in its own `contents` or in raw_input_contents, which then has one entry for
-// each input without contents, in their order. BYTES in raw form: each element after its length in 4 bytes, little endian.
+// kBufferAlignment. An input's elements stand either in its own `contents` or in raw_input_contents, which then has one entry
+// for each input without contents, in their order. BYTES in raw form: each element after its length in 4 bytes, little endian.
 // The `timeout` parameter (microseconds) sets the deadline, counted from `now`. Negative dimensions are kept for the validator.
 // InvalidArgument for everything that is wrong here; `request` then holds what could be read, the id above all.
 Status DecodeInferRequest(google::protobuf::io::ZeroCopyInputStream& message, size_t size, TimePoint now,
                           DecodedRequest& request);
 
-// A ModelInferResponse for a call that ended well. Elements always stand in raw_output_contents; large ones are referred to, not
-// copied.
+// A ModelInferResponse for a call that ended well. Elements always stand in raw_output_contents; large ones are referred to,
+// not copied.
 Frame EncodeInferResponse(const InferCall& call);
 
 // The same within a ModelStreamInferResponse.

@@ -22,7 +22,8 @@ using wire::Tag;
 using wire::ValueList;
 using wire::WireReader;
 
-// An empty entry takes two bytes on the wire and a hundred here: without a limit, a message within its size could take all memory.
+// An empty entry takes two bytes on the wire and a hundred here: without a limit, a message within its size could take all
+// memory.
 constexpr size_t kMaxTensors = 4096;
 constexpr size_t kMaxRank = 64;
 
@@ -35,8 +36,15 @@ constexpr uint32_t kUint64Contents = 5;
 constexpr uint32_t kFp32Contents = 6;
 constexpr uint32_t kFp64Contents = 7;
 constexpr uint32_t kBytesContents = 8;
-constexpr std::string_view kContentsNames[] = {"",           "bool_contents", "int_contents",  "int64_contents", "uint_contents",
-                                               "uint64_contents", "fp32_contents", "fp64_contents", "bytes_contents"};
+constexpr std::string_view kContentsNames[] = {"",
+                                               "bool_contents",
+                                               "int_contents",
+                                               "int64_contents",
+                                               "uint_contents",
+                                               "uint64_contents",
+                                               "fp32_contents",
+                                               "fp64_contents",
+                                               "bytes_contents"};
 
 // Which field carries elements of a type; 0: none does.
 uint32_t ContentsField(ElementType type) {
@@ -300,7 +308,8 @@ Status Decoder::SplitStrings(NamedTensor& input, const RawContent& raw) {
   size_t count = 0;
   for (size_t offset = 0; offset < raw.size; ++count) {
     if (raw.size - offset < 4 || raw.size - offset - 4 < length_at(offset)) {
-      return InvalidArgument("Input byte format is not valid: raw_input_contents does not match expected format, a 4-byte length "
+      return InvalidArgument("Input byte format is not valid: raw_input_contents does not match expected format, a 4-byte "
+                             "length "
                              "before each element; element: {}; input name: {}", count, input.name);
     }
     offset += 4 + length_at(offset);
@@ -365,7 +374,8 @@ Status Decoder::Decode() {
     }
   }
   if (!reader_.ok()) {
-    return InvalidArgument("The message could not be decoded as inference.ModelInferRequest: it is malformed, has text that is not "
+    return InvalidArgument("The message could not be decoded as inference.ModelInferRequest: it is malformed, has text that "
+                           "is not "
                            "UTF-8, or more than {} tensors", kMaxTensors);
   }
   SY_RETURN_IF_ERROR(fault_);

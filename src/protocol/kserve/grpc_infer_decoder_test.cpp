@@ -105,7 +105,8 @@ TEST(DecodeInferRequestTest, RawTensorsAreAlignedAndSmallOnesShareMemory) {
     EXPECT_EQ(reinterpret_cast<uintptr_t>(input.tensor.data) % kBufferAlignment, 0u);
   }
   EXPECT_EQ(decoded.request.memory.size(), 2u);
-  EXPECT_EQ(std::string(reinterpret_cast<const char*>(decoded.request.inputs[5].tensor.data), 100000), std::string(100000, 'x'));
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(decoded.request.inputs[5].tensor.data), 100000),
+            std::string(100000, 'x'));
 }
 
 TEST(DecodeInferRequestTest, VersionsAndTheirFaults) {
@@ -234,7 +235,8 @@ TEST(DecodeInferRequestTest, TheTimeoutParameterIsADeadline) {
   EXPECT_EQ(deadline([](auto& p) { p.set_string_param("250"); }).request.deadline, expected);
   EXPECT_EQ(deadline([](auto& p) { p.set_int64_param(0); }).request.deadline, kNoDeadline);
   EXPECT_EQ(deadline([](auto& p) { p.set_uint64_param(~uint64_t{0}); }).request.deadline, kNoDeadline);
-  EXPECT_THAT(Fault(deadline([](auto& p) { p.set_int64_param(-1); })), HasSubstr("INVALID_ARGUMENT: Invalid parameter timeout"));
+  EXPECT_THAT(Fault(deadline([](auto& p) { p.set_int64_param(-1); })), HasSubstr("INVALID_ARGUMENT: Invalid parameter "
+                                                                                 "timeout"));
   EXPECT_THAT(Fault(deadline([](auto& p) { p.set_string_param("soon"); })), HasSubstr("Invalid parameter timeout"));
   EXPECT_THAT(Fault(deadline([](auto& p) { p.set_double_param(1.5); })), HasSubstr("Invalid parameter timeout"));
 }
@@ -283,7 +285,10 @@ TEST(DecodeInferRequestTest, RepeatedFieldsMergeAsInProtobuf) {
 
 TEST(DecodeInferRequestTest, MalformedMessagesAreToldAsSuch) {
   const std::string malformed = "INVALID_ARGUMENT: The message could not be decoded as inference.ModelInferRequest";
-  EXPECT_THAT(Fault(Decode(std::string("\x0a\x05" "ab", 4))), HasSubstr(malformed));           // a length beyond the end
+  EXPECT_THAT(Fault(Decode(std::string("\x0a\x05"
+                                       "ab",
+                                       4))),
+              HasSubstr(malformed));                                                             // a length beyond the end
   EXPECT_THAT(Fault(Decode(std::string("\x3a\xff\xff\xff\xff\x07", 6))), HasSubstr(malformed));  // two gigabytes that are not there
   EXPECT_THAT(Fault(Decode(std::string("\0", 1))), HasSubstr(malformed));
   EXPECT_THAT(Fault(Decode(std::string("\x0a\x02\xff\xfe", 4))), HasSubstr(malformed));  // not UTF-8

@@ -26,8 +26,8 @@ class EncodeTest : public testing::Test {
   void Add(const std::string& name, ElementType type, Shape shape, std::vector<T> values) {
     auto owner = std::make_shared<std::vector<T>>(std::move(values));
     specs_.push_back(std::make_unique<TensorSpec>(TensorSpec{name, type}));
-    OutputTensor tensor{type, std::move(shape), reinterpret_cast<const std::byte*>(owner->data()), owner->size() * sizeof(T), {},
-                        owner};
+    OutputTensor tensor{
+        type, std::move(shape), reinterpret_cast<const std::byte*>(owner->data()), owner->size() * sizeof(T), {}, owner};
     call_.outputs.push_back({specs_.back().get(), std::move(tensor)});
   }
   void AddStrings(const std::string& name, std::vector<std::string> strings) {

@@ -15,22 +15,24 @@
 
 namespace switchyard::tfs {
 
-// One PredictRequest of exactly `size` bytes, read once. Elements stand in tensor_content (copied once, to an address aligned to
-// kBufferAlignment) or, when that is empty, in the *_val field of their dtype. Version 0 is the default version. signature_name is
-// ignored, as OVMS does. InvalidArgument for everything that is wrong here; NotFound for a version label, none is configured.
+// One PredictRequest of exactly `size` bytes, read once. Elements stand in tensor_content (copied once, to an address aligned
+// to kBufferAlignment) or, when that is empty, in the *_val field of their dtype. Version 0 is the default version.
+// signature_name is ignored, as OVMS does. InvalidArgument for everything that is wrong here; NotFound for a version label,
+// none is configured.
 Status DecodePredictRequest(google::protobuf::io::ZeroCopyInputStream& message, size_t size, TimePoint now,
                             DecodedRequest& request);
 
 // TensorFlow's abbreviation: fewer values than the shape has elements stand for all of them, the last one repeated. Spelled out
-// here, once the model's signature says that it takes such a shape: a few bytes must not make the server fill memory that no model
-// asked for. At most 1 GiB in one request, else InvalidArgument.
+// here, once the model's signature says that it takes such a shape: a few bytes must not make the server fill memory that no
+// model asked for. At most 1 GiB in one request, else InvalidArgument.
 Status ExpandValues(const Signature& signature, DecodedRequest& request);
 
-// A PredictResponse for a call that ended well. Elements stand in tensor_content, large ones referred to, not copied; strings in
-// string_val.
+// A PredictResponse for a call that ended well. Elements stand in tensor_content, large ones referred to, not copied; strings
+// in string_val.
 Frame EncodePredictResponse(const InferCall& call);
 
-// For the listener. PredictionService: Predict and GetModelMetadata; ModelService: GetModelStatus. The others answer UNIMPLEMENTED.
+// For the listener. PredictionService: Predict and GetModelMetadata; ModelService: GetModelStatus. The others answer
+// UNIMPLEMENTED.
 RpcService PredictionService();
 RpcService ModelService();
 

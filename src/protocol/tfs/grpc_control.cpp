@@ -49,7 +49,8 @@ StatusOr<std::string> GetModelMetadata(const Manager& manager, ZeroCopyInputStre
   SY_ASSIGN_OR_RETURN(const auto request, Parse<proto::GetModelMetadataRequest>(message));
   if (!request.has_model_spec()) return InvalidArgument("model_spec is missing: it names the model");
   if (request.metadata_field_size() != 1 || request.metadata_field(0) != kMetadataField) {
-    return InvalidArgument("Invalid signature name - Expected: exactly one metadata_field, {}; Actual: {} of them{}{}", kMetadataField,
+    return InvalidArgument("Invalid signature name - Expected: exactly one metadata_field, {}; Actual: {} of "
+                           "them{}{}", kMetadataField,
                            request.metadata_field_size(), request.metadata_field_size() > 0 ? ", the first is " : "",
                            request.metadata_field_size() > 0 ? request.metadata_field(0) : "");
   }

@@ -19,7 +19,8 @@ using wire::Tag;
 using wire::ValueList;
 using wire::WireReader;
 
-// An empty entry takes two bytes on the wire and a hundred here: without a limit, a message within its size could take all memory.
+// An empty entry takes two bytes on the wire and a hundred here: without a limit, a message within its size could take all
+// memory.
 constexpr size_t kMaxTensors = 4096;
 // TensorFlow's own limit is 254.
 constexpr size_t kMaxRank = 64;
@@ -186,7 +187,8 @@ void Decoder::ReadInput() {
 
 Status Decoder::Finish(WireTensor& wire, NamedTensor& input) {
   if (wire.unknown_rank || wire.shape.size() > kMaxRank) {
-    return InvalidArgument("Invalid number of shape dimensions - Expected: a known rank of at most {}; Actual: {}; input name: {}",
+    return InvalidArgument("Invalid number of shape dimensions - Expected: a known rank of at most {}; Actual: {}; input "
+                           "name: {}",
                            kMaxRank, wire.unknown_rank ? "unknown" : "more", input.name);
   }
   const auto type = FromDtypeNumber(wire.dtype);
@@ -198,7 +200,8 @@ Status Decoder::Finish(WireTensor& wire, NamedTensor& input) {
   input.tensor.shape = std::move(wire.shape);
   if (wire.content.empty()) return wire.values.count() > 0 ? TakeValues(wire.values, input) : absl::OkStatus();
   if (*type == ElementType::kBytes) {
-    return InvalidArgument("Invalid content of tensor proto - Expected: strings in string_val; Actual: tensor_content; input name: {}",
+    return InvalidArgument("Invalid content of tensor proto - Expected: strings in string_val; Actual: tensor_content; "
+                           "input name: {}",
                            input.name);
   }
   input.tensor.data = reinterpret_cast<const std::byte*>(wire.content.data());
@@ -210,7 +213,8 @@ Status Decoder::TakeValues(ValueList& values, NamedTensor& input) {
   const ElementType type = input.tensor.type;
   const ValueField expected = ValueFieldOf(type);
   if (values.mixed() || values.field() != expected.number) {
-    return InvalidArgument("Invalid number of values in tensor proto container - Expected: values of {} in {} alone; Actual: values "
+    return InvalidArgument("Invalid number of values in tensor proto container - Expected: values of {} in {} alone; "
+                           "Actual: values "
                            "in {}{}; input name: {}", DtypeName(type), expected.name, ValueFieldName(values.field()),
                            values.mixed() ? " and in other fields" : "", input.name);
   }
@@ -262,7 +266,8 @@ Status Decoder::Decode() {
     }
   }
   if (!reader_.ok()) {
-    return InvalidArgument("The message could not be decoded as tensorflow.serving.PredictRequest: it is malformed, has text that is "
+    return InvalidArgument("The message could not be decoded as tensorflow.serving.PredictRequest: it is malformed, has "
+                           "text that is "
                            "not UTF-8, or more than {} tensors", kMaxTensors);
   }
   if (!spec_.label.empty()) {

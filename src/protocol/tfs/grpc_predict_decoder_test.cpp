@@ -111,10 +111,12 @@ TEST(DecodePredictRequestTest, EveryDtypeInItsValueField) {
   EXPECT_THAT(Elements<uint16_t>(view(values(tensorflow::DT_UINT16, ints({0, 65535})))), ElementsAre(0, 65535));
   EXPECT_THAT(Elements<int64_t>(view(values(tensorflow::DT_INT64, [](auto& t) { t.add_int64_val(-7); }))), ElementsAre(-7));
   EXPECT_THAT(Elements<uint8_t>(view(values(tensorflow::DT_BOOL, [](auto& t) { t.add_bool_val(true); }))), ElementsAre(1));
-  EXPECT_THAT(Elements<uint32_t>(view(values(tensorflow::DT_UINT32, [](auto& t) { t.add_uint32_val(~0u); }))), ElementsAre(~0u));
+  EXPECT_THAT(Elements<uint32_t>(view(values(tensorflow::DT_UINT32, [](auto& t) { t.add_uint32_val(~0u); }))),
+              ElementsAre(~0u));
   EXPECT_THAT(Elements<uint64_t>(view(values(tensorflow::DT_UINT64, [](auto& t) { t.add_uint64_val(~0ull); }))),
               ElementsAre(~0ull));
-  EXPECT_THAT(Elements<uint16_t>(view(values(tensorflow::DT_HALF, [](auto& t) { t.add_half_val(0x3C00); }))), ElementsAre(0x3C00));
+  EXPECT_THAT(Elements<uint16_t>(view(values(tensorflow::DT_HALF, [](auto& t) { t.add_half_val(0x3C00); }))),
+              ElementsAre(0x3C00));
   EXPECT_THAT(Elements<uint16_t>(view(values(tensorflow::DT_BFLOAT16, [](auto& t) { t.add_half_val(0xBF80); }))),
               ElementsAre(0xBF80));
   const Decoded strings = values(tensorflow::DT_STRING, [](auto& t) {
@@ -156,7 +158,8 @@ TEST(DecodePredictRequestTest, VersionsAndLabels) {
   message.mutable_model_spec()->mutable_version()->set_value(-1);
   EXPECT_EQ(Decode(message).request.version, -1);
   message.mutable_model_spec()->set_version_label("stable");
-  EXPECT_THAT(Fault(Decode(message).status), HasSubstr("NOT_FOUND: Model with requested version label is not found - Name: ; Label: stable"));
+  EXPECT_THAT(Fault(Decode(message).status), HasSubstr("NOT_FOUND: Model with requested version label is not found - Name: "
+                                                       "; Label: stable"));
 }
 
 TEST(DecodePredictRequestTest, OfEqualKeysTheLastCounts) {
@@ -204,7 +207,8 @@ TEST(ExpandValuesTest, NothingGrowsThatTheModelDoesNotTake) {
     tensor = Tensor(tensorflow::DT_FLOAT, shape);
     tensor.add_float_val(3);
     decoded = Decode(With(tensor));
-    const Status status = ExpandValues(OneInput(ElementType::kFp32, {Dimension::Dynamic(), Dimension::Dynamic()}), decoded.request);
+    const Status status =
+        ExpandValues(OneInput(ElementType::kFp32, {Dimension::Dynamic(), Dimension::Dynamic()}), decoded.request);
     EXPECT_THAT(Fault(status), HasSubstr("INVALID_ARGUMENT: Invalid content size of tensor proto"));
   }
   // A size that overflows, or a negative one, is left to the validator.

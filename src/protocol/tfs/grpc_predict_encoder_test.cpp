@@ -16,11 +16,12 @@ using testing::ElementsAre;
 
 // Adds an output with the elements given to `call`; `specs` keeps its spec.
 template <typename T>
-void Add(InferCall& call, std::vector<std::unique_ptr<TensorSpec>>& specs, const std::string& name, ElementType type, Shape shape,
-         std::vector<T> values) {
+void Add(InferCall& call, std::vector<std::unique_ptr<TensorSpec>>& specs, const std::string& name, ElementType type,
+         Shape shape, std::vector<T> values) {
   auto owner = std::make_shared<std::vector<T>>(std::move(values));
   specs.push_back(std::make_unique<TensorSpec>(TensorSpec{name, type}));
-  OutputTensor tensor{type, std::move(shape), reinterpret_cast<const std::byte*>(owner->data()), owner->size() * sizeof(T), {}, owner};
+  OutputTensor tensor{type, std::move(shape), reinterpret_cast<const std::byte*>(owner->data()), owner->size() * sizeof(T), {},
+                      owner};
   call.outputs.push_back({specs.back().get(), std::move(tensor)});
 }
 
@@ -65,8 +66,8 @@ TEST(EncodePredictResponseTest, WritesWhatClientsRead) {
 
 TEST(ReportTest, StatesAreTensorFlowServings) {
   using tensorflow::serving::ModelVersionStatus;
-  for (const VersionState state : {VersionState::kWanted, VersionState::kLoading, VersionState::kAvailable, VersionState::kUnloading,
-                                   VersionState::kGone, VersionState::kFailed}) {
+  for (const VersionState state : {VersionState::kWanted, VersionState::kLoading, VersionState::kAvailable,
+                                   VersionState::kUnloading, VersionState::kGone, VersionState::kFailed}) {
     const ReportedVersion reported = Report({1, state, InvalidArgument("broken")});
     EXPECT_EQ(ModelVersionStatus::State_Name(static_cast<ModelVersionStatus::State>(reported.state)), reported.state_name);
     EXPECT_EQ(tensorflow::error::Code_Name(static_cast<tensorflow::error::Code>(reported.error_code)), reported.error_name);

@@ -24,8 +24,8 @@ struct ReportedVersion {
 // A failed version is END with UNKNOWN, as TensorFlow-Serving has it.
 ReportedVersion Report(const VersionStatus& status);
 
-// One version, or all of them in ascending order without one (0 means that too). A model without a version that could be tried has
-// its one entry, of version 0. NotFound: no such model or version.
+// One version, or all of them in ascending order without one (0 means that too). A model without a version that could be tried
+// has its one entry, of version 0. NotFound: no such model or version.
 StatusOr<std::vector<ReportedVersion>> ReportModel(const Manager& manager, std::string_view model,
                                                    std::optional<int64_t> version);
 

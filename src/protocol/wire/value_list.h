@@ -34,8 +34,8 @@ class ValueList {
   size_t bytes() const { return bytes_; }
   absl::Span<const std::string_view> strings() const { return strings_; }
 
-  // Makes the 32-bit integers that are here the elements of an 8- or 16-bit type, in place. The index of the first one that does
-  // not fit, or count(). `wrap`: the low bits are taken of each, and all fit.
+  // Makes the 32-bit integers that are here the elements of an 8- or 16-bit type, in place. The index of the first one that
+  // does not fit, or count(). `wrap`: the low bits are taken of each, and all fit.
   size_t Narrow(ElementType type, bool wrap = false);
 
  private:

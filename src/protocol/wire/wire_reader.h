@@ -1,4 +1,5 @@
-// Walks protobuf's wire format once, without generated messages: a request's tensors go straight to where the device reads them.
+// Walks protobuf's wire format once, without generated messages: a request's tensors go straight to where the device reads
+// them.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,9 @@ enum WireType : uint32_t { kVarint = 0, kFixed64 = 1, kLengthDelimited = 2, kFix
 constexpr uint32_t Tag(uint32_t field, WireType type) { return field << 3 | type; }
 
 // Errors stick: after the first one Next() is false, and every other call gives an empty value. So a decoder is a loop
-//   while (reader.Next()) switch (reader.tag()) { case Tag(1, kLengthDelimited): reader.Text(name); break; default: reader.Skip(); }
+//   while (reader.Next()) {
+//     switch (reader.tag()) { case Tag(1, kLengthDelimited): reader.Text(name); break; default: reader.Skip(); }
+//   }
 // and one look at ok() at the end. Memory is taken only for bytes that are there. Not thread-safe.
 class WireReader {
  public:

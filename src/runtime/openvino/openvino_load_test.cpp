@@ -30,6 +30,7 @@ TEST_F(OpenVinoLoadTest, FactsOfACpuModel) {
   EXPECT_EQ(facts.optimal_requests, 1);
   EXPECT_EQ(facts.cache, LoadFacts::Cache::kOff);
   EXPECT_TRUE(facts.cpu_only);
+  EXPECT_TRUE(facts.steady_cost);
   EXPECT_GT(facts.load_ms, 0);
   const Signature& signature = loaded->signature();
   ASSERT_EQ(signature.inputs.size(), 1u);

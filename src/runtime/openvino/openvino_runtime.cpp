@@ -43,6 +43,18 @@ std::optional<std::string> AskText(const ov::CompiledModel& compiled, const std:
   }
 }
 
+// Loops and branches are decided by values, and so are shapes that are not known now.
+bool HasSteadyCost(const ov::Model& model) {
+  for (const auto& node : model.get_ops()) {
+    const std::string_view type = node->get_type_name();
+    if (type == "Loop" || type == "If") return false;
+    for (const auto& output : node->outputs()) {
+      if (output.get_partial_shape().is_dynamic()) return false;
+    }
+  }
+  return true;
+}
+
 LoadFacts MakeFacts(const ov::CompiledModel& compiled, const std::string& target, uint32_t nireq, bool cached) {
   LoadFacts facts;
   facts.device = target;
@@ -132,6 +144,7 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest
                        compiled.inputs().size(), compiled.outputs().size(), signature.inputs.size(), signature.outputs.size());
         }
         LoadFacts facts = MakeFacts(compiled, target, settings.nireq, cached);
+        facts.steady_cost = HasSteadyCost(*model);
         facts.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
         return std::make_shared<OpenVinoModel>(core_, std::move(compiled), std::move(signature), std::move(facts),
                                                PassedThrough(*model));

@@ -48,7 +48,8 @@ class RawService final : public grpc::Service {
     }
   }
   void RequestUnary(int index, grpc::ServerContext& context, grpc::ByteBuffer& request,
-                    grpc::internal::ServerAsyncStreamingInterface& responder, grpc::ServerCompletionQueue& queue, Event& event) {
+                    grpc::internal::ServerAsyncStreamingInterface& responder, grpc::ServerCompletionQueue& queue,
+                    Event& event) {
     RequestAsyncUnary(index, &context, &request, &responder, &queue, &queue, &event);
   }
   void RequestStream(int index, grpc::ServerContext& context, grpc::internal::ServerAsyncStreamingInterface& stream,

@@ -117,7 +117,8 @@ Status GrpcServer::Impl::Start(const Options& options) {
   std::vector<std::string> wanted;
   for (const std::string& host : options.hosts) wanted.push_back(AddressOf(host, options.port));
   if (server_ == nullptr || std::count(bound.begin(), bound.end(), 0) > 0) {
-    return Error(StatusCode::kUnavailable, "gRPC cannot listen on {}: an address is taken, not of this machine, or not allowed; choose "
+    return Error(StatusCode::kUnavailable, "gRPC cannot listen on {}: an address is taken, not of this machine, or not "
+                                           "allowed; choose "
                  "another --port or --grpc_bind_address", fmt::join(wanted, ", "));
   }
   for (size_t i = 0; i < options.hosts.size(); ++i) addresses_.push_back(AddressOf(options.hosts[i], bound[i]));

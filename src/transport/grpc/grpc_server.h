@@ -1,4 +1,5 @@
-// The gRPC listener: sockets, threads, health, reflection and the life of calls. What the calls mean comes as tables of methods.
+// The gRPC listener: sockets, threads, health, reflection and the life of calls. What the calls mean comes as tables of
+// methods.
 #pragma once
 
 #include <cstddef>
@@ -32,8 +33,8 @@ class GrpcServer {
   };
   static Options FromSettings(const ServerSettings& settings);
 
-  // Listens and serves when it returns; grpc.health.v1 says NOT_SERVING until SetServing(true). `manager` and `timer` must outlive
-  // the server. Unavailable: an address cannot be listened on (it is taken, for example).
+  // Listens and serves when it returns; grpc.health.v1 says NOT_SERVING until SetServing(true). `manager` and `timer` must
+  // outlive the server. Unavailable: an address cannot be listened on (it is taken, for example).
   static StatusOr<std::unique_ptr<GrpcServer>> Start(Options options, const Manager& manager, const Timer& timer,
                                                      std::vector<RpcService> services);
   // Drains at once, when Drain was not called.
@@ -46,8 +47,9 @@ class GrpcServer {
   // What grpc.health.v1 answers, for the server as a whole and for each service. Thread-safe.
   void SetServing(bool serving);
 
-  // Takes no new calls, lets those in flight finish until `deadline` (of the timer's clock), then cancels them. Streams end after
-  // the answers to what they had sent. Blocks; afterwards no thread and no call of the server is left. Only the first call counts.
+  // Takes no new calls, lets those in flight finish until `deadline` (of the timer's clock), then cancels them. Streams end
+  // after the answers to what they had sent. Blocks; afterwards no thread and no call of the server is left. Only the first
+  // call counts.
   void Drain(TimePoint deadline);
 
   // Calls that were taken and not yet answered, streams included. For tests and metrics.

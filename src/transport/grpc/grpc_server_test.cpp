@@ -52,7 +52,8 @@ TEST_F(GrpcServerTest, ManyCallsAtOnceAreAllAnswered) {
       for (int i = 0; i < 100; ++i) {
         inference::ModelInferResponse response;
         const float value = static_cast<float>(1000 * c + i);
-        if (Call(kModelInfer, Request(value), response).ok() && Values(response.raw_output_contents(0))[9] == value + 1) ++right;
+        if (Call(kModelInfer, Request(value), response).ok() && Values(response.raw_output_contents(0))[9] == value + 1)
+          ++right;
       }
     });
   }

@@ -57,7 +57,8 @@ TEST_F(GrpcStreamTest, ErrorsComeInBandAndInOrder) {
   }
   EXPECT_TRUE(stream->Finish().ok());
   EXPECT_THAT(ids, testing::ElementsAre("first", "second", "third", "fourth"));
-  EXPECT_THAT(errors, testing::ElementsAre("", HasSubstr("Model with requested name is not found"), HasSubstr("Invalid input precision"), ""));
+  EXPECT_THAT(errors, testing::ElementsAre("", HasSubstr("Model with requested name is not found"),
+                                           HasSubstr("Invalid input precision"), ""));
 }
 
 TEST_F(GrpcStreamTest, CancellingTheStreamEmptiesTheQueue) {

@@ -1,4 +1,5 @@
-// A listener on a loopback port over the real Manager and the fake runtime, and a client without generated stubs. Test code only.
+// A listener on a loopback port over the real Manager and the fake runtime, and a client without generated stubs. Test code
+// only.
 #pragma once
 
 #include <chrono>

@@ -74,7 +74,8 @@ TimePoint DeadlineOf(const grpc::ServerContext& context, TimePoint now) {
 }
 
 Status WhyCancelled(TimePoint deadline, TimePoint now) {
-  if (now >= deadline) return Error(StatusCode::kDeadlineExceeded, "The deadline of the call passed before its inference ended");
+  if (now >= deadline) return Error(StatusCode::kDeadlineExceeded, "The deadline of the call passed before its inference "
+                                                                   "ended");
   return Error(StatusCode::kCancelled, "The client cancelled the call or went away");
 }
 

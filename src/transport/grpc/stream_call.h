@@ -17,8 +17,9 @@
 
 namespace switchyard::grpc_listener {
 
-// Serves one stream, owns itself. Up to kWindow messages are in flight; then it reads on when the oldest was answered. Answers go out
-// in the order of the messages, errors among them. Ends with OK after the last answer once the client has said that it is done.
+// Serves one stream, owns itself. Up to kWindow messages are in flight; then it reads on when the oldest was answered. Answers
+// go out in the order of the messages, errors among them. Ends with OK after the last answer once the client has said that it
+// is done.
 class StreamCall {
  public:
   // Waits for a call. The object is gone when it is over.

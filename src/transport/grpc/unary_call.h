@@ -14,8 +14,8 @@
 namespace switchyard::grpc_listener {
 
 // Owns itself: waits for a call, answers it, waits for the next one, until there are enough others or the server stops.
-// Four parties may hold a call that came: this listener's handler, the answer (which comes on any thread), gRPC's event that the
-// answer is out, and gRPC's event that the call is over. The last one that lets go has the object wait again.
+// Four parties may hold a call that came: this listener's handler, the answer (which comes on any thread), gRPC's event that
+// the answer is out, and gRPC's event that the call is over. The last one that lets go has the object wait again.
 class UnaryCall {
  public:
   explicit UnaryCall(MethodPort& port);

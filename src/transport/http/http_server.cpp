@@ -4,9 +4,6 @@
 #include <thread>
 #include <utility>
 
-#include <absl/time/clock.h>
-#include <absl/time/time.h>
-
 #include "transport/http/listener.h"
 
 namespace switchyard {
@@ -81,13 +78,8 @@ bool HttpServer::Drain(TimePoint deadline) {
   for (const auto& worker : impl_->workers) {
     worker->Post([worker] { worker->DrainConnections(); });
   }
-  absl::MutexLock lock(&state.mutex);
-  while (state.connections.load() != 0) {
-    const auto left = deadline - std::chrono::steady_clock::now();
-    if (left <= Duration::zero()) return false;
-    state.none_left.WaitWithTimeout(&state.mutex, absl::FromChrono(left));
-  }
-  return true;
+  std::unique_lock lock(state.mutex);
+  return state.none_left.wait_until(lock, deadline, [&] { return state.connections.load() == 0; });
 }
 
 }  // namespace switchyard

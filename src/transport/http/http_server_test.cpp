@@ -162,7 +162,7 @@ TEST_F(HttpServerTest, CancelsTheCallOfAClientThatWentAway) {
   client->Send(Get("/hold"));
   const auto held = handler_.TakeHeld();
   client.reset();
-  EXPECT_TRUE(held->gone.WaitForNotificationWithTimeout(absl::Seconds(10)));
+  EXPECT_TRUE(held->GoneWithin(std::chrono::seconds(10)));
   held->responder->Reply(HttpReply());
 }
 
@@ -180,7 +180,7 @@ TEST_F(HttpServerTest, RepliesFromAnotherThread) {
       });
     }).join();
     EXPECT_EQ(client.Receive().body, "late");
-    EXPECT_FALSE(held->gone.HasBeenNotified());
+    EXPECT_FALSE(held->GoneWithin(std::chrono::milliseconds(0)));
   }
 }
 
@@ -215,7 +215,7 @@ TEST_F(HttpServerTest, RepliesAfterTheEndAreDropped) {
   client.Send(Get("/hold"));
   const auto held = handler_.TakeHeld();
   server.reset();
-  EXPECT_TRUE(held->gone.HasBeenNotified());
+  EXPECT_TRUE(held->GoneWithin(std::chrono::milliseconds(0)));
   held->responder->Reply(HttpReply());
   EXPECT_TRUE(client.AtEnd());
 }

@@ -4,15 +4,18 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include <chrono>
+#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <map>
+#include <future>
 #include <memory>
+#include <mutex>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
-#include <absl/synchronization/mutex.h>
-#include <absl/synchronization/notification.h>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -115,10 +118,11 @@ class TestHandler final : public HttpHandler {
     HttpReply reply;
     if (request.target == "/hold") {
       auto held = std::make_shared<Held>();
-      responder->OnClientGone([held] { held->gone.Notify(); });
+      responder->OnClientGone([held] { held->gone.set_value(); });
       held->responder = std::move(responder);
-      absl::MutexLock lock(&mutex_);
+      const std::lock_guard lock(mutex_);
       held_.push_back(std::move(held));
+      more_held_.notify_all();
       return;
     }
     if (request.target == "/throw") throw std::runtime_error("thrown");
@@ -138,20 +142,23 @@ class TestHandler final : public HttpHandler {
 
   struct Held {
     std::shared_ptr<HttpResponder> responder;
-    absl::Notification gone;
+    std::promise<void> gone;
+    std::future<void> gone_seen = gone.get_future();
+
+    bool GoneWithin(std::chrono::milliseconds time) { return gone_seen.wait_for(time) == std::future_status::ready; }
   };
   // The next request for /hold; waits for it.
   std::shared_ptr<Held> TakeHeld() {
-    absl::MutexLock lock(&mutex_);
-    const auto any = [this] { return !held_.empty(); };
-    mutex_.Await(absl::Condition(&any));
+    std::unique_lock lock(mutex_);
+    more_held_.wait(lock, [this] { return !held_.empty(); });
     auto held = std::move(held_.front());
     held_.pop_front();
     return held;
   }
 
  private:
-  absl::Mutex mutex_;
+  std::mutex mutex_;
+  std::condition_variable more_held_;
   std::deque<std::shared_ptr<Held>> held_;
 };
 

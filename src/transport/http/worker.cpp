@@ -11,8 +11,8 @@ namespace asio = boost::asio;
 
 void ServerState::ConnectionClosed() {
   if (connections.fetch_sub(1) != 1) return;
-  absl::MutexLock lock(&mutex);
-  none_left.SignalAll();
+  const std::lock_guard lock(mutex);
+  none_left.notify_all();
 }
 
 // Deadlines are looked at so often: a timer of its own for each connection would cost every request two changes of it.
@@ -38,7 +38,7 @@ void Worker::Stop() {
   });
   if (thread_.joinable()) thread_.join();
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     stopped_ = true;
   }
   // What was posted since then, and what the closed sockets have to say, holds connections that hold this worker.
@@ -50,7 +50,7 @@ void Worker::Stop() {
 }
 
 void Worker::Post(absl::AnyInvocable<void()> work) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   if (stopped_) return;
   asio::post(io_, [work = std::move(work)]() mutable { work(); });
 }

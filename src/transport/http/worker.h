@@ -3,13 +3,14 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include <absl/functional/any_invocable.h>
-#include <absl/synchronization/mutex.h>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -28,8 +29,8 @@ struct ServerState {
   HttpHandler& handler;
   std::atomic<bool> draining{false};
   std::atomic<uint32_t> connections{0};
-  absl::Mutex mutex;
-  absl::CondVar none_left;  // with `mutex`: `connections` became 0
+  std::mutex mutex;
+  std::condition_variable none_left;  // with `mutex`: `connections` became 0
 
   void ConnectionClosed();
 };
@@ -67,8 +68,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
   std::vector<std::shared_ptr<Connection>> connections_;
   std::atomic<std::thread::id> thread_id_{};
   std::thread thread_;
-  absl::Mutex mutex_;
-  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  std::mutex mutex_;
+  bool stopped_ = false;  // guarded by mutex_
 };
 
 }  // namespace switchyard
