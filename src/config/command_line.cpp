@@ -161,17 +161,6 @@ Status ReadRest(const GivenFlags& flags, ServerSettings* settings) {
     if (!level.ok()) return InvalidArgument("--{}", Message(level.status()));
     settings->log_level = *level;
   }
-  settings->metrics_enable = flags.IsOn("metrics_enable");
-  if (settings->metrics_enable && !settings->rest.enabled) {
-    return InvalidArgument("--metrics_enable needs the REST port, where metrics are read; give --rest_port too");
-  }
-  if (flags.Has("metrics_list")) {
-    if (!settings->metrics_enable) return InvalidArgument("--metrics_list needs --metrics_enable; give both or neither");
-    for (const std::string_view part : Split(flags.Get("metrics_list"), ',')) {
-      if (Trim(part).empty()) return InvalidArgument("--metrics_list: expected names separated by commas, got an empty one");
-      settings->metrics_list.emplace_back(Trim(part));
-    }
-  }
   return absl::OkStatus();
 }
 
@@ -222,16 +211,9 @@ Status ReadConfigFile(const std::string& path, ServerSettings* settings) {
   settings->config_path = std::filesystem::absolute(path, error).string();
   settings->models = std::move(file.models);
   settings->faulty_models = std::move(file.faulty_models);
-  if (!file.has_monitoring) return absl::OkStatus();
-  if (settings->metrics_enable) {
-    return InvalidArgument("{}: /monitoring/metrics cannot stand beside --metrics_enable; keep one of them", path);
-  }
-  if (file.metrics_enable && !settings->rest.enabled) {
-    return InvalidArgument("{}: /monitoring/metrics/enable needs the REST port, where metrics are read; give --rest_port too",
-                           path);
-  }
   settings->metrics_enable = file.metrics_enable;
   settings->metrics_list = std::move(file.metrics_list);
+  if (settings->metrics_enable) LogWarning("{}: /monitoring is read, but metrics are not served yet", path);
   return absl::OkStatus();
 }
 

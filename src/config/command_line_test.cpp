@@ -188,10 +188,7 @@ TEST(CommandLineTest, ReadsEveryServerFlag) {
                                                     "--log_level",
                                                     "WARNING",
                                                     "--log_path",
-                                                    "/tmp/l",
-                                                    "--metrics_enable",
-                                                    "--metrics_list",
-                                                    "a, b"}));
+                                                    "/tmp/l"}));
   EXPECT_EQ(settings.grpc.hosts, (std::vector<std::string>{"127.0.0.1", "::1", "::2", "host-1.example"}));
   EXPECT_TRUE(settings.rest.enabled);
   EXPECT_EQ(settings.rest.port, 0);
@@ -217,8 +214,6 @@ TEST(CommandLineTest, ReadsEveryServerFlag) {
   EXPECT_EQ(settings.cpu_extension, "/proc/self/exe");
   EXPECT_EQ(settings.log_level, LogLevel::kWarning);
   EXPECT_EQ(settings.log_path, "/tmp/l");
-  EXPECT_TRUE(settings.metrics_enable);
-  EXPECT_EQ(settings.metrics_list, (std::vector<std::string>{"a", "b"}));
 }
 
 TEST(CommandLineTest, ReadsEveryModelFlag) {
@@ -257,8 +252,6 @@ TEST(CommandLineTest, AUnixPathNeedsNoPort) {
 
 TEST(CommandLineTest, TheLastOfTwoValuesCounts) { EXPECT_EQ(Served(WithModel({"--port", "9001"})).grpc.port, 9001); }
 
-TEST(CommandLineTest, ASwitchMayBeTurnedOff) { EXPECT_FALSE(Served(WithModel({"--metrics_enable=false"})).metrics_enable); }
-
 TEST(CommandLineTest, FlagsOfOvmsThatAreNotServedAreNamed) {
   for (const std::string_view flag : UnservedFlags()) {
     const std::string name(flag);
@@ -281,7 +274,6 @@ TEST(CommandLineTest, FaultsOfUsageAreNamed) {
       {WithModel({"stray"}), "unexpected argument \"stray\""},
       {{"--model_name"}, "--model_name needs a value"},
       {{"--model_name", "--port", "9000"}, "--model_name needs a value, and the flag \"--port\" came"},
-      {WithModel({"--metrics_enable=maybe"}), "--metrics_enable is a switch"},
       {WithModel({}, ""), "port and rest_port cannot both be unset"},
       {WithModel({"--rest_port", "0"}, "0"), "port and rest_port cannot both be unset"},
       {WithModel({"--rest_port", "9000"}), "port and rest_port cannot be equal: both are 9000"},
@@ -324,8 +316,7 @@ TEST(CommandLineTest, FaultsOfUsageAreNamed) {
       {WithModel({"--grpc_channel_arguments", "a=1=2"}), "got \"a=1=2\""},
       {WithModel({"--grpc_channel_arguments", "=1"}), "got \"=1\""},
       {WithModel({"--grpc_channel_arguments", "a=99999999999"}), "32 bits"},
-      {WithModel({"--metrics_enable"}), "--metrics_enable needs the REST port"},
-      {WithModel({"--metrics_list", "a"}), "--metrics_list needs --metrics_enable"},
+      {WithModel({"--metrics_enable"}), "--metrics_enable is a flag of OVMS that this version does not serve yet"},
       {WithModel({"--file_system_poll_wait_seconds", "-1"}), "--file_system_poll_wait_seconds: expected a whole number"},
       {WithModel({"--nireq", "100001"}), "--nireq: expected a whole number from 0 to 100000, got \"100001\""},
       {WithModel({"--nireq", "-7"}), "got \"-7\""},
@@ -360,7 +351,6 @@ TEST_F(CommandLineFileTest, ServesAConfigFile) {
 }
 
 TEST_F(CommandLineFileTest, AFaultyConfigFileIsAStartFailure) {
-  const std::string metrics = R"({"model_config_list": [], "monitoring": {"metrics": {"enable": true}}})";
   const struct {
     std::string text;
     Arguments more;
@@ -370,8 +360,6 @@ TEST_F(CommandLineFileTest, AFaultyConfigFileIsAStartFailure) {
       {R"({"model_config_list": [{"config": {"name": "m", "nireq": "two"}}]})",
        {},
        "/model_config_list/0/config/nireq: expected a non-negative integer, got the string \"two\""},
-      {metrics, {}, "/monitoring/metrics/enable needs the REST port"},
-      {metrics, {"--rest_port", "9001", "--metrics_enable"}, "/monitoring/metrics cannot stand beside --metrics_enable"},
   };
   for (const auto& c : cases) {
     Arguments arguments = {"--config_path", Write(c.text), "--port", "9000"};

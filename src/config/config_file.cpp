@@ -129,7 +129,6 @@ StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& b
   ReadModels(document["model_config_list"], base_dir, &file);
   if (const Value* monitoring = Find(document, "monitoring")) {
     if (const Value* metrics = Find(*monitoring, "metrics")) {
-      file.has_monitoring = true;
       file.metrics_enable = (*metrics)["enable"].GetBool();
       if (const Value* list = Find(*metrics, "metrics_list")) {
         for (const Value& name : list->GetArray()) file.metrics_list.emplace_back(Text(name));

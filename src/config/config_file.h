@@ -18,7 +18,6 @@ struct ConfigFile {
   // Of two entries with one name the first counts, faulty or not; the other is left out, with a warning in the log.
   std::vector<ModelSettings> models;
   std::vector<FaultyModel> faulty_models;
-  bool has_monitoring = false;  // the file speaks of metrics
   bool metrics_enable = false;
   std::vector<std::string> metrics_list;
 };

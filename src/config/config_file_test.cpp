@@ -58,7 +58,6 @@ TEST(ConfigFileTest, ReadsEveryKey) {
   EXPECT_TRUE(model.allow_cache);
   EXPECT_EQ(model.version_policy.versions, (std::vector<int64_t>{1, 3}));
   EXPECT_EQ(model.plugin_config.size(), 5u);
-  EXPECT_TRUE(file->has_monitoring);
   EXPECT_TRUE(file->metrics_enable);
   EXPECT_EQ(file->metrics_list, (std::vector<std::string>{"ovms_streams"}));
 }
@@ -69,7 +68,6 @@ TEST(ConfigFileTest, TakesDefaults) {
   EXPECT_EQ(file->models.at(0).base_path, "/etc/sy/m");
   EXPECT_EQ(file->models[0].version_policy, VersionPolicy{});
   EXPECT_FALSE(file->models[0].batch_size.has_value());
-  EXPECT_FALSE(file->has_monitoring);
   EXPECT_TRUE(ParseConfigFile(R"({"model_config_list": []})", "/")->models.empty());
   EXPECT_TRUE(ParseConfigFile(R"({"model_config_list": [], "monitoring": {}})", "/").ok());
 }

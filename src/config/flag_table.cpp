@@ -61,12 +61,10 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"cache_dir", "DIR", "", "where compiled models are kept for the next start"},
            {"cpu_extension", "FILE", "", "a library of own operations for the CPU"},
        }},
-      {"Logs and metrics",
+      {"Logs",
        {
            {"log_level", "LEVEL", "INFO", "TRACE, DEBUG, INFO, WARNING or ERROR"},
            {"log_path", "FILE", "", "a file for the log beside stdout"},
-           {"metrics_enable", "", "off", "serve metrics on the REST port"},
-           {"metrics_list", "LIST", "OVMS's default set", "names of the metrics that are wanted, separated by commas"},
        }},
   };
   return *groups;
@@ -77,6 +75,8 @@ const std::vector<std::string_view>& UnservedFlags() {
       // Serving.
       "verbose_response",
       "trace_path",
+      "metrics_enable",
+      "metrics_list",
       "custom_node_resources_cleaner_interval_seconds",
       "allowed_media_domains",
       "allowed_local_media_path",

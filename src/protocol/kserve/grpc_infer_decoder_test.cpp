@@ -170,7 +170,8 @@ TEST(DecodeInferRequestTest, FaultsOfTypedContents) {
     fill(*AddInput(message, "b", datatype, {1}).mutable_contents());
     return Fault(Decode(message));
   };
-  EXPECT_THAT(fault("INT8", [](auto& c) { c.add_int_contents(128); }), HasSubstr("element 0 is out of the range of INT8; input name: b"));
+  EXPECT_THAT(fault("INT8", [](auto& c) { c.add_int_contents(128); }),
+              HasSubstr("element 0 is out of the range of INT8; input name: b"));
   EXPECT_THAT(fault("UINT16", [](auto& c) { c.add_uint_contents(65536); }), HasSubstr("out of the range of UINT16"));
   EXPECT_THAT(fault("FP32", [](auto& c) { c.add_int_contents(1); }), HasSubstr("values of FP32 in fp32_contents alone"));
   EXPECT_THAT(fault("FP32",
@@ -289,7 +290,8 @@ TEST(DecodeInferRequestTest, MalformedMessagesAreToldAsSuch) {
                                        "ab",
                                        4))),
               HasSubstr(malformed));                                                             // a length beyond the end
-  EXPECT_THAT(Fault(Decode(std::string("\x3a\xff\xff\xff\xff\x07", 6))), HasSubstr(malformed));  // two gigabytes that are not there
+  // Two gigabytes that are not there.
+  EXPECT_THAT(Fault(Decode(std::string("\x3a\xff\xff\xff\xff\x07", 6))), HasSubstr(malformed));
   EXPECT_THAT(Fault(Decode(std::string("\0", 1))), HasSubstr(malformed));
   EXPECT_THAT(Fault(Decode(std::string("\x0a\x02\xff\xfe", 4))), HasSubstr(malformed));  // not UTF-8
   EXPECT_THAT(Fault(Decode(std::string(1000, '\x2b'))), HasSubstr(malformed));           // groups within groups

@@ -1,12 +1,12 @@
 // KServe v2's inference over REST: JSON with the binary extension, to an InferCall and back.
 //
 // Decisions where the standard is silent or OVMS falls short:
-// - Inputs may come as JSON and as binary data, mixed in one request. `data` may be nested or flat; only the number of its values
-//   counts. INT64, UINT64 and FP64 are read in full. FP16 and BF16 come as binary data only.
-// - NaN and the infinities have no form in JSON. They are read as the strings "NaN", "Infinity", "-Infinity" and as the bare words
-//   that Python's json writes, and written as bare words (json_writer.h).
-// - Only the outputs that `outputs` names are returned, in that order. binary_data_output is the default for every output that does
-//   not say binary_data itself, whether `outputs` is there or not.
+// - Inputs may come as JSON and as binary data, mixed in one request. `data` may be nested or flat; only the number of its
+//   values counts. INT64, UINT64 and FP64 are read in full. FP16 and BF16 come as binary data only.
+// - NaN and the infinities have no form in JSON. They are read as the strings "NaN", "Infinity", "-Infinity" and as the
+//   bare words that Python's json writes, and written as bare words (json_writer.h).
+// - Only the outputs that `outputs` names are returned, in that order. binary_data_output is the default for every output
+//   that does not say binary_data itself, whether `outputs` is there or not.
 // - The request parameter `timeout` is in microseconds; 0 is none.
 #pragma once
 
@@ -34,13 +34,13 @@ struct KserveOutputForm {
 // The value of Inference-Header-Content-Length. InvalidArgument when it is no number from 0 to kMaxJsonLength.
 StatusOr<std::optional<uint64_t>> ParseJsonLength(const std::optional<std::string>& header);
 
-// Fills everything of `request` but model and version. Binary inputs stay where they lie in `body`. `json_length` as parsed from
-// the header: without it the whole body is JSON. Every fault of the request is InvalidArgument.
+// Fills everything of `request` but model and version. Binary inputs stay where they lie in `body`. `json_length` as parsed
+// from the header: without it the whole body is JSON. Every fault of the request is InvalidArgument.
 Status DecodeKserveInfer(HttpBody body, std::optional<uint64_t> json_length, TimePoint now, DecodedRequest& request,
                          KserveOutputForm& form);
 
-// The reply to a call that was completed with OK. Large binary outputs are referred to, not copied. InvalidArgument when an output
-// of type BYTES that is wanted as JSON is not UTF-8.
+// The reply to a call that was completed with OK. Large binary outputs are referred to, not copied. InvalidArgument when an
+// output of type BYTES that is wanted as JSON is not UTF-8.
 StatusOr<HttpReply> EncodeKserveInfer(const InferCall& call, const KserveOutputForm& form);
 
 }  // namespace switchyard

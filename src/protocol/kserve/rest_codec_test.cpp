@@ -45,7 +45,9 @@ Decoded Decode(const std::string& json, const std::string& binary = {}, bool has
 std::string Input(const std::string& type, const std::string& shape, const std::string& rest) {
   return "{\"name\":\"x\",\"datatype\":\"" + type + "\",\"shape\":" + shape + (rest.empty() ? "" : ",") + rest + "}";
 }
-std::string Request(const std::string& inputs, const std::string& more = {}) { return "{" + more + "\"inputs\":[" + inputs + "]}"; }
+std::string Request(const std::string& inputs, const std::string& more = {}) {
+  return "{" + more + "\"inputs\":[" + inputs + "]}";
+}
 Decoded DecodeData(const std::string& type, const std::string& data) {
   return Decode(Request(Input(type, "[1]", "\"data\":" + data)));
 }
@@ -55,7 +57,8 @@ TEST(KserveRestDecode, ReadsEveryType) {
   EXPECT_THAT(DecodeData("INT8", "[-128,127]").Values<int8_t>(), ElementsAre(-128, 127));
   EXPECT_THAT(DecodeData("INT16", "[-32768,32767]").Values<int16_t>(), ElementsAre(-32768, 32767));
   EXPECT_THAT(DecodeData("INT32", "[-2147483648,2147483647]").Values<int32_t>(), ElementsAre(INT32_MIN, INT32_MAX));
-  EXPECT_THAT(DecodeData("INT64", "[-9223372036854775808,9223372036854775807]").Values<int64_t>(), ElementsAre(INT64_MIN, INT64_MAX));
+  EXPECT_THAT(DecodeData("INT64", "[-9223372036854775808,9223372036854775807]").Values<int64_t>(),
+              ElementsAre(INT64_MIN, INT64_MAX));
   EXPECT_THAT(DecodeData("UINT8", "[0,255]").Values<uint8_t>(), ElementsAre(0, 255));
   EXPECT_THAT(DecodeData("UINT16", "[65535]").Values<uint16_t>(), ElementsAre(65535));
   EXPECT_THAT(DecodeData("UINT32", "[4294967295]").Values<uint32_t>(), ElementsAre(UINT32_MAX));
@@ -75,11 +78,32 @@ TEST(KserveRestDecode, ReadsEveryType) {
 
 TEST(KserveRestDecode, RefusesValuesThatDoNotFit) {
   const std::pair<const char*, const char*> unfit[] = {
-      {"BOOL", "[1]"}, {"BOOL", "[\"true\"]"}, {"INT8", "[128]"}, {"INT8", "[-129]"}, {"UINT8", "[-1]"}, {"UINT8", "[256]"},
-      {"INT32", "[2147483648]"}, {"INT64", "[9223372036854775808]"}, {"UINT64", "[-1]"}, {"UINT64", "[18446744073709551616]"},
-      {"INT32", "[1.5]"}, {"INT32", "[true]"}, {"INT32", "[null]"}, {"INT32", "[\"1\"]"}, {"FP32", "[1e39]"}, {"FP32", "[\"nan\"]"},
-      {"FP32", "[{}]"}, {"FP64", "[true]"}, {"BYTES", "[1]"}, {"BYTES", "[{\"b64\":\"YWI=\"}]"}, {"FP16", "[1]"}, {"BF16", "[1]"},
-      {"FP32", "1"}, {"FP32", "null"}, {"FP33", "[1]"}, {"fp32", "[1]"},
+      {"BOOL", "[1]"},
+      {"BOOL", "[\"true\"]"},
+      {"INT8", "[128]"},
+      {"INT8", "[-129]"},
+      {"UINT8", "[-1]"},
+      {"UINT8", "[256]"},
+      {"INT32", "[2147483648]"},
+      {"INT64", "[9223372036854775808]"},
+      {"UINT64", "[-1]"},
+      {"UINT64", "[18446744073709551616]"},
+      {"INT32", "[1.5]"},
+      {"INT32", "[true]"},
+      {"INT32", "[null]"},
+      {"INT32", "[\"1\"]"},
+      {"FP32", "[1e39]"},
+      {"FP32", "[\"nan\"]"},
+      {"FP32", "[{}]"},
+      {"FP64", "[true]"},
+      {"BYTES", "[1]"},
+      {"BYTES", "[{\"b64\":\"YWI=\"}]"},
+      {"FP16", "[1]"},
+      {"BF16", "[1]"},
+      {"FP32", "1"},
+      {"FP32", "null"},
+      {"FP33", "[1]"},
+      {"fp32", "[1]"},
   };
   for (const auto& [type, data] : unfit) {
     const Decoded decoded = DecodeData(type, data);
@@ -92,24 +116,41 @@ TEST(KserveRestDecode, RefusesFaultyStructure) {
   const std::string ok = Input("FP32", "[1]", "\"data\":[1]");
   EXPECT_TRUE(Decode(Request(ok)).status.ok());
   const std::string faulty[] = {
-      "", "[]", "1", "\"x\"", "{}", "{\"inputs\":{}}", "{\"inputs\":[]}", "{\"inputs\":[1]}", "{\"inputs\":null}",
+      "",
+      "[]",
+      "1",
+      "\"x\"",
+      "{}",
+      "{\"inputs\":{}}",
+      "{\"inputs\":[]}",
+      "{\"inputs\":[1]}",
+      "{\"inputs\":null}",
       Request("{\"shape\":[1],\"datatype\":\"FP32\",\"data\":[1]}"),
       Request("{\"name\":1,\"shape\":[1],\"datatype\":\"FP32\",\"data\":[1]}"),
       Request("{\"name\":\"x\",\"datatype\":\"FP32\",\"data\":[1]}"),
       Request("{\"name\":\"x\",\"shape\":[1],\"data\":[1]}"),
       Request("{\"name\":\"x\",\"shape\":[1],\"datatype\":7,\"data\":[1]}"),
       Request("{\"name\":\"x\",\"shape\":[1],\"datatype\":\"FP32\"}"),
-      Request(Input("FP32", "1", "\"data\":[1]")), Request(Input("FP32", "[1.5]", "\"data\":[1]")),
-      Request(Input("FP32", "[\"1\"]", "\"data\":[1]")), Request(Input("FP32", "[99999999999999999999]", "\"data\":[1]")),
+      Request(Input("FP32", "1", "\"data\":[1]")),
+      Request(Input("FP32", "[1.5]", "\"data\":[1]")),
+      Request(Input("FP32", "[\"1\"]", "\"data\":[1]")),
+      Request(Input("FP32", "[99999999999999999999]", "\"data\":[1]")),
       Request(Input("FP32", "[1]", "\"data\":[1],\"parameters\":{\"binary_data_size\":4}")),
       Request(Input("FP32", "[1]", "\"data\":[1],\"parameters\":{\"shared_memory_region\":\"r\"}")),
       Request(Input("FP32", "[1]", "\"data\":[1],\"parameters\":[]")),
-      Request(ok, "\"id\":7,"), Request(ok, "\"parameters\":7,"), Request(ok, "\"parameters\":{\"x\":null},"),
-      Request(ok, "\"parameters\":{\"x\":{}},"), Request(ok, "\"parameters\":{\"timeout\":-1},"),
-      Request(ok, "\"parameters\":{\"timeout\":\"1\"},"), Request(ok, "\"parameters\":{\"timeout\":1.5},"),
+      Request(ok, "\"id\":7,"),
+      Request(ok, "\"parameters\":7,"),
+      Request(ok, "\"parameters\":{\"x\":null},"),
+      Request(ok, "\"parameters\":{\"x\":{}},"),
+      Request(ok, "\"parameters\":{\"timeout\":-1},"),
+      Request(ok, "\"parameters\":{\"timeout\":\"1\"},"),
+      Request(ok, "\"parameters\":{\"timeout\":1.5},"),
       Request(ok, "\"parameters\":{\"binary_data_output\":1},"),
-      Request(ok, "\"outputs\":{},"), Request(ok, "\"outputs\":[1],"), Request(ok, "\"outputs\":[{}],"),
-      Request(ok, "\"outputs\":[{\"name\":1}],"), Request(ok, "\"outputs\":[{\"name\":\"a\",\"parameters\":{\"classification\":3}}],"),
+      Request(ok, "\"outputs\":{},"),
+      Request(ok, "\"outputs\":[1],"),
+      Request(ok, "\"outputs\":[{}],"),
+      Request(ok, "\"outputs\":[{\"name\":1}],"),
+      Request(ok, "\"outputs\":[{\"name\":\"a\",\"parameters\":{\"classification\":3}}],"),
       Request(ok, "\"outputs\":[{\"name\":\"a\",\"parameters\":{\"binary_data\":\"yes\"}}],"),
       Request(ok, "\"outputs\":[{\"name\":\"a\",\"parameters\":{\"shared_memory_region\":\"r\"}}],"),
       Request(ok) + "x",
@@ -122,8 +163,10 @@ TEST(KserveRestDecode, RefusesFaultyStructure) {
 
 TEST(KserveRestDecode, ReadsWhatIsSaidAboutTheRequest) {
   const std::string ok = Input("FP32", "[1,-1]", "\"data\":[1]");
-  Decoded decoded = Decode(Request(ok, "\"id\":\"7\",\"unknown\":[{}],\"parameters\":{\"timeout\":2500,\"priority\":1.5,\"s\":\"t\"},"
-                                       "\"outputs\":[{\"name\":\"b\",\"parameters\":{\"binary_data\":true}},{\"name\":\"a\"}],"));
+  Decoded decoded =
+      Decode(Request(ok,
+                     "\"id\":\"7\",\"unknown\":[{}],\"parameters\":{\"timeout\":2500,\"priority\":1.5,\"s\":\"t\"},"
+                     "\"outputs\":[{\"name\":\"b\",\"parameters\":{\"binary_data\":true}},{\"name\":\"a\"}],"));
   ASSERT_TRUE(decoded.status.ok()) << decoded.status;
   EXPECT_EQ(decoded.request.id, "7");
   EXPECT_EQ(decoded.request.deadline, kNow + std::chrono::microseconds(2500));
@@ -134,7 +177,9 @@ TEST(KserveRestDecode, ReadsWhatIsSaidAboutTheRequest) {
   EXPECT_EQ(decoded.request.inputs[0].tensor.shape, (Shape{1, -1}));
   EXPECT_EQ(Decode(Request(ok, "\"parameters\":{\"timeout\":0},")).request.deadline, kNoDeadline);
   EXPECT_EQ(Decode(Request(ok, "\"parameters\":{\"timeout\":9223372036854775807},")).request.deadline, kNoDeadline);
-  decoded = Decode(Request(ok, "\"parameters\":{\"binary_data_output\":true},\"outputs\":[{\"name\":\"a\",\"parameters\":{\"binary_data\":false}}],"));
+  decoded = Decode(Request(
+      ok,
+      "\"parameters\":{\"binary_data_output\":true},\"outputs\":[{\"name\":\"a\",\"parameters\":{\"binary_data\":false}}],"));
   EXPECT_FALSE(decoded.form.IsBinary("a"));
   EXPECT_TRUE(decoded.form.IsBinary("any"));
 }
@@ -157,7 +202,8 @@ TEST(KserveRestDecode, LeavesBinaryWhereItLies) {
 
 TEST(KserveRestDecode, ReadsBinaryStrings) {
   const std::string two("\2\0\0\0ab\0\0\0\0", 10);
-  EXPECT_THAT(Decode(Request(Input("BYTES", "[2]", "\"parameters\":{\"binary_data_size\":10}")), two).Strings(), ElementsAre("ab", ""));
+  EXPECT_THAT(Decode(Request(Input("BYTES", "[2]", "\"parameters\":{\"binary_data_size\":10}")), two).Strings(),
+              ElementsAre("ab", ""));
   EXPECT_THAT(Decode(Request(Input("BYTES", "[1]", "")), two.substr(0, 6)).Strings(), ElementsAre("ab"));
   EXPECT_FALSE(Decode(Request(Input("BYTES", "[2]", "")), two).status.ok());
   for (const size_t cut : {1, 3, 5, 7}) {
@@ -167,7 +213,9 @@ TEST(KserveRestDecode, ReadsBinaryStrings) {
 }
 
 TEST(KserveRestDecode, RefusesFaultyBinary) {
-  const auto sized = [](const char* size) { return Request(Input("FP32", "[2]", std::string("\"parameters\":{\"binary_data_size\":") + size + "}")); };
+  const auto sized = [](const char* size) {
+    return Request(Input("FP32", "[2]", std::string("\"parameters\":{\"binary_data_size\":") + size + "}"));
+  };
   const std::string eight(8, 'x');
   EXPECT_TRUE(Decode(sized("8"), eight).status.ok());
   EXPECT_FALSE(Decode(sized("8"), eight + "surplus").status.ok());

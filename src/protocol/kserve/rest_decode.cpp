@@ -41,14 +41,17 @@ StatusOr<std::string_view> StringField(JsonValue value, std::string_view field) 
 
 Status RefuseSharedMemory(JsonObject parameters, std::string_view where) {
   if (parameters.at_key("shared_memory_region").error() != simdjson::SUCCESS) return Status();
-  return InvalidArgument("Could not parse parameters - {} asks for shared memory, which this server does not have; send the data "
-                         "in the body", where);
+  return InvalidArgument(
+      "Could not parse parameters - {} asks for shared memory, which this server does not have; send the data "
+      "in the body",
+      where);
 }
 
 StatusOr<JsonObject> ParametersOf(JsonValue value, std::string_view where) {
   JsonObject parameters;
   if (value.get(parameters) != simdjson::SUCCESS) {
-    return InvalidArgument("Could not parse parameters - \"parameters\" of {} must be an object, not {}", where, JsonTypeName(value));
+    return InvalidArgument("Could not parse parameters - \"parameters\" of {} must be an object, not {}", where,
+                           JsonTypeName(value));
   }
   for (const auto field : parameters) {
     if (field.value.is_array() || field.value.is_object() || field.value.is_null()) {
@@ -96,7 +99,8 @@ Status ReadBinarySize(JsonObject parameters, InputEntry& input) {
 StatusOr<InputEntry> ReadInput(JsonValue value) {
   JsonObject object;
   if (value.get(object) != simdjson::SUCCESS) {
-    return InvalidArgument("Could not parse input - every element of \"inputs\" must be an object, not {}", JsonTypeName(value));
+    return InvalidArgument("Could not parse input - every element of \"inputs\" must be an object, not {}",
+                           JsonTypeName(value));
   }
   InputEntry input;
   JsonValue name;
@@ -147,8 +151,10 @@ Status ReadRawStrings(const InputEntry& input, const std::byte* data, size_t siz
     return true;
   };
   if (!walk(nullptr)) {
-    return InvalidArgument("Inputs data does not match expected format - BYTES elements need a 4-byte length before each, and these "
-                           "{} bytes end within one; input name: {}", size, input.name);
+    return InvalidArgument(
+        "Inputs data does not match expected format - BYTES elements need a 4-byte length before each, and these "
+        "{} bytes end within one; input name: {}",
+        size, input.name);
   }
   auto table = std::make_unique<std::string_view[]>(count);
   walk(table.get());
@@ -179,8 +185,9 @@ Status ReadBinaryInput(const InputEntry& input, size_t inputs, BinaryPart& binar
   }
   SY_ASSIGN_OR_RETURN(const size_t size, BinarySizeOf(input, binary, inputs));
   if (size > binary.left()) {
-    return InvalidArgument("Binary data exceeds the request's buffer - Expected: {} bytes; Actual: {} bytes left; input name: {}",
-                           size, binary.left(), input.name);
+    return InvalidArgument(
+        "Binary data exceeds the request's buffer - Expected: {} bytes; Actual: {} bytes left; input name: {}", size,
+        binary.left(), input.name);
   }
   const std::byte* data = binary.data + binary.used;
   binary.used += size;
@@ -194,8 +201,8 @@ Status ReadBinaryInput(const InputEntry& input, size_t inputs, BinaryPart& binar
 Status ReadJsonInput(const InputEntry& input, size_t json_size, DecodedRequest& request, TensorView& view) {
   if (input.binary_size) return BadInput(input.name, "it has both \"data\" and binary_data_size; send one of them");
   if (input.type == ElementType::kFp16 || input.type == ElementType::kBf16) {
-    return BadInput(input.name, fmt::format("{} has no JSON form in KServe v2; send it by the binary extension",
-                                            KserveName(input.type)));
+    return BadInput(input.name,
+                    fmt::format("{} has no JSON form in KServe v2; send it by the binary extension", KserveName(input.type)));
   }
   // A value takes two characters at least, its comma included.
   const size_t limit = json_size / 2 + 1;
@@ -233,8 +240,9 @@ Status ReadInputs(JsonValue value, size_t json_size, BinaryPart& binary, Decoded
   }
   request.memory.push_back(std::move(names));
   if (binary.left() == 0) return Status();
-  return InvalidArgument("The request's buffer is longer than its inputs - Expected: {} bytes behind the JSON; Actual: {} bytes",
-                         binary.used, binary.size);
+  return InvalidArgument(
+      "The request's buffer is longer than its inputs - Expected: {} bytes behind the JSON; Actual: {} bytes", binary.used,
+      binary.size);
 }
 
 Status ReadOutputs(JsonValue value, DecodedRequest& request, KserveOutputForm& form) {
@@ -289,8 +297,10 @@ StatusOr<std::optional<uint64_t>> ParseJsonLength(const std::optional<std::strin
   const char* end = header->data() + header->size();
   const auto parsed = std::from_chars(header->data(), end, length);
   if (parsed.ec != std::errc() || parsed.ptr != end || length > kMaxJsonLength) {
-    return InvalidArgument("Inference-Header-Content-Length is invalid - Expected: the bytes of JSON at the start of the body, an "
-                           "integer from 0; Actual: {}", *header);
+    return InvalidArgument(
+        "Inference-Header-Content-Length is invalid - Expected: the bytes of JSON at the start of the body, an "
+        "integer from 0; Actual: {}",
+        *header);
   }
   return std::optional<uint64_t>(length);
 }
@@ -298,8 +308,8 @@ StatusOr<std::optional<uint64_t>> ParseJsonLength(const std::optional<std::strin
 Status DecodeKserveInfer(HttpBody body, std::optional<uint64_t> json_length, TimePoint now, DecodedRequest& request,
                          KserveOutputForm& form) {
   if (json_length && *json_length > body.size) {
-    return InvalidArgument("Inference-Header-Content-Length exceeds the body - Expected: at most {} bytes; Actual: {}", body.size,
-                           *json_length);
+    return InvalidArgument("Inference-Header-Content-Length exceeds the body - Expected: at most {} bytes; Actual: {}",
+                           body.size, *json_length);
   }
   BinaryPart binary;
   std::string_view json = body.view();

@@ -20,8 +20,10 @@ size_t RawStringBytes(const OutputTensor& tensor) {
 Status AppendStrings(std::string& out, const NamedOutput& output) {
   for (size_t i = 0; i < output.tensor.strings.size(); ++i) {
     if (!IsUtf8(output.tensor.strings[i])) {
-      return InvalidArgument("Output cannot be written as JSON: element {} is not UTF-8; ask for it with the parameter "
-                             "binary_data; output name: {}", i, output.spec->name);
+      return InvalidArgument(
+          "Output cannot be written as JSON: element {} is not UTF-8; ask for it with the parameter "
+          "binary_data; output name: {}",
+          i, output.spec->name);
     }
     if (i != 0) out += ',';
     AppendJsonString(out, output.tensor.strings[i]);

@@ -164,7 +164,8 @@ std::optional<HttpReply> DecodeContent(std::string_view encoding, uint64_t json_
   if (name.empty() || name == "identity") return std::nullopt;
   const bool gzip = name == "gzip" || name == "x-gzip";
   if (!gzip && name != "deflate") {
-    HttpReply reply = ErrorReply(415, fmt::format("Content-Encoding {} is not understood; send gzip, deflate or no encoding", encoding));
+    HttpReply reply =
+        ErrorReply(415, fmt::format("Content-Encoding {} is not understood; send gzip, deflate or no encoding", encoding));
     reply.headers = "Accept-Encoding: gzip, deflate\r\n";
     return reply;
   }
@@ -176,7 +177,8 @@ std::optional<HttpReply> DecodeContent(std::string_view encoding, uint64_t json_
   switch (result) {
     case InflateResult::kDone: body = std::move(inflated); return std::nullopt;
     case InflateResult::kTooLarge:
-      return ErrorReply(413, fmt::format("Request body is larger than {} bytes when its {} encoding is undone", max_bytes, name));
+      return ErrorReply(413,
+                        fmt::format("Request body is larger than {} bytes when its {} encoding is undone", max_bytes, name));
     case InflateResult::kCorrupt: break;
   }
   return ErrorReply(400, fmt::format("Request body is not valid {} data, as its Content-Encoding says", name));

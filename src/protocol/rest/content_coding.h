@@ -10,9 +10,10 @@
 
 namespace switchyard {
 
-// Undoes `encoding` ("", "identity", "gzip", "x-gzip", "deflate"; deflate with zlib's wrapper, as the standard says, or without, as
-// some clients send it). The result lies so that what follows its first `json_length` bytes is aligned. Memory is taken as it is
-// needed. Returns what to answer when that cannot be done: 400 for corrupt data, 413 beyond `max_bytes`, 415 for another encoding.
+// Undoes `encoding` ("", "identity", "gzip", "x-gzip", "deflate"; deflate with zlib's wrapper, as the standard says, or
+// without, as some clients send it). The result lies so that what follows its first `json_length` bytes is aligned. Memory is
+// taken as it is needed. Returns what to answer when that cannot be done: 400 for corrupt data, 413 beyond `max_bytes`, 415 for
+// another encoding.
 std::optional<HttpReply> DecodeContent(std::string_view encoding, uint64_t json_length, uint64_t max_bytes, HttpBody& body);
 
 // Compresses a body of more than 1 KiB when `accept_encoding` prefers that, and says so in the headers.

@@ -27,7 +27,8 @@ std::string Pack(const std::string& text, int window) {
 }
 
 // The code of the refusal; 200 when `body` was decoded.
-int Decode(const std::string& encoding, const std::string& packed, std::string& text, uint64_t most = 1 << 24, uint64_t json = 0) {
+int Decode(const std::string& encoding, const std::string& packed, std::string& text, uint64_t most = 1 << 24,
+           uint64_t json = 0) {
   HttpBody body = MakeBody(packed);
   const auto refused = DecodeContent(encoding, json, most, body);
   if (refused) return refused->code;

@@ -57,7 +57,8 @@ class HttpResponder {
  public:
   // Exactly once, from any thread.
   virtual void Reply(HttpReply reply) = 0;
-  // Runs `work` on the thread of the connection: at once when called there, else soon. It is dropped when the server stops first.
+  // Runs `work` on the thread of the connection: at once when called there, else soon. It is dropped when the server stops
+  // first.
   virtual void Run(absl::AnyInvocable<void()> work) = 0;
   // `cancel` runs when the client went away before the reply, on the thread of the connection. To be called within
   // HttpHandler::Handle only.

@@ -76,7 +76,7 @@ bool Convert(JsonValue value, NumberRule rule, Bool& out) {
 }
 
 template <typename T>
-  requires std::is_integral_v<T>
+requires std::is_integral_v<T>
 bool Convert(JsonValue value, NumberRule rule, T& out) {
   using Wide = std::conditional_t<std::is_signed_v<T>, int64_t, uint64_t>;
   Wide wide = 0;

@@ -28,8 +28,8 @@ enum class NumberRule {
 // "-Infinity" as well. kBytes takes strings, and with kCast {"b64": "..."} too.
 class JsonElements {
  public:
-  // `hint`: how many elements will probably come. `limit`: how many can come at most; memory is taken for `hint` at first, but never
-  // for more than `limit`.
+  // `hint`: how many elements will probably come. `limit`: how many can come at most; memory is taken for `hint` at first, but
+  // never for more than `limit`.
   JsonElements(ElementType type, NumberRule rule, size_t hint, size_t limit);
 
   // All values below `value`, in order, whatever the nesting.

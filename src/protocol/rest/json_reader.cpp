@@ -88,11 +88,13 @@ std::string Relax(std::string_view text) {
 // simdjson tells what is wrong but not where; this reader, slower, does.
 Status DescribeFault(std::string_view text, simdjson::error_code error) {
   if (error == simdjson::DEPTH_ERROR) {
-    return InvalidArgument("Request body is not acceptable: JSON nesting depth exceeded, at most {} levels are read", kMaxJsonDepth);
+    return InvalidArgument("Request body is not acceptable: JSON nesting depth exceeded, at most {} levels are read",
+                           kMaxJsonDepth);
   }
   if (error == simdjson::CAPACITY || error == simdjson::MEMALLOC) {
     return Error(StatusCode::kResourceExhausted,
-                 "There is not enough memory to read {} bytes of JSON; send large tensors by the binary extension", text.size());
+                 "There is not enough memory to read {} bytes of JSON; send large tensors by the binary extension",
+                 text.size());
   }
   rapidjson::MemoryStream input(text.data(), text.size());
   rapidjson::BaseReaderHandler<> ignore;

@@ -66,7 +66,8 @@ Status ParseStatus(const std::string& text) {
 }
 
 TEST(JsonReader, SaysWhatIsWrongAndWhere) {
-  for (const char* text : {"", " ", "{", "[1,]", "{\"a\":}", "{\"a\" 1}", "[1] 2", "nul", "[\"\xff\"]", "[01]", "[1e999]", "[nan]"}) {
+  for (const char* text :
+       {"", " ", "{", "[1,]", "{\"a\":}", "{\"a\" 1}", "[1] 2", "nul", "[\"\xff\"]", "[01]", "[1e999]", "[nan]"}) {
     const Status status = ParseStatus(text);
     EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << text;
     EXPECT_THAT(std::string(Message(status)), HasSubstr("not valid json - Error: ")) << text;
@@ -83,7 +84,8 @@ TEST(JsonReader, RefusesDeepNesting) {
 }
 
 TEST(JsonReader, TakesWhatPythonWrites) {
-  const HttpBody body = MakeBody("[NaN, -Infinity,Infinity,100000000000000000000,-9223372036854775809,18446744073709551615,\"NaN \\\" NaN\"]");
+  const HttpBody body =
+      MakeBody("[NaN, -Infinity,Infinity,100000000000000000000,-9223372036854775809,18446744073709551615,\"NaN \\\" NaN\"]");
   JsonDocument document;
   const auto root = document.Parse(body.view());
   ASSERT_TRUE(root.ok()) << root.status();
@@ -98,7 +100,8 @@ TEST(JsonReader, TakesWhatPythonWrites) {
 }
 
 TEST(Base64, RoundTrips) {
-  for (const std::string& bytes : {std::string(), std::string("a"), std::string("ab"), std::string("abc"), std::string("\0\xff\x10\x80", 4)}) {
+  for (const std::string& bytes :
+       {std::string(), std::string("a"), std::string("ab"), std::string("abc"), std::string("\0\xff\x10\x80", 4)}) {
     std::string text;
     AppendBase64(text, bytes);
     EXPECT_EQ(DecodeBase64(text), bytes);

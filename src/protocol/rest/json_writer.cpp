@@ -149,7 +149,8 @@ void AppendJsonElements(std::string& out, ElementType type, const std::byte* dat
     case ElementType::kFp16:
       return AppendAll<uint16_t>(out, data, count, [](char* to, uint16_t bits) { return WriteFloat(to, HalfToFloat(bits)); });
     case ElementType::kBf16:
-      return AppendAll<uint16_t>(out, data, count, [](char* to, uint16_t bits) { return WriteFloat(to, Bfloat16ToFloat(bits)); });
+      return AppendAll<uint16_t>(out, data, count,
+                                 [](char* to, uint16_t bits) { return WriteFloat(to, Bfloat16ToFloat(bits)); });
     case ElementType::kFp32: return AppendNumbers<float>(out, data, count);
     case ElementType::kFp64: return AppendNumbers<double>(out, data, count);
     case ElementType::kBytes:

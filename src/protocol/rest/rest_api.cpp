@@ -13,7 +13,8 @@
 namespace switchyard {
 namespace {
 
-// One inference and its way back. The answer is framed on the thread of its connection, so that the device's own is free at once.
+// One inference and its way back. The answer is framed on the thread of its connection, so that the device's own is free at
+// once.
 template <typename Form>
 struct RestCall final : InferCall {
   std::shared_ptr<HttpResponder> responder;

@@ -20,7 +20,10 @@ class RestApiTest : public ::testing::Test {
  protected:
   RestApiTest() {
     FakeRuntime::Script images;
-    images.signature.inputs = {{"image", ElementType::kFp32, {{Dimension::Fixed(1), Dimension::Fixed(3), Dimension::Fixed(224), Dimension::Fixed(224)}}, 0}};
+    images.signature.inputs = {{"image",
+                                ElementType::kFp32,
+                                {{Dimension::Fixed(1), Dimension::Fixed(3), Dimension::Fixed(224), Dimension::Fixed(224)}},
+                                0}};
     images.signature.outputs = {{"image", ElementType::kFp32, images.signature.inputs[0].shape, 0}};
     images.async = FakeRuntime::Async::kInline;
     runtime_.Set("images", images);
@@ -34,7 +37,8 @@ class RestApiTest : public ::testing::Test {
     dummy.async = FakeRuntime::Async::kInline;
     runtime_.Set("dummy", dummy);
     manager_.SetWanted({repository_.Add("dummy", {1, 2}), repository_.Add("images", {1}), repository_.Add("held", {1}),
-                        repository_.Add("broken", {1})}, {});
+                        repository_.Add("broken", {1})},
+                       {});
     manager_.WaitForLoads();
   }
 
@@ -66,7 +70,8 @@ class RestApiTest : public ::testing::Test {
 };
 
 const std::string kTen = "[0,1,2,3,4,5,6,7,8,9]";
-const std::string kInferTen = "{\"id\":\"q\",\"inputs\":[{\"name\":\"b\",\"shape\":[1,10],\"datatype\":\"FP32\",\"data\":" + kTen + "}]}";
+const std::string kInferTen =
+    "{\"id\":\"q\",\"inputs\":[{\"name\":\"b\",\"shape\":[1,10],\"datatype\":\"FP32\",\"data\":" + kTen + "}]}";
 
 TEST_F(RestApiTest, TellsHealth) {
   EXPECT_EQ(Code("GET", "/v2/health/live"), 200);
@@ -97,7 +102,9 @@ TEST_F(RestApiTest, TellsMetadata) {
 }
 
 TEST_F(RestApiTest, TellsStatus) {
-  EXPECT_THAT(Text("GET", "/v1/models/dummy"), HasSubstr("{\"version\":\"2\",\"state\":\"AVAILABLE\",\"status\":{\"error_code\":\"OK\",\"error_message\":\"OK\"}}"));
+  EXPECT_THAT(
+      Text("GET", "/v1/models/dummy"),
+      HasSubstr("{\"version\":\"2\",\"state\":\"AVAILABLE\",\"status\":{\"error_code\":\"OK\",\"error_message\":\"OK\"}}"));
   EXPECT_THAT(Text("GET", "/v1/models/broken"), HasSubstr("the file is broken"));
   EXPECT_EQ(Code("GET", "/v1/models/dummy/versions/9"), 404);
   EXPECT_EQ(Code("GET", "/v1/models/unknown"), 404);
@@ -107,8 +114,9 @@ TEST_F(RestApiTest, TellsStatus) {
 }
 
 TEST_F(RestApiTest, InfersOverKserve) {
-  const std::string expected = "{\"model_name\":\"dummy\",\"model_version\":\"2\",\"id\":\"q\",\"outputs\":[{\"name\":\"a\",\"datatype\":"
-                               "\"FP32\",\"shape\":[1,10],\"data\":[1.0,2.0,3.0,4.0,5.0,6.0,7.0,8.0,9.0,10.0]}]}";
+  const std::string expected =
+      "{\"model_name\":\"dummy\",\"model_version\":\"2\",\"id\":\"q\",\"outputs\":[{\"name\":\"a\",\"datatype\":"
+      "\"FP32\",\"shape\":[1,10],\"data\":[1.0,2.0,3.0,4.0,5.0,6.0,7.0,8.0,9.0,10.0]}]}";
   EXPECT_EQ(Text("POST", "/v2/models/dummy/infer", kInferTen), expected);
   EXPECT_EQ(Text("POST", "/v2/models/dummy/versions/0/infer", kInferTen), expected);
   EXPECT_EQ(Code("POST", "/v2/models/dummy/versions/5/infer", kInferTen), 404);
@@ -119,8 +127,9 @@ TEST_F(RestApiTest, InfersOverKserve) {
 }
 
 TEST_F(RestApiTest, InfersBinaryInAndOut) {
-  const std::string json = "{\"inputs\":[{\"name\":\"b\",\"shape\":[1,10],\"datatype\":\"FP32\",\"parameters\":{\"binary_data_size\":40}}],"
-                           "\"parameters\":{\"binary_data_output\":true}}";
+  const std::string json =
+      "{\"inputs\":[{\"name\":\"b\",\"shape\":[1,10],\"datatype\":\"FP32\",\"parameters\":{\"binary_data_size\":40}}],"
+      "\"parameters\":{\"binary_data_output\":true}}";
   float values[10] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
   const std::string body = json + std::string(reinterpret_cast<const char*>(values), sizeof(values));
   const HttpReply reply = Ask("POST", "/v2/models/dummy/infer", body, json.size());
@@ -148,8 +157,9 @@ TEST_F(RestApiTest, InfersOverTensorFlowServing) {
 }
 
 TEST_F(RestApiTest, LargeAnswersAreReferredToOrCompressed) {
-  const std::string json = "{\"inputs\":[{\"name\":\"image\",\"shape\":[1,3,224,224],\"datatype\":\"FP32\"}],"
-                           "\"parameters\":{\"binary_data_output\":true}}";
+  const std::string json =
+      "{\"inputs\":[{\"name\":\"image\",\"shape\":[1,3,224,224],\"datatype\":\"FP32\"}],"
+      "\"parameters\":{\"binary_data_output\":true}}";
   const std::string body = json + std::string(602112, '\0');
   const HttpReply plain = Ask("POST", "/v2/models/images/infer", body, json.size());
   ASSERT_EQ(plain.code, 200);
@@ -188,9 +198,12 @@ TEST_F(RestApiTest, MutatedRequestsNeverHarm) {
   std::mt19937 random(11);
   const std::string targets[] = {"/v2/models/dummy/infer", "/v1/models/dummy:predict"};
   const std::string bodies[] = {
-      "{\"id\":\"x\",\"parameters\":{\"timeout\":900000000,\"binary_data_output\":true},\"outputs\":[{\"name\":\"a\",\"parameters\":{\"binary_data\":false}}],"
-      "\"inputs\":[{\"name\":\"b\",\"shape\":[1,10],\"datatype\":\"FP32\",\"parameters\":{\"binary_data_size\":40}}]}" + std::string(40, '\1'),
-      "{\"signature_name\":\"s\",\"instances\":[{\"b\":[0.5,1e3,-2,NaN,Infinity,{\"b64\":\"YWI=\"},5,6,7,true]}],\"inputs\":null}"};
+      "{\"id\":\"x\",\"parameters\":{\"timeout\":900000000,\"binary_data_output\":true},\"outputs\":[{\"name\":\"a\","
+      "\"parameters\":{\"binary_data\":false}}],"
+      "\"inputs\":[{\"name\":\"b\",\"shape\":[1,10],\"datatype\":\"FP32\",\"parameters\":{\"binary_data_size\":40}}]}" +
+          std::string(40, '\1'),
+      "{\"signature_name\":\"s\",\"instances\":[{\"b\":[0.5,1e3,-2,NaN,Infinity,{\"b64\":\"YWI=\"},5,6,7,true]}],\"inputs\":"
+      "null}"};
   for (int i = 0; i < 6000; ++i) {
     std::string body = bodies[i % 2];
     for (int m = 0; m < i % 5; ++m) {

@@ -54,7 +54,11 @@ bool IsParentSegment(std::string_view segment) {
 
 RouteResult Refuse(int code, std::string_view text) { return {ErrorReply(code, text), {}}; }
 RouteResult Unknown(std::string_view path) {
-  return Refuse(404, fmt::format("There is nothing at {}; the paths of this server are those of KServe v2 (/v2/...) and TensorFlow Serving (/v1/...)", path));
+  return Refuse(
+      404,
+      fmt::format(
+          "There is nothing at {}; the paths of this server are those of KServe v2 (/v2/...) and TensorFlow Serving (/v1/...)",
+          path));
 }
 
 // `route` with the path's method checked.
@@ -70,12 +74,14 @@ RouteResult Answer(Route route, std::string_view method, std::string_view path) 
   if (is_post ? method == "POST" : method == "GET" || method == "HEAD") return {std::nullopt, std::move(route)};
   const std::string_view allow = is_post ? "POST, OPTIONS" : "GET, HEAD, OPTIONS";
   HttpReply reply;
-  if (method != "OPTIONS") reply = ErrorReply(405, fmt::format("Method {} is not supported for {}; allowed: {}", method, path, allow));
+  if (method != "OPTIONS")
+    reply = ErrorReply(405, fmt::format("Method {} is not supported for {}; allowed: {}", method, path, allow));
   reply.headers = fmt::format("Allow: {}\r\n", allow);
   return {std::move(reply), {}};
 }
 
-// Fills model and version from segments[2...] of /vN/models/...; `used` says how many segments there were. An answer is an error.
+// Fills model and version from segments[2...] of /vN/models/...; `used` says how many segments there were. An answer is an
+// error.
 std::optional<HttpReply> ReadModel(const Segments& segments, Route& route, size_t& used) {
   auto name = PercentDecode(segments[2]);
   if (!name) return ErrorReply(400, fmt::format("Model name {} is not percent-encoded correctly", segments[2]));
@@ -85,9 +91,11 @@ std::optional<HttpReply> ReadModel(const Segments& segments, Route& route, size_
   used = 5;
   const std::string_view text = segments[4];
   if (segments[3] == "labels") {
-    if (segments[1] != "models" || segments[0] != "v1") return ErrorReply(404, "KServe v2 knows no labels; use /versions/{version}");
+    if (segments[1] != "models" || segments[0] != "v1")
+      return ErrorReply(404, "KServe v2 knows no labels; use /versions/{version}");
     return ErrorReply(404, fmt::format("Model {} has no version with the label {}: labels are not assigned on this server; use "
-                                       "/versions/{{version}}", route.model, PercentDecode(text).value_or(std::string(text))));
+                                       "/versions/{{version}}",
+                                       route.model, PercentDecode(text).value_or(std::string(text))));
   }
   int64_t version = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), version);

@@ -11,18 +11,18 @@
 namespace switchyard {
 
 enum class RouteKind {
-  kServerLive,       // GET /v2/health/live
-  kServerReady,      // GET /v2/health/ready
-  kServerMetadata,   // GET /v2
-  kModelMetadata,    // GET /v2/models/{m}[/versions/{v}]
-  kModelReady,       // GET /v2/models/{m}[/versions/{v}]/ready
-  kInfer,            // POST /v2/models/{m}[/versions/{v}]/infer
-  kTfsStatus,        // GET /v1/models/{m}[/versions/{v}|/labels/{l}]
-  kTfsMetadata,      // GET .../metadata
-  kTfsPredict,       // POST ...:predict
-  kTfsUnsupported,   // POST ...:classify, ...:regress
-  kConfigStatus,     // GET /v1/config
-  kConfigReload,     // POST /v1/config/reload
+  kServerLive,      // GET /v2/health/live
+  kServerReady,     // GET /v2/health/ready
+  kServerMetadata,  // GET /v2
+  kModelMetadata,   // GET /v2/models/{m}[/versions/{v}]
+  kModelReady,      // GET /v2/models/{m}[/versions/{v}]/ready
+  kInfer,           // POST /v2/models/{m}[/versions/{v}]/infer
+  kTfsStatus,       // GET /v1/models/{m}[/versions/{v}|/labels/{l}]
+  kTfsMetadata,     // GET .../metadata
+  kTfsPredict,      // POST ...:predict
+  kTfsUnsupported,  // POST ...:classify, ...:regress
+  kConfigStatus,    // GET /v1/config
+  kConfigReload,    // POST /v1/config/reload
 };
 
 struct Route {
@@ -32,9 +32,9 @@ struct Route {
   std::string verb;                // kTfsUnsupported: "classify"
 };
 
-// Finds the route, or what to answer instead: 400 for a path that cannot be read, 404 for an unknown one, for a version beyond 63
-// bits and for a label (labels name no versions here), 405 with Allow for a known path with another method, and 200 with Allow for
-// OPTIONS. HEAD is taken for GET. The query is ignored. Names may be percent-encoded.
+// Finds the route, or what to answer instead: 400 for a path that cannot be read, 404 for an unknown one, for a version beyond
+// 63 bits and for a label (labels name no versions here), 405 with Allow for a known path with another method, and 200 with
+// Allow for OPTIONS. HEAD is taken for GET. The query is ignored. Names may be percent-encoded.
 struct RouteResult {
   std::optional<HttpReply> answer;
   Route route;

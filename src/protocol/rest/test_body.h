@@ -11,8 +11,8 @@
 
 namespace switchyard {
 
-// As the listener would have placed it. Nothing but what the contract asks for lies behind its end, so that sanitizers see reads
-// beyond.
+// As the listener would have placed it. Nothing but what the contract asks for lies behind its end, so that sanitizers see
+// reads beyond.
 inline HttpBody MakeBody(std::string_view text, uint64_t json_length = 0) {
   HttpBody body;
   body.offset = BodyOffset(json_length);

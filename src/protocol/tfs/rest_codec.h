@@ -1,8 +1,8 @@
 // TensorFlow-Serving's REST: :predict in its four JSON layouts, status and metadata.
 //
 // Decisions where TensorFlow Serving and OVMS differ or are silent:
-// - Malformed JSON is 400. Numbers are converted to the model's element type, fractions cut off for integer types as OVMS does, and
-//   each is checked against the type's range. FP16 and BF16 are rounded. BOOL takes true, false, 0 and 1.
+// - Malformed JSON is 400. Numbers are converted to the model's element type, fractions cut off for integer types as OVMS
+//   does, and each is checked against the type's range. FP16 and BF16 are rounded. BOOL takes true, false, 0 and 1.
 // - NaN and the infinities are read as the strings and bare words of Python's json, and written as bare words.
 // - Strings become elements of inputs of type BYTES, as they are or as {"b64": "..."}. Encoded images are not decoded yet.
 // - Outputs of type BYTES are strings; {"b64": "..."} where one is not UTF-8 or the output's name ends with "_bytes".
@@ -22,8 +22,8 @@
 
 namespace switchyard {
 
-// Fills inputs of `request`; `rows` says whether it was in row format. Names point into `signature` or the request's own memory.
-// Every fault is InvalidArgument.
+// Fills inputs of `request`; `rows` says whether it was in row format. Names point into `signature` or the request's own
+// memory. Every fault is InvalidArgument.
 Status DecodeTfsPredict(const HttpBody& body, const Signature& signature, DecodedRequest& request, bool& rows);
 
 // The JSON body of the reply to a call that was completed with OK.

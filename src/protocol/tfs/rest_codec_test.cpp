@@ -88,7 +88,9 @@ TEST(TfsRestDecode, ReadsTheFourLayouts) {
 }
 
 TEST(TfsRestDecode, ConvertsToTheModelsType) {
-  const auto convert = [](ElementType type, const std::string& values) { return Decode("{\"inputs\":[" + values + "]}", {Spec("x", type)}); };
+  const auto convert = [](ElementType type, const std::string& values) {
+    return Decode("{\"inputs\":[" + values + "]}", {Spec("x", type)});
+  };
   EXPECT_THAT(convert(ElementType::kInt32, "1.9,-1.9,3e2").Values<int32_t>(), ElementsAre(1, -1, 300));
   EXPECT_THAT(convert(ElementType::kUint8, "255.5").Values<uint8_t>(), ElementsAre(255));
   EXPECT_THAT(convert(ElementType::kInt64, "9223372036854775807").Values<int64_t>(), ElementsAre(INT64_MAX));
@@ -97,11 +99,20 @@ TEST(TfsRestDecode, ConvertsToTheModelsType) {
   EXPECT_THAT(convert(ElementType::kBf16, "0.5").Values<uint16_t>(), ElementsAre(FloatToBfloat16(0.5f)));
   EXPECT_THAT(convert(ElementType::kBool, "true,false,1,0").Values<uint8_t>(), ElementsAre(1, 0, 1, 0));
   EXPECT_THAT(Decode(R"({"instances":[true,false]})", {Spec("x", ElementType::kBool)}).Values<uint8_t>(), ElementsAre(1, 0));
-  for (const auto& [type, value] : std::vector<std::pair<ElementType, std::string>>{
-           {ElementType::kInt8, "128"}, {ElementType::kInt8, "-129.5"}, {ElementType::kUint8, "-1"}, {ElementType::kUint8, "256"},
-           {ElementType::kInt32, "true"}, {ElementType::kInt32, "NaN"}, {ElementType::kInt64, "9223372036854775808"},
-           {ElementType::kUint64, "18446744073709551616"}, {ElementType::kFp16, "70000"}, {ElementType::kFp32, "1e300"},
-           {ElementType::kBool, "2"}, {ElementType::kFp32, "true"}, {ElementType::kBytes, "1"}}) {
+  for (const auto& [type, value] :
+       std::vector<std::pair<ElementType, std::string>>{{ElementType::kInt8, "128"},
+                                                        {ElementType::kInt8, "-129.5"},
+                                                        {ElementType::kUint8, "-1"},
+                                                        {ElementType::kUint8, "256"},
+                                                        {ElementType::kInt32, "true"},
+                                                        {ElementType::kInt32, "NaN"},
+                                                        {ElementType::kInt64, "9223372036854775808"},
+                                                        {ElementType::kUint64, "18446744073709551616"},
+                                                        {ElementType::kFp16, "70000"},
+                                                        {ElementType::kFp32, "1e300"},
+                                                        {ElementType::kBool, "2"},
+                                                        {ElementType::kFp32, "true"},
+                                                        {ElementType::kBytes, "1"}}) {
     EXPECT_EQ(convert(type, value).status.code(), StatusCode::kInvalidArgument) << value;
   }
 }
@@ -116,7 +127,8 @@ TEST(TfsRestDecode, ReadsStrings) {
   EXPECT_EQ(scalar.ShapeOf(), Shape());
   EXPECT_EQ(Decode(R"({"inputs":[["a"],["b"]]})", bytes).ShapeOf(), (Shape{2, 1}));
   EXPECT_THAT(Decode(R"({"instances":[{"b64":"%"}]})", bytes).Text(), HasSubstr("base64"));
-  EXPECT_THAT(Decode(R"({"instances":[{"b64":"YWI="}]})", {Spec("x", ElementType::kFp32, 4)}).Text(), HasSubstr("not served yet"));
+  EXPECT_THAT(Decode(R"({"instances":[{"b64":"YWI="}]})", {Spec("x", ElementType::kFp32, 4)}).Text(),
+              HasSubstr("not served yet"));
   EXPECT_THAT(Decode(R"({"instances":[{"b64":"YWI="}]})").Text(), HasSubstr("Invalid input precision"));
   EXPECT_THAT(Decode(R"({"instances":["text"]})").Text(), HasSubstr("Invalid input precision"));
 }
@@ -199,7 +211,8 @@ struct Finished {
 
   void Add(const std::string& name, ElementType type, Shape shape, const void* data, size_t bytes) {
     auto spec = std::make_unique<TensorSpec>(Spec(name, type));
-    call.outputs.push_back(NamedOutput{spec.get(), {type, std::move(shape), static_cast<const std::byte*>(data), bytes, {}, nullptr}});
+    call.outputs.push_back(
+        NamedOutput{spec.get(), {type, std::move(shape), static_cast<const std::byte*>(data), bytes, {}, nullptr}});
     specs.push_back(std::move(spec));
   }
   void AddStrings(const std::string& name, Shape shape, std::vector<std::string> strings) {

@@ -162,7 +162,8 @@ Status DecodeNamedRows(JsonArray instances, size_t json_size, const Signature& s
                              JsonExcerpt(instance), JsonTypeName(instance));
     }
     for (const auto field : row) {
-      auto reader = std::find_if(readers.begin(), readers.end(), [&](const InputReader& r) { return r.spec().name == field.key; });
+      auto reader =
+          std::find_if(readers.begin(), readers.end(), [&](const InputReader& r) { return r.spec().name == field.key; });
       if (reader == readers.end()) {
         const TensorSpec* spec = FindSpec(signature, field.key);
         if (spec == nullptr) {
@@ -177,8 +178,8 @@ Status DecodeNamedRows(JsonArray instances, size_t json_size, const Signature& s
   }
   for (InputReader& reader : readers) {
     if (reader.rows() != readers.front().rows()) {
-      return InvalidArgument("Values in instances have different batch sizes - {} has {}, {} has {}", readers.front().spec().name,
-                             readers.front().rows(), reader.spec().name, reader.rows());
+      return InvalidArgument("Values in instances have different batch sizes - {} has {}, {} has {}",
+                             readers.front().spec().name, readers.front().rows(), reader.spec().name, reader.rows());
     }
     request.inputs.push_back(reader.Finish(request));
   }
@@ -251,8 +252,9 @@ Status DecodeTfsPredict(const HttpBody& body, const Signature& signature, Decode
     if (field.key == "inputs") inputs = field.value;
   }
   if (instances.has_value() == inputs.has_value()) {
-    return InvalidArgument("Could not tell row or column format - the body must have either \"instances\" or \"inputs\", and has {}",
-                           instances ? "both" : "neither");
+    return InvalidArgument(
+        "Could not tell row or column format - the body must have either \"instances\" or \"inputs\", and has {}",
+        instances ? "both" : "neither");
   }
   rows = instances.has_value();
   return rows ? DecodeRows(*instances, body.size, signature, request) : DecodeColumns(*inputs, body.size, signature, request);

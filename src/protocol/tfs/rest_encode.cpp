@@ -68,9 +68,10 @@ StatusOr<size_t> CommonBatch(const InferCall& call) {
   const auto& first = call.outputs[0];
   for (const NamedOutput& output : call.outputs) {
     if (output.tensor.shape.empty() || output.tensor.shape[0] != first.tensor.shape[0]) {
-      return InvalidArgument("The outputs cannot be written in row format, because they don't share their first dimension - {} has "
-                             "{}, {} has {}; send the request in column format (\"inputs\")", first.spec->name,
-                             ToString(first.tensor.shape), output.spec->name, ToString(output.tensor.shape));
+      return InvalidArgument(
+          "The outputs cannot be written in row format, because they don't share their first dimension - {} has "
+          "{}, {} has {}; send the request in column format (\"inputs\")",
+          first.spec->name, ToString(first.tensor.shape), output.spec->name, ToString(output.tensor.shape));
     }
   }
   return static_cast<size_t>(first.tensor.shape[0]);

@@ -74,8 +74,9 @@ std::string EncodeTfsMetadata(const Version& version) {
   AppendJsonString(out, version.model_name());
   out += ",\"signatureName\":\"\",\"version\":\"";
   out += version.number_text();
-  out += "\"},\"metadata\":{\"signature_def\":{\"@type\":\"type.googleapis.com/tensorflow.serving.SignatureDefMap\","
-         "\"signatureDef\":{\"serving_default\":{\"inputs\":";
+  out +=
+      "\"},\"metadata\":{\"signature_def\":{\"@type\":\"type.googleapis.com/tensorflow.serving.SignatureDefMap\","
+      "\"signatureDef\":{\"serving_default\":{\"inputs\":";
   AppendTensors(out, version.signature().inputs);
   out += ",\"outputs\":";
   AppendTensors(out, version.signature().outputs);

@@ -157,7 +157,8 @@ void Connection::Read() {
     target = {input_.data() + end_, input_.size() - end_};
   }
   reading_ = true;
-  socket_.async_read_some(target, [self = shared_from_this()](const ErrorCode& error, size_t bytes) { self->OnRead(error, bytes); });
+  socket_.async_read_some(target,
+                          [self = shared_from_this()](const ErrorCode& error, size_t bytes) { self->OnRead(error, bytes); });
 }
 
 void Connection::OnRead(const ErrorCode& error, size_t bytes) {
@@ -183,9 +184,7 @@ void Connection::OnRead(const ErrorCode& error, size_t bytes) {
 void Connection::OnEnd() {
   switch (state_) {
     case State::kBody:
-    case State::kChunks:
-      Fail(400, "The connection ended within the request's body");
-      return Advance();
+    case State::kChunks: Fail(400, "The connection ended within the request's body"); return Advance();
     case State::kHandling: return Cancel();
     default: return Close();
   }

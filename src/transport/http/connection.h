@@ -1,4 +1,5 @@
-// One connection: reads requests one after another, has each handled, writes its reply. Everything happens on its worker's thread.
+// One connection: reads requests one after another, has each handled, writes its reply. Everything happens on its worker's
+// thread.
 #pragma once
 
 #include <memory>
@@ -44,10 +45,10 @@ class Connection final : public HttpResponder, public BodySink, public std::enab
 
  private:
   enum class State {
-    kHeader,     // idle, or within a header
-    kBody,       // of a known length, straight into its memory
+    kHeader,  // idle, or within a header
+    kBody,    // of a known length, straight into its memory
     kChunks,
-    kHandling,   // the handler has it; what arrives meanwhile is kept
+    kHandling,  // the handler has it; what arrives meanwhile is kept
     kWriting,
     kLingering,  // everything is said; waits for the client to have read it
     kClosed,
@@ -96,7 +97,7 @@ class Connection final : public HttpResponder, public BodySink, public std::enab
 
   std::optional<RequestParser> parser_;
   HttpBody body_;
-  size_t body_room_ = 0;     // bytes of the body that its memory has room for
+  size_t body_room_ = 0;      // bytes of the body that its memory has room for
   uint64_t body_length_ = 0;  // kBody: Content-Length
 
   bool inside_ = false;  // the handler, or work of its own, is on the stack

@@ -32,10 +32,7 @@ template <typename Protocol>
 class SocketListener final : public Listener, public std::enable_shared_from_this<SocketListener<Protocol>> {
  public:
   SocketListener(std::shared_ptr<ServerState> state, Workers workers)
-      : state_(std::move(state)),
-        workers_(std::move(workers)),
-        acceptor_(workers_[0]->io()),
-        pause_(workers_[0]->io()) {}
+      : state_(std::move(state)), workers_(std::move(workers)), acceptor_(workers_[0]->io()), pause_(workers_[0]->io()) {}
   ~SocketListener() override { RemoveFile(); }
 
   Status Open(const typename Protocol::endpoint& endpoint, std::string name) {
@@ -67,10 +64,10 @@ class SocketListener final : public Listener, public std::enable_shared_from_thi
 
   void Accept() override {
     const std::shared_ptr<Worker>& worker = workers_[next_++ % workers_.size()];
-    acceptor_.async_accept(worker->io(), [self = this->shared_from_this(), worker](const ErrorCode& error,
-                                                                                  typename Protocol::socket socket) {
-      self->OnAccept(error, std::move(socket), worker);
-    });
+    acceptor_.async_accept(worker->io(),
+                           [self = this->shared_from_this(), worker](const ErrorCode& error, typename Protocol::socket socket) {
+                             self->OnAccept(error, std::move(socket), worker);
+                           });
   }
 
   void Close() override {
@@ -125,11 +122,11 @@ class SocketListener final : public Listener, public std::enable_shared_from_thi
 
 // Makes way for a socket file, if the one that is there was left behind.
 Status ClearSocketFile(const std::string& path, asio::io_context& io) {
-  struct stat info{};
+  struct stat info {};
   if (lstat(path.c_str(), &info) != 0) return Status();
   if (!S_ISSOCK(info.st_mode)) {
-    return Error(StatusCode::kUnavailable, "Cannot listen on unix:{}: a file that is no socket is there; remove it or choose another path",
-                 path);
+    return Error(StatusCode::kUnavailable,
+                 "Cannot listen on unix:{}: a file that is no socket is there; remove it or choose another path", path);
   }
   Local::socket probe(io);
   ErrorCode error;

@@ -26,6 +26,7 @@ class Listener {
 using Workers = std::vector<std::shared_ptr<Worker>>;
 
 // `host` is a name, an address or "unix:/path"; port 0 takes a free one. Accepts on the thread of workers[0].
-StatusOr<std::shared_ptr<Listener>> Listen(const std::string& host, uint16_t port, std::shared_ptr<ServerState> state, Workers workers);
+StatusOr<std::shared_ptr<Listener>> Listen(const std::string& host, uint16_t port, std::shared_ptr<ServerState> state,
+                                           Workers workers);
 
 }  // namespace switchyard
