@@ -155,7 +155,6 @@ class Decoder {
   DecodedRequest& request_;
   std::string version_;
   absl::InlinedVector<RawContent, 4> raw_;
-  absl::InlinedVector<bool, 4> has_contents_;  // by input
   size_t with_contents_ = 0;
   Status fault_;
 };
@@ -236,7 +235,6 @@ void Decoder::ReadInput() {
     }
   }
   if (!reader_.ok()) return;
-  has_contents_.push_back(values.count() > 0);
   with_contents_ += values.count() > 0;
   const bool too_many_dims = input.tensor.shape.size() > kMaxRank;
   Note(FinishInput(datatype, too_many_dims, values, input));
@@ -327,20 +325,18 @@ Status Decoder::SplitStrings(NamedTensor& input, const RawContent& raw) {
 Status Decoder::AssignRaw() {
   if (raw_.empty()) return absl::OkStatus();
   const size_t inputs = request_.inputs.size();
-  if (raw_.size() != inputs - with_contents_) {
-    if (with_contents_ > 0) {
-      return InvalidArgument("Passing buffers both in ModelInferRequest::InferInputTensor::contents and in "
-                             "ModelInferRequest::raw_input_contents is not allowed for one input - raw_input_contents has {} "
-                             "entries, different than number of inputs without contents: {}",
-                             raw_.size(), inputs - with_contents_);
-    }
+  if (with_contents_ > 0) {
+    return InvalidArgument(
+        "Passing buffers both in ModelInferRequest::InferInputTensor::contents and in ModelInferRequest::raw_input_contents is "
+        "not allowed - {} inputs have contents, raw_input_contents has {} entries; use one form for all inputs",
+        with_contents_, raw_.size());
+  }
+  if (raw_.size() != inputs) {
     return InvalidArgument("Size of raw_input_contents: {} is different than number of inputs: {}", raw_.size(), inputs);
   }
-  size_t next = 0;
   for (size_t i = 0; i < inputs; ++i) {
-    if (has_contents_[i]) continue;
     NamedTensor& input = request_.inputs[i];
-    const RawContent& raw = raw_[next++];
+    const RawContent& raw = raw_[i];
     input.tensor.origin = TensorView::Origin::kBytes;
     if (input.tensor.type == ElementType::kBytes) {
       SY_RETURN_IF_ERROR(SplitStrings(input, raw));

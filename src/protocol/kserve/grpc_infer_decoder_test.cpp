@@ -187,22 +187,14 @@ TEST(DecodeInferRequestTest, FaultsOfTypedContents) {
   EXPECT_THAT(fault("", [](auto& c) { c.add_fp32_contents(1); }), HasSubstr("Invalid input precision"));
 }
 
-TEST(DecodeInferRequestTest, RawAndTypedContentsSideBySide) {
+TEST(DecodeInferRequestTest, RawAndTypedContentsDoNotStandSideBySide) {
   ModelInferRequest message;
   AddInput(message, "typed", "INT32", {1}).mutable_contents()->add_int_contents(4);
   AddInput(message, "raw", "INT32", {1});
   message.add_raw_input_contents(Raw<int32_t>({5}));
-  const Decoded decoded = Decode(message);
-  ASSERT_TRUE(decoded.status.ok()) << decoded.status;
-  EXPECT_THAT(Elements<int32_t>(decoded.request.inputs[0].tensor), ElementsAre(4));
-  EXPECT_THAT(Elements<int32_t>(decoded.request.inputs[1].tensor), ElementsAre(5));
-
-  message.add_raw_input_contents(Raw<int32_t>({6}));
-  EXPECT_THAT(Fault(Decode(message)), testing::AllOf(HasSubstr("INVALID_ARGUMENT: Passing buffers both in"),
-                                                     HasSubstr("different than number of inputs")));
+  EXPECT_THAT(Fault(Decode(message)), HasSubstr("INVALID_ARGUMENT: Passing buffers both in"));
   message.mutable_inputs(0)->clear_contents();
-  message.add_raw_input_contents("");
-  EXPECT_THAT(Fault(Decode(message)), HasSubstr("Size of raw_input_contents: 3 is different than number of inputs: 2"));
+  EXPECT_THAT(Fault(Decode(message)), HasSubstr("Size of raw_input_contents: 1 is different than number of inputs: 2"));
 }
 
 TEST(DecodeInferRequestTest, RawStringsCarryTheirLengths) {

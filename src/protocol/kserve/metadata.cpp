@@ -8,6 +8,8 @@ StatusOr<std::optional<int64_t>> ParseVersion(std::string_view version) {
   if (version.empty()) return std::optional<int64_t>();
   int64_t number = 0;
   const auto [end, error] = std::from_chars(version.data(), version.data() + version.size(), number);
+  // A number that no version has, however long it is.
+  if (error == std::errc::result_out_of_range && end == version.data() + version.size()) return std::optional<int64_t>(-1);
   if (error != std::errc() || end != version.data() + version.size()) {
     return InvalidArgument("invalid model version format - Expected: a number, or nothing for the default version; Actual: {}",
                            version);

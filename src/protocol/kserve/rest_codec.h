@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "protocol/rest/http_message.h"
+#include "protocol/http/http_message.h"
 #include "serving/infer_call.h"
 
 namespace switchyard {

@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "protocol/kserve/rest_codec.h"
-#include "protocol/rest/json_elements.h"
-#include "protocol/rest/json_reader.h"
+#include "protocol/http/json_elements.h"
+#include "protocol/http/json_reader.h"
 
 namespace switchyard {
 namespace {

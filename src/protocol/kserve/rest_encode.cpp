@@ -2,8 +2,8 @@
 #include <cstring>
 
 #include "protocol/kserve/rest_codec.h"
-#include "protocol/rest/http_error.h"
-#include "protocol/rest/json_writer.h"
+#include "protocol/http/http_error.h"
+#include "protocol/http/json_writer.h"
 
 namespace switchyard {
 namespace {

@@ -1,6 +1,6 @@
 #include "protocol/kserve/rest_metadata.h"
 
-#include "protocol/rest/json_writer.h"
+#include "protocol/http/json_writer.h"
 
 namespace switchyard {
 namespace {

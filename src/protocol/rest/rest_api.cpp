@@ -5,8 +5,8 @@
 
 #include "protocol/kserve/rest_codec.h"
 #include "protocol/kserve/rest_metadata.h"
-#include "protocol/rest/content_coding.h"
-#include "protocol/rest/http_error.h"
+#include "protocol/http/content_coding.h"
+#include "protocol/http/http_error.h"
 #include "protocol/tfs/rest_codec.h"
 #include "serving/infer_call.h"
 

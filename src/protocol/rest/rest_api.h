@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/timer.h"
-#include "protocol/rest/http_message.h"
+#include "protocol/http/http_message.h"
 #include "protocol/rest/router.h"
 #include "serving/manager.h"
 

@@ -7,7 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "protocol/rest/test_body.h"
+#include "protocol/http/test_body.h"
 #include "runtime/fake/fake_runtime.h"
 #include "serving/test_calls.h"
 

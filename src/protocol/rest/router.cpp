@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "protocol/rest/http_error.h"
+#include "protocol/http/http_error.h"
 
 namespace switchyard {
 namespace {
@@ -99,7 +99,8 @@ std::optional<HttpReply> ReadModel(const Segments& segments, Route& route, size_
   }
   int64_t version = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), version);
-  if (text.empty() || text.find_first_not_of("0123456789") != text.npos) {
+  const std::string_view digits = text.substr(text.starts_with('-') ? 1 : 0);
+  if (digits.empty() || digits.find_first_not_of("0123456789") != digits.npos) {
     return ErrorReply(400, fmt::format("Invalid model version format - Expected: a number; Actual: {}", text));
   }
   if (parsed.ec != std::errc()) {

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "protocol/rest/http_message.h"
+#include "protocol/http/http_message.h"
 
 namespace switchyard {
 

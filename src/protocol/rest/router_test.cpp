@@ -72,7 +72,7 @@ TEST(Router, RefusesTheRest) {
       {"POST", "/v1/models/m:explode", 404},
       {"POST", "/v1/models/m/metadata:predict", 404},
       {"GET", "/v1/models/m/versions/x", 400},
-      {"GET", "/v2/models/m/versions/-1", 400},
+      {"GET", "/v2/models/m/versions/-", 400},
       {"POST", "/v1/models/m/versions/1x:predict", 400},
       {"GET", "/v2/models/m/versions/9223372036854775808", 404},
       {"POST", "/v1/models/m/labels/stable:predict", 404},

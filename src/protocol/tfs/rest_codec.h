@@ -14,7 +14,7 @@
 #include <absl/types/span.h>
 
 #include "base/status.h"
-#include "protocol/rest/http_message.h"
+#include "protocol/http/http_message.h"
 #include "protocol/tfs/model_state.h"
 #include "serving/infer_call.h"
 #include "serving/manager.h"

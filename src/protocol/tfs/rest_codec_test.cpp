@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "protocol/rest/test_body.h"
+#include "protocol/http/test_body.h"
 #include "tensor/half.h"
 
 namespace switchyard {

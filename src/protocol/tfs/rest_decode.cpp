@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "protocol/rest/json_elements.h"
-#include "protocol/rest/json_reader.h"
+#include "protocol/http/json_elements.h"
+#include "protocol/http/json_reader.h"
 #include "protocol/tfs/rest_codec.h"
 
 namespace switchyard {

@@ -1,7 +1,7 @@
 #include <algorithm>
 
-#include "protocol/rest/base64.h"
-#include "protocol/rest/json_writer.h"
+#include "protocol/http/base64.h"
+#include "protocol/http/json_writer.h"
 #include "protocol/tfs/rest_codec.h"
 
 namespace switchyard {

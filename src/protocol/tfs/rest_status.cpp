@@ -1,7 +1,7 @@
 #include <string>
 #include <vector>
 
-#include "protocol/rest/json_writer.h"
+#include "protocol/http/json_writer.h"
 #include "protocol/tfs/dtype.h"
 #include "protocol/tfs/rest_codec.h"
 

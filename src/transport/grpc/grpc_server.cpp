@@ -98,7 +98,7 @@ void GrpcServer::Impl::Configure(const Options& options, grpc::ServerBuilder& bu
     services_.push_back(std::make_unique<RawService>(table));
     builder.RegisterService(services_.back().get());
   }
-  const uint32_t queues = std::max<uint32_t>(1, options.workers);
+  const uint32_t queues = std::max({1u, options.workers, std::thread::hardware_concurrency()});
   for (uint32_t i = 0; i < queues; ++i) queues_.push_back(builder.AddCompletionQueue());
 }
 
@@ -124,10 +124,7 @@ Status GrpcServer::Impl::Start(const Options& options) {
   for (size_t i = 0; i < options.hosts.size(); ++i) addresses_.push_back(AddressOf(options.hosts[i], bound[i]));
   SetServing(false);
   OpenPorts();
-  const size_t cores = std::max(1u, std::thread::hardware_concurrency());
-  for (size_t i = 0; i < std::max(cores, queues_.size()); ++i) {
-    threads_.emplace_back([this, &queue = *queues_[i % queues_.size()]] { Poll(queue); });
-  }
+  for (const auto& queue : queues_) threads_.emplace_back([this, &queue = *queue] { Poll(queue); });
   return absl::OkStatus();
 }
 

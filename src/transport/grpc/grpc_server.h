@@ -24,7 +24,7 @@ class GrpcServer {
     // Host names, IPv4 or IPv6 addresses, or "unix:/path" for a socket file (the port does not matter to it).
     std::vector<std::string> hosts = {"0.0.0.0"};
     uint16_t port = 0;  // 0: a free one; with several hosts, each has a port of its own then
-    // Completion queues. There are as many threads as cores, and at least one for each queue.
+    // Completion queues, each with a thread of its own; never fewer than cores: threads that share a queue wake one another.
     uint32_t workers = 1;
     uint32_t max_threads = 0;      // of gRPC's own pool, which serves reflection; 0: no limit
     uint64_t memory_quota = 0;     // bytes that gRPC may hold for messages; 0: no limit

@@ -7,7 +7,7 @@
 #include <boost/asio/socket_base.hpp>
 #include <fmt/format.h>
 
-#include "protocol/rest/http_error.h"
+#include "protocol/http/http_error.h"
 
 namespace switchyard {
 namespace {

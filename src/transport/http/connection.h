@@ -12,7 +12,7 @@
 #include <boost/asio/generic/stream_protocol.hpp>
 
 #include "base/timer.h"
-#include "protocol/rest/http_message.h"
+#include "protocol/http/http_message.h"
 #include "transport/http/request_parser.h"
 #include "transport/http/worker.h"
 

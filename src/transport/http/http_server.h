@@ -9,7 +9,7 @@
 #include "base/status.h"
 #include "base/timer.h"
 #include "config/settings.h"
-#include "protocol/rest/http_message.h"
+#include "protocol/http/http_message.h"
 
 namespace switchyard {
 

@@ -6,7 +6,7 @@
 
 #include <boost/beast/http/basic_parser.hpp>
 
-#include "protocol/rest/http_message.h"
+#include "protocol/http/http_message.h"
 
 namespace switchyard {
 

@@ -23,7 +23,7 @@
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
-#include "protocol/rest/http_message.h"
+#include "protocol/http/http_message.h"
 
 namespace switchyard {
 

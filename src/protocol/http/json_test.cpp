@@ -7,11 +7,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "protocol/rest/base64.h"
-#include "protocol/rest/http_error.h"
-#include "protocol/rest/json_reader.h"
-#include "protocol/rest/json_writer.h"
-#include "protocol/rest/test_body.h"
+#include "protocol/http/base64.h"
+#include "protocol/http/http_error.h"
+#include "protocol/http/json_reader.h"
+#include "protocol/http/json_writer.h"
+#include "protocol/http/test_body.h"
 #include "tensor/half.h"
 
 namespace switchyard {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "protocol/rest/json_reader.h"
+#include "protocol/http/json_reader.h"
 #include "tensor/buffer.h"
 #include "tensor/element_type.h"
 #include "tensor/tensor_view.h"

@@ -1,4 +1,4 @@
-#include "protocol/rest/json_reader.h"
+#include "protocol/http/json_reader.h"
 
 #include <bit>
 #include <charconv>
@@ -9,7 +9,7 @@
 #include <rapidjson/memorystream.h>
 #include <rapidjson/reader.h>
 
-#include "protocol/rest/http_message.h"
+#include "protocol/http/http_message.h"
 
 namespace switchyard {
 namespace {

@@ -1,8 +1,8 @@
-#include "protocol/rest/http_error.h"
+#include "protocol/http/http_error.h"
 
 #include <utility>
 
-#include "protocol/rest/json_writer.h"
+#include "protocol/http/json_writer.h"
 
 namespace switchyard {
 

@@ -1,4 +1,4 @@
-#include "protocol/rest/json_elements.h"
+#include "protocol/http/json_elements.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,7 @@
 #include <optional>
 #include <type_traits>
 
-#include "protocol/rest/base64.h"
+#include "protocol/http/base64.h"
 #include "tensor/half.h"
 
 namespace switchyard {

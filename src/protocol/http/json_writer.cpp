@@ -1,4 +1,4 @@
-#include "protocol/rest/json_writer.h"
+#include "protocol/http/json_writer.h"
 
 #include <charconv>
 #include <cmath>

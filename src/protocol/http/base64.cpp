@@ -1,4 +1,4 @@
-#include "protocol/rest/base64.h"
+#include "protocol/http/base64.h"
 
 #include <array>
 #include <cstdint>

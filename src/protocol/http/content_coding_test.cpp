@@ -1,4 +1,4 @@
-#include "protocol/rest/content_coding.h"
+#include "protocol/http/content_coding.h"
 
 #include <random>
 #include <string>
@@ -6,8 +6,8 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
-#include "protocol/rest/http_error.h"
-#include "protocol/rest/test_body.h"
+#include "protocol/http/http_error.h"
+#include "protocol/http/test_body.h"
 
 namespace switchyard {
 namespace {

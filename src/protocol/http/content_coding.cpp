@@ -1,4 +1,4 @@
-#include "protocol/rest/content_coding.h"
+#include "protocol/http/content_coding.h"
 
 #include <algorithm>
 #include <charconv>
@@ -10,7 +10,7 @@
 #include <fmt/format.h>
 #include <zlib.h>
 
-#include "protocol/rest/http_error.h"
+#include "protocol/http/http_error.h"
 
 namespace switchyard {
 namespace {

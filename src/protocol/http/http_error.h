@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "base/status.h"
-#include "protocol/rest/http_message.h"
+#include "protocol/http/http_message.h"
 
 namespace switchyard {
 
