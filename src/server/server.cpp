@@ -79,7 +79,8 @@ class Server {
 Status Server::Start() {
   SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions{settings_.cpu_extension}));
   manager_ = std::make_unique<Manager>(*runtime_, timer_,
-                                       Manager::Options{settings_.max_queue, settings_.cache_dir, settings_.ready_needs_all});
+                                       Manager::Options{settings_.max_queue, settings_.cache_dir, settings_.ready_needs_all,
+                                                        2 * std::max(1u, std::thread::hardware_concurrency())});
   if (settings_.grpc.enabled) {
     SY_ASSIGN_OR_RETURN(grpc_,
                         GrpcServer::Start(GrpcServer::FromSettings(settings_), *manager_, timer_,

@@ -19,7 +19,8 @@ Executor::Executor(std::vector<std::unique_ptr<InferRequest>> requests, Timer& t
     : timer_(timer),
       options_(std::move(options)),
       slots_(requests.size()),
-      free_((requests.size() + kBitsPerWord - 1) / kBitsPerWord) {
+      free_((requests.size() + kBitsPerWord - 1) / kBitsPerWord),
+      cost_ns_(std::chrono::nanoseconds(options_.inline_cost).count()) {
   for (size_t i = 0; i < requests.size(); ++i) {
     slots_[i].request = std::move(requests[i]);
     free_[i / kBitsPerWord].fetch_or(uint64_t{1} << (i % kBitsPerWord));
@@ -34,25 +35,7 @@ size_t Executor::active() const {
   return slots_.size() - free;
 }
 
-Status Executor::MeasureInline(absl::Span<const TensorView> inputs) {
-  constexpr int kRuns = 3;
-  const int slot = TakeSlot();
-  Status status;
-  Duration best = Duration::max();
-  for (int i = 0; i < kRuns && status.ok(); ++i) {
-    const TimePoint start = timer_.Now();
-    status = slots_[slot].request->Bind(inputs);
-    if (status.ok()) status = slots_[slot].request->Infer();
-    best = std::min(best, timer_.Now() - start);
-    if (best > 10 * kInlineCost) break;  // the first run may be slow for its own reasons, but not that slow
-  }
-  ReleaseSlot(slot);
-  if (status.ok()) cost_ns_.store(std::max<int64_t>(1, std::chrono::nanoseconds(best).count()));
-  return status;
-}
-
 bool Executor::RunsInline() {
-  if (!options_.may_run_inline) return false;
   const int64_t cost = cost_ns_.load(std::memory_order_relaxed);
   if (cost == 0) return false;
   if (cost < kInlineCost.count()) return true;
@@ -236,11 +219,24 @@ void Executor::Cancel(InferCall& call, const Status& why) {
   Answer(call, why);
 }
 
+StatusOr<Duration> MeasureCost(InferRequest& request, absl::Span<const TensorView> inputs, const Timer& timer) {
+  constexpr int kRuns = 3;
+  Duration best = Duration::max();
+  for (int i = 0; i < kRuns; ++i) {
+    const TimePoint start = timer.Now();
+    SY_RETURN_IF_ERROR(request.Bind(inputs));
+    SY_RETURN_IF_ERROR(request.Infer());
+    best = std::min(best, timer.Now() - start);
+    if (best > 10 * Executor::kInlineCost) break;  // the first run may be slow for its own reasons, but not that slow
+  }
+  return std::max(best, Duration(1));
+}
+
 void Executor::RecordCost(Duration cost) {
-  // Cut off, so that one preemption of this thread does not turn a cheap model into a dear one.
-  const int64_t sample = std::clamp<int64_t>(std::chrono::nanoseconds(cost).count(), 1, 8 * kInlineCost.count());
+  // Falls at once and rises by a quarter at most: a thread that was preempted in an inference measured the machine, not the model.
+  const int64_t sample = std::max<int64_t>(1, std::chrono::nanoseconds(cost).count());
   const int64_t old = cost_ns_.load(std::memory_order_relaxed);
-  cost_ns_.store(std::max<int64_t>(1, old + (sample - old) / 8), std::memory_order_relaxed);
+  cost_ns_.store(sample < old ? old - (old - sample) / 4 : std::min(sample, old + old / 4 + 1), std::memory_order_relaxed);
 }
 
 }  // namespace switchyard

@@ -24,18 +24,18 @@ namespace switchyard {
 // list operation. No thread ever waits for an inference: a call either runs by StartAsync, whose callback completes it and
 // starts the next one, or, when the model is cheaper than a thread hop, by Infer on the caller's thread.
 //
-// Running inline. A model that may (`may_run_inline`: CPU only, static shapes) runs on the caller's thread while its measured
-// cost is below kInlineCost. MeasureInline gives the first measurement, every inline inference a further one (a moving
-// average). A cost that is a little above the limit is tried again now and then, since a busy machine makes a cheap model look
-// dear. A thread that finds calls in the queue after its own goes on with them for at most kInlineBudget, then hands the infer
-// request to the asynchronous path, so that a listener's thread is never away from its sockets for longer than that plus one
-// inference.
+// Running inline. A model whose cost was measured (`inline_cost`) runs on the caller's thread while the cost is below kInlineCost.
+// Every inline inference is a further measurement, followed slowly upwards. A cost that is a little above the limit is tried again
+// now and then, since a busy machine makes a cheap model look dear. A thread that finds calls in the queue after its own goes on
+// with them for at most kInlineBudget, then hands the infer request to the asynchronous path, so that a listener's thread is never
+// away from its sockets for longer than that plus one inference.
 class Executor {
  public:
   struct Options {
     std::string model_name;  // for messages
     uint32_t max_queue = 1024;
-    bool may_run_inline = false;
+    // What one inference costs on the caller's thread; 0: never run there.
+    Duration inline_cost{0};
   };
   static constexpr std::chrono::nanoseconds kInlineCost = std::chrono::microseconds(200);
   static constexpr std::chrono::nanoseconds kInlineBudget = std::chrono::milliseconds(1);
@@ -45,10 +45,6 @@ class Executor {
   Executor(std::vector<std::unique_ptr<InferRequest>> requests, Timer& timer, Options options);
   // Every call has ended: the Version is destroyed after its last handle is gone, and each call holds one.
   ~Executor();
-
-  // Runs an inference on `inputs` (the signature's order) to learn its cost, and to make the device ready. Blocks. Before the
-  // first Submit. The error is the inference's.
-  Status MeasureInline(absl::Span<const TensorView> inputs);
 
   // Takes a validated and bound call. Its on_done runs once, possibly before Submit returns.
   void Submit(std::shared_ptr<InferCall> call);
@@ -86,13 +82,17 @@ class Executor {
   std::vector<Slot> slots_;
   // A bit per slot, set when it is free. Taking is a compare-and-swap.
   std::vector<std::atomic<uint64_t>> free_;
-  // Nanoseconds of one inference, moving average; 0: not known. Races lose a sample, nothing else.
-  std::atomic<int64_t> cost_ns_{0};
+  // Nanoseconds of one inference; 0: never inline. Races lose a sample, nothing else.
+  std::atomic<int64_t> cost_ns_;
   std::atomic<uint32_t> inline_retries_{0};
   std::atomic<size_t> queued_{0};
 
   absl::Mutex mutex_;
   std::list<std::shared_ptr<InferCall>> queue_ ABSL_GUARDED_BY(mutex_);
 };
+
+// Runs inferences on `inputs` (the signature's order) to learn what one costs on this thread, and to make the device ready. Blocks.
+// The error is the inference's.
+StatusOr<Duration> MeasureCost(InferRequest& request, absl::Span<const TensorView> inputs, const Timer& timer);
 
 }  // namespace switchyard

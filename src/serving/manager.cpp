@@ -236,16 +236,24 @@ StatusOr<std::unique_ptr<Version>> Manager::LoadVersion(const ModelSettings& set
     SY_ASSIGN_OR_RETURN(std::unique_ptr<InferRequest> request, model->CreateInferRequest());
     requests.push_back(std::move(request));
   }
-  const bool may_run_inline = MayRunInline(*model);
-  auto executor = std::make_unique<Executor>(std::move(requests), timer_,
-                                             Executor::Options{settings.name, options_.max_queue, may_run_inline});
-  if (may_run_inline) {
+  Executor::Options options{settings.name, options_.max_queue};
+  if (MayRunInline(*model)) {
     const ZeroInputs zeros(model->signature());
-    // A model that refuses zeros (an index out of range, say) is not broken: it only stays on the asynchronous path.
-    if (const Status measured = executor->MeasureInline(zeros.views); !measured.ok()) {
-      LogDebug("Model {} version {}: no inference on zeros: {}", settings.name, number, Message(measured));
+    const StatusOr<Duration> cost = MeasureCost(*requests.front(), zeros.views, timer_);
+    if (cost.ok()) {
+      options.inline_cost = *cost;
+    } else {
+      // A model that refuses zeros (an index out of range, say) is not broken: it only stays on the asynchronous path.
+      LogDebug("Model {} version {}: no inference on zeros: {}", settings.name, number, Message(cost.status()));
+    }
+    // A cheap model takes as many requests as there are threads that may run it, so that none has to wait for another.
+    const size_t threads = options_.inline_threads;
+    while (cost.ok() && *cost < Executor::kInlineCost && settings.nireq == 0 && requests.size() < threads) {
+      SY_ASSIGN_OR_RETURN(std::unique_ptr<InferRequest> request, model->CreateInferRequest());
+      requests.push_back(std::move(request));
     }
   }
+  auto executor = std::make_unique<Executor>(std::move(requests), timer_, std::move(options));
   return std::make_unique<Version>(settings, number, std::move(model), std::move(executor));
 }
 

@@ -48,6 +48,8 @@ class Manager {
     uint32_t max_queue = 1024;     // calls waiting for one Version
     std::string cache_dir;         // empty: no cache
     bool ready_needs_all = false;  // Ready() asks for all models, not for one
+    // Listeners' threads that may run a cheap model themselves at the same time.
+    uint32_t inline_threads = 1;
   };
 
   // Loads happen on one thread of the Manager's own. `runtime` and `timer` must outlive it.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/fake/fake_runtime.h"
+#include "serving/executor.h"
 #include "serving/test_calls.h"
 
 namespace switchyard {
@@ -97,6 +98,16 @@ TEST_F(ManagerTest, AMissingFolderAndAnEmptyOneAreNamed) {
   EXPECT_THAT(WhyNot("missing"), HasSubstr("nowhere"));
   EXPECT_THAT(WhyNot("empty"), HasSubstr("no version is there"));
   EXPECT_FALSE(manager_->Ready());
+}
+
+TEST_F(ManagerTest, ACheapModelHasARequestForEachThreadUnlessTheUserSaysHowMany) {
+  Start({.inline_threads = 3});
+  ModelSettings fixed = repository_.Add("fixed", {1});
+  fixed.nireq = 1;
+  Want({repository_.Add("free", {1}), fixed});
+  manager_->WaitForLoads();
+  EXPECT_EQ((*manager_->Acquire("free", 1))->executor().request_count(), 3u);
+  EXPECT_EQ((*manager_->Acquire("fixed", 1))->executor().request_count(), 1u);
 }
 
 TEST_F(ManagerTest, ReadinessIsToldAtEachChange) {
