@@ -12,17 +12,18 @@
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 
 #include "base/log.h"
 #include "transport/grpc/call_context.h"
+#include "transport/grpc/health.h"
 
 namespace switchyard {
 namespace {
 
 using grpc_listener::CallContext;
 using grpc_listener::Event;
+using grpc_listener::HealthService;
 using grpc_listener::MethodPort;
 using grpc_listener::RawService;
 
@@ -42,6 +43,12 @@ std::string AddressOf(const std::string& host, int port) {
 // Any client could fill the log with what gRPC says of garbage on its port; and what concerns us comes back as an error anyway.
 void LogOfGrpc(gpr_log_func_args* args) { LogDebug("gRPC: {} ({}:{})", args->message, args->file, args->line); }
 
+std::vector<std::string> NamesOf(const std::vector<RpcService>& tables) {
+  std::vector<std::string> names;
+  for (const RpcService& table : tables) names.push_back(table.name);
+  return names;
+}
+
 int ClampToInt(uint64_t value) { return static_cast<int>(std::min<uint64_t>(value, std::numeric_limits<int>::max())); }
 
 }  // namespace
@@ -49,7 +56,7 @@ int ClampToInt(uint64_t value) { return static_cast<int>(std::min<uint64_t>(valu
 class GrpcServer::Impl {
  public:
   Impl(const Manager& manager, const Timer& timer, std::vector<RpcService> services)
-      : context_(manager, timer), tables_(std::move(services)) {}
+      : context_(manager, timer), tables_(std::move(services)), health_(context_, NamesOf(tables_)) {}
   ~Impl() { Drain(context_.timer.Now()); }
 
   Status Start(const Options& options);
@@ -67,6 +74,7 @@ class GrpcServer::Impl {
 
   CallContext context_;
   const std::vector<RpcService> tables_;
+  HealthService health_;
   std::vector<std::string> addresses_;
   std::vector<std::unique_ptr<RawService>> services_;  // one per table
   std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues_;
@@ -94,6 +102,7 @@ void GrpcServer::Impl::Configure(const Options& options, grpc::ServerBuilder& bu
     if (options.max_threads > 0) quota.SetMaxThreads(ClampToInt(options.max_threads));
     builder.SetResourceQuota(quota);
   }
+  builder.RegisterService(&health_);
   for (const RpcService& table : tables_) {
     services_.push_back(std::make_unique<RawService>(table));
     builder.RegisterService(services_.back().get());
@@ -105,7 +114,7 @@ void GrpcServer::Impl::Configure(const Options& options, grpc::ServerBuilder& bu
 Status GrpcServer::Impl::Start(const Options& options) {
   if (options.hosts.empty()) return InvalidArgument("The gRPC listener needs at least one address to listen on");
   gpr_set_log_function(LogOfGrpc);
-  grpc::EnableDefaultHealthCheckService(true);
+  grpc::EnableDefaultHealthCheckService(false);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   std::vector<int> bound(options.hosts.size(), 0);
@@ -122,13 +131,13 @@ Status GrpcServer::Impl::Start(const Options& options) {
                  "another --port or --grpc_bind_address", fmt::join(wanted, ", "));
   }
   for (size_t i = 0; i < options.hosts.size(); ++i) addresses_.push_back(AddressOf(options.hosts[i], bound[i]));
-  SetServing(false);
   OpenPorts();
   for (const auto& queue : queues_) threads_.emplace_back([this, &queue = *queue] { Poll(queue); });
   return absl::OkStatus();
 }
 
 void GrpcServer::Impl::OpenPorts() {
+  health_.Open(*queues_.front());
   const auto open = [&](size_t service, int index, const ControlMethod* control, const InferMethod* infer) {
     for (const auto& queue : queues_) {
       auto port = std::unique_ptr<MethodPort>(new MethodPort{context_, *services_[service], index, *queue, control, infer});
@@ -153,10 +162,7 @@ void GrpcServer::Impl::Poll(grpc::ServerCompletionQueue& queue) {
 }
 
 void GrpcServer::Impl::SetServing(bool serving) {
-  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
-  if (health == nullptr) return;
-  health->SetServingStatus("", serving);
-  for (const RpcService& table : tables_) health->SetServingStatus(table.name, serving);
+  health_.SetServing(serving);
 }
 
 void GrpcServer::Impl::ShutDownServer(TimePoint deadline) {
