@@ -2,7 +2,9 @@
 
 add_library(switchyard_options INTERFACE)
 target_include_directories(switchyard_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
-target_compile_options(switchyard_options INTERFACE -Wall -Wextra -Wnon-virtual-dtor -Wno-missing-field-initializers -Wno-maybe-uninitialized -Wno-restrict
+# The last two warn of standard headers (g++ 12) where nothing is wrong.
+target_compile_options(switchyard_options INTERFACE -Wall -Wextra -Wnon-virtual-dtor -Wno-missing-field-initializers
+  -Wno-maybe-uninitialized -Wno-restrict
   $<$<BOOL:${SWITCHYARD_WERROR}>:-Werror>)
 target_compile_definitions(switchyard_options INTERFACE SWITCHYARD_VERSION="${PROJECT_VERSION}")
 if(SWITCHYARD_SANITIZE)

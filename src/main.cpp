@@ -7,18 +7,27 @@
 #include "server/server.h"
 #include "tools/infer.h"
 
-int main(int argc, char** argv) {
-  using namespace switchyard;
+namespace switchyard {
+namespace {
+
+void Print(std::FILE* stream, std::string_view text) { std::fwrite(text.data(), 1, text.size(), stream); }
+
+int Main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "infer") return RunInfer(argc, argv);
-  const auto parsed = ParseCommandLine(argc, argv, "OpenVINO " + OpenVinoVersion());
+  const std::variant<CommandLine, SettingsError> parsed = ParseCommandLine(argc, argv, "OpenVINO " + OpenVinoVersion());
   if (const auto* error = std::get_if<SettingsError>(&parsed)) {
-    std::fprintf(stderr, "switchyard: %s\n", error->message.c_str());
+    Print(stderr, "switchyard: " + error->message + "\n");
     return error->exit_code;
   }
   const CommandLine& command_line = std::get<CommandLine>(parsed);
   if (command_line.action == CommandLine::Action::kPrintAndExit) {
-    std::fwrite(command_line.text.data(), 1, command_line.text.size(), stdout);
+    Print(stdout, command_line.text);
     return kExitOk;
   }
   return RunServer(command_line.settings, argv[0]);
 }
+
+}  // namespace
+}  // namespace switchyard
+
+int main(int argc, char** argv) { return switchyard::Main(argc, argv); }

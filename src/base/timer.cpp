@@ -1,34 +1,31 @@
 #include "base/timer.h"
 
-#include <absl/time/clock.h>
-#include <absl/time/time.h>
-
 namespace switchyard {
 
 ThreadTimer::ThreadTimer() : thread_([this] { Run(); }) {}
 
 ThreadTimer::~ThreadTimer() {
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     stopping_ = true;
-    changed_.Signal();
+    changed_.notify_one();
   }
   thread_.join();
 }
 
 Timer::Id ThreadTimer::Schedule(TimePoint when, Callback callback) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const Id id = ++last_id_;
   const bool first = by_time_.empty() || when < by_time_.begin()->first.first;
   by_time_.emplace(std::make_pair(when, id), std::move(callback));
   times_.emplace(id, when);
-  if (first) changed_.Signal();
+  if (first) changed_.notify_one();
   return id;
 }
 
 bool ThreadTimer::Cancel(Id id) {
   Callback dropped;  // destroyed after the lock is released: it may own a call
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const auto time = times_.find(id);
   if (time == times_.end()) return false;
   const auto entry = by_time_.find({time->second, id});
@@ -39,36 +36,35 @@ bool ThreadTimer::Cancel(Id id) {
 }
 
 void ThreadTimer::Run() {
-  mutex_.Lock();
+  std::unique_lock lock(mutex_);
   while (!stopping_) {
     if (by_time_.empty()) {
-      changed_.Wait(&mutex_);
+      changed_.wait(lock);
       continue;
     }
     const auto first = by_time_.begin();
-    const TimePoint now = Now();
-    if (first->first.first > now) {
-      changed_.WaitWithTimeout(&mutex_, absl::FromChrono(first->first.first - now));
+    if (first->first.first > Now()) {
+      const TimePoint when = first->first.first;  // the entry may be gone when the wait is over
+      changed_.wait_until(lock, when);
       continue;
     }
     Callback callback = std::move(first->second);
     times_.erase(first->first.second);
     by_time_.erase(first);
-    mutex_.Unlock();
+    lock.unlock();
     callback();
     callback = nullptr;
-    mutex_.Lock();
+    lock.lock();
   }
-  mutex_.Unlock();
 }
 
 TimePoint ManualTimer::Now() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return now_;
 }
 
 Timer::Id ManualTimer::Schedule(TimePoint when, Callback callback) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   const Id id = ++last_id_;
   by_time_.emplace(std::make_pair(when, id), std::move(callback));
   return id;
@@ -76,7 +72,7 @@ Timer::Id ManualTimer::Schedule(TimePoint when, Callback callback) {
 
 bool ManualTimer::Cancel(Id id) {
   Callback dropped;
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   for (auto it = by_time_.begin(); it != by_time_.end(); ++it) {
     if (it->first.second != id) continue;
     dropped = std::move(it->second);
@@ -104,7 +100,7 @@ void ManualTimer::Advance(Duration by) {
 }
 
 size_t ManualTimer::pending() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return by_time_.size();
 }
 

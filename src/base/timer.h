@@ -3,14 +3,17 @@
 
 #include <absl/base/thread_annotations.h>
 #include <absl/functional/any_invocable.h>
-#include <absl/synchronization/mutex.h>
 
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <utility>
+
+#include "base/mutex.h"
 
 namespace switchyard {
 
@@ -45,12 +48,12 @@ class ThreadTimer final : public Timer {
  private:
   void Run();
 
-  absl::Mutex mutex_;
-  absl::CondVar changed_;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  Id last_id_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::map<std::pair<TimePoint, Id>, Callback> by_time_ ABSL_GUARDED_BY(mutex_);
-  std::map<Id, TimePoint> times_ ABSL_GUARDED_BY(mutex_);
+  std::mutex mutex_;  // guards everything below but the thread
+  std::condition_variable changed_;
+  bool stopping_ = false;
+  Id last_id_ = 0;
+  std::map<std::pair<TimePoint, Id>, Callback> by_time_;
+  std::map<Id, TimePoint> times_;
   std::thread thread_;
 };
 
@@ -64,7 +67,7 @@ class ManualTimer final : public Timer {
   size_t pending() const;
 
  private:
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
   TimePoint now_ ABSL_GUARDED_BY(mutex_) = TimePoint(std::chrono::hours(1));
   Id last_id_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::pair<TimePoint, Id>, Callback> by_time_ ABSL_GUARDED_BY(mutex_);

@@ -1,9 +1,10 @@
 #include "base/timer.h"
 
-#include <absl/synchronization/notification.h>
 #include <gtest/gtest.h>
 
 #include <vector>
+
+#include "base/mutex.h"
 
 namespace switchyard {
 namespace {
@@ -28,7 +29,7 @@ TEST(ManualTimer, RunsWhatIsDueInOrderOfTime) {
 
 TEST(ThreadTimer, AnEarlierEntryOvertakesALaterOne) {
   ThreadTimer timer;
-  absl::Notification fired;
+  Notification fired;
   timer.Schedule(timer.Now() + hours(1), [] { FAIL(); });
   timer.Schedule(timer.Now() + milliseconds(1), [&] { fired.Notify(); });
   fired.WaitForNotification();
@@ -36,7 +37,7 @@ TEST(ThreadTimer, AnEarlierEntryOvertakesALaterOne) {
 
 TEST(ThreadTimer, ACallbackMaySchedule) {
   ThreadTimer timer;
-  absl::Notification fired;
+  Notification fired;
   timer.Schedule(timer.Now(), [&] { timer.Schedule(timer.Now(), [&] { fired.Notify(); }); });
   fired.WaitForNotification();
 }

@@ -1,5 +1,6 @@
 #include "server/limits.h"
 
+#include <absl/synchronization/mutex.h>
 #include <malloc.h>
 #include <sys/resource.h>
 
@@ -20,5 +21,7 @@ void TuneAllocator() {
   mallopt(M_MMAP_THRESHOLD, 8 << 20);
   mallopt(M_TRIM_THRESHOLD, 64 << 20);
 }
+
+void TuneLocks() { absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore); }
 
 }  // namespace switchyard

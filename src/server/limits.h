@@ -12,4 +12,7 @@ uint64_t RaiseDescriptorLimit();
 // anew from the system costs a fault.
 void TuneAllocator();
 
+// Turns off the search for lock cycles that the distribution's abseil was built with: it takes a lock of its own at every lock.
+void TuneLocks();
+
 }  // namespace switchyard

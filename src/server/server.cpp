@@ -186,6 +186,7 @@ int RunServer(const ServerSettings& settings, const std::string& program) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
   TuneAllocator();
+  TuneLocks();
   if (const Status status = ConfigureLog(settings.log_level, settings.log_path); !status.ok()) {
     std::fprintf(stderr, "switchyard: %s\n", std::string(Message(status)).c_str());
     return kExitFailure;

@@ -93,7 +93,7 @@ void Executor::Enqueue(std::shared_ptr<InferCall> call) {
   ArmDeadline(call);
   bool full = false;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (call->completed()) return;
     full = queue_.size() >= options_.max_queue;
     if (!full) {
@@ -115,7 +115,7 @@ void Executor::Enqueue(std::shared_ptr<InferCall> call) {
 }
 
 std::shared_ptr<InferCall> Executor::PopQueued() {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   while (!queue_.empty()) {
     std::shared_ptr<InferCall> call = std::move(queue_.front());
     queue_.pop_front();
@@ -208,7 +208,7 @@ void Executor::ArmDeadline(const std::shared_ptr<InferCall>& call) {
 void Executor::Cancel(InferCall& call, const Status& why) {
   std::shared_ptr<InferCall> held;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (call.queued_) {
       held = std::move(*call.queue_position_);
       queue_.erase(call.queue_position_);
@@ -233,7 +233,8 @@ StatusOr<Duration> MeasureCost(InferRequest& request, absl::Span<const TensorVie
 }
 
 void Executor::RecordCost(Duration cost) {
-  // Falls at once and rises by a quarter at most: a thread that was preempted in an inference measured the machine, not the model.
+  // Falls at once and rises by a quarter at most: a thread that was preempted in an inference measured the machine, not the
+  // model.
   const int64_t sample = std::max<int64_t>(1, std::chrono::nanoseconds(cost).count());
   const int64_t old = cost_ns_.load(std::memory_order_relaxed);
   cost_ns_.store(sample < old ? old - (old - sample) / 4 : std::min(sample, old + old / 4 + 1), std::memory_order_relaxed);

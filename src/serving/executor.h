@@ -2,7 +2,6 @@
 #pragma once
 
 #include <absl/base/thread_annotations.h>
-#include <absl/synchronization/mutex.h>
 
 #include <atomic>
 #include <chrono>
@@ -13,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
 #include "base/status.h"
 #include "base/timer.h"
 #include "runtime/runtime.h"
@@ -24,11 +24,11 @@ namespace switchyard {
 // list operation. No thread ever waits for an inference: a call either runs by StartAsync, whose callback completes it and
 // starts the next one, or, when the model is cheaper than a thread hop, by Infer on the caller's thread.
 //
-// Running inline. A model whose cost was measured (`inline_cost`) runs on the caller's thread while the cost is below kInlineCost.
-// Every inline inference is a further measurement, followed slowly upwards. A cost that is a little above the limit is tried again
-// now and then, since a busy machine makes a cheap model look dear. A thread that finds calls in the queue after its own goes on
-// with them for at most kInlineBudget, then hands the infer request to the asynchronous path, so that a listener's thread is never
-// away from its sockets for longer than that plus one inference.
+// Running inline. A model whose cost was measured (`inline_cost`) runs on the caller's thread while the cost is below
+// kInlineCost. Every inline inference is a further measurement, followed slowly upwards. A cost that is a little above the
+// limit is tried again now and then, since a busy machine makes a cheap model look dear. A thread that finds calls in the queue
+// after its own goes on with them for at most kInlineBudget, then hands the infer request to the asynchronous path, so that a
+// listener's thread is never away from its sockets for longer than that plus one inference.
 class Executor {
  public:
   struct Options {
@@ -87,12 +87,12 @@ class Executor {
   std::atomic<uint32_t> inline_retries_{0};
   std::atomic<size_t> queued_{0};
 
-  absl::Mutex mutex_;
+  Mutex mutex_;
   std::list<std::shared_ptr<InferCall>> queue_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Runs inferences on `inputs` (the signature's order) to learn what one costs on this thread, and to make the device ready. Blocks.
-// The error is the inference's.
+// Runs inferences on `inputs` (the signature's order) to learn what one costs on this thread, and to make the device ready.
+// Blocks. The error is the inference's.
 StatusOr<Duration> MeasureCost(InferRequest& request, absl::Span<const TensorView> inputs, const Timer& timer);
 
 }  // namespace switchyard

@@ -1,7 +1,5 @@
 #include "serving/manager.h"
 
-#include <absl/time/time.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -84,7 +82,7 @@ bool MayRunInline(const CompiledModel& model) {
 Manager::Manager(Runtime& runtime, Timer& timer, Options options)
     : runtime_(runtime), timer_(timer), options_(std::move(options)) {
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     Publish();
   }
   loader_ = std::thread([this] { LoaderLoop(); });
@@ -93,7 +91,7 @@ Manager::Manager(Runtime& runtime, Timer& timer, Options options)
 Manager::~Manager() {
   Shutdown();
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     for (auto& [name, model] : models_) {
       for (auto& [number, entry] : model->entries) Retire(entry);
     }
@@ -103,7 +101,7 @@ Manager::~Manager() {
 }
 
 void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   for (auto& [name, model] : models_) model->wanted = false;
   const auto model_of = [&](const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) -> Model& {
     std::unique_ptr<Model>& model = models_[name];
@@ -132,9 +130,9 @@ void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyMod
 }
 
 void Manager::WaitForLoads() {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   const auto done = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !loads_pending_ || shutting_down_; };
-  mutex_.Await(absl::Condition(&done));
+  mutex_.Await(done);
 }
 
 void Manager::LoaderLoop() {
@@ -143,12 +141,12 @@ void Manager::LoaderLoop() {
     DestroyDrained();
     Job job;
     {
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       const auto wake = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
         return !retired_.empty() || !drained_.empty() || (loads_pending_ && !shutting_down_) ||
                (stopping_ && draining_.empty());
       };
-      mutex_.Await(absl::Condition(&wake));
+      mutex_.Await(wake);
       if (!retired_.empty() || !drained_.empty()) continue;
       if (stopping_ && draining_.empty()) return;
       job = NextJob();
@@ -157,7 +155,7 @@ void Manager::LoaderLoop() {
     }
     if (job.kind == Job::Kind::kLook) {
       const StatusOr<std::vector<VersionFiles>> found = ListVersions(job.settings.base_path);
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       loading_ = false;
       const auto model = models_.find(job.settings.name);
       // If it was left out or changed meanwhile, that change asked for another look.
@@ -168,7 +166,7 @@ void Manager::LoaderLoop() {
     } else if (job.kind == Job::Kind::kLoad) {
       LogInfo("Loading model {} version {} from {}", job.settings.name, job.version, job.path);
       StatusOr<std::unique_ptr<Version>> loaded = LoadVersion(job.settings, job.version, job.path);
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       loading_ = false;
       Install(job.settings, job.version, std::move(loaded));
       Publish();
@@ -271,7 +269,7 @@ void Manager::Install(const ModelSettings& settings, int64_t number, StatusOr<st
   }
   if (entry.slot != nullptr) retired_.push_back(std::move(entry.slot));
   entry.slot = std::make_shared<VersionSlot>(*std::move(loaded), [this](VersionSlot& slot) {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     const auto it = std::find_if(draining_.begin(), draining_.end(), [&](const auto& s) { return s.get() == &slot; });
     drained_.push_back(std::move(*it));
     draining_.erase(it);
@@ -292,7 +290,7 @@ void Manager::Retire(Entry& entry) {
 void Manager::CloseRetired() {
   std::vector<std::shared_ptr<VersionSlot>> closing;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     closing.swap(retired_);
     draining_.insert(draining_.end(), closing.begin(), closing.end());
   }
@@ -302,7 +300,7 @@ void Manager::CloseRetired() {
 void Manager::DestroyDrained() {
   std::vector<std::shared_ptr<VersionSlot>> drained;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     drained.swap(drained_);
   }
   for (const auto& slot : drained) {
@@ -354,7 +352,7 @@ const Manager::Snapshot& Manager::CurrentSnapshot() const {
   };
   thread_local Cache cache;
   if (cache.id != snapshot_id_.load(std::memory_order_acquire)) {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     cache.snapshot = snapshot_;
     cache.id = snapshot_id_.load(std::memory_order_relaxed);
   }
@@ -396,14 +394,14 @@ ModelStatus Manager::StatusOf(const std::string& name, const Model& model) const
 }
 
 std::vector<ModelStatus> Manager::Statuses() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   std::vector<ModelStatus> statuses;
   for (const auto& [name, model] : models_) statuses.push_back(StatusOf(name, *model));
   return statuses;
 }
 
 StatusOr<ModelStatus> Manager::StatusOf(std::string_view name) const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   const auto model = models_.find(name);
   if (model == models_.end()) return Error(StatusCode::kNotFound, "Model with requested name is not found - Name: {}", name);
   return StatusOf(model->first, *model->second);
@@ -414,12 +412,12 @@ bool Manager::Ready() const { return ready_.load(); }
 bool Manager::ModelReady(std::string_view model, std::optional<int64_t> version) const { return Acquire(model, version).ok(); }
 
 void Manager::OnReadinessChange(absl::AnyInvocable<void(bool)> listener) {
-  absl::MutexLock lock(&listener_mutex_);
+  MutexLock lock(&listener_mutex_);
   readiness_listener_ = std::move(listener);
 }
 
 void Manager::TellReadiness() {
-  absl::MutexLock lock(&listener_mutex_);
+  MutexLock lock(&listener_mutex_);
   const bool ready = ready_.load();
   if (ready == told_ready_) return;
   told_ready_ = ready;
@@ -428,7 +426,7 @@ void Manager::TellReadiness() {
 
 void Manager::Shutdown() {
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     shutting_down_ = true;
     Publish();
   }
@@ -437,18 +435,18 @@ void Manager::Shutdown() {
 
 bool Manager::Drain(TimePoint deadline) {
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     for (auto& [name, model] : models_) {
       for (auto& [number, entry] : model->entries) Retire(entry);
     }
     Publish();
   }
   CloseRetired();
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   const auto idle = [this]()
                         ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return retired_.empty() && draining_.empty() && !loading_; };
   const Duration left = std::max(Duration::zero(), deadline - timer_.Now());
-  return mutex_.AwaitWithTimeout(absl::Condition(&idle), absl::FromChrono(left));
+  return mutex_.AwaitFor(left, idle);
 }
 
 }  // namespace switchyard

@@ -3,7 +3,6 @@
 
 #include <absl/base/thread_annotations.h>
 #include <absl/functional/any_invocable.h>
-#include <absl/synchronization/mutex.h>
 
 #include <atomic>
 #include <cstdint>
@@ -15,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/mutex.h"
 #include "base/status.h"
 #include "base/timer.h"
 #include "config/settings.h"
@@ -35,8 +35,8 @@ struct VersionStatus {
   Status error;  // kFailed: why
 };
 
-// A model's versions, ascending. A model without a version that could be tried has one entry, version 0: kWanted until its folder
-// was looked at, kFailed when that is missing or the settings are faulty.
+// A model's versions, ascending. A model without a version that could be tried has one entry, version 0: kWanted until its
+// folder was looked at, kFailed when that is missing or the settings are faulty.
 struct ModelStatus {
   std::string name;
   std::vector<VersionStatus> versions;
@@ -112,7 +112,7 @@ class Manager {
   // Names the current snapshot, uniquely in the process; a thread that has this one cached takes no lock.
   std::atomic<uint64_t> snapshot_id_{0};
 
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
   std::map<std::string, std::unique_ptr<Model>, std::less<>> models_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<const Snapshot> snapshot_ ABSL_GUARDED_BY(mutex_);
   // The way out of a Version: retired_ (to be closed, outside the mutex, since closing may call back) -> draining_ (in use) ->
@@ -126,7 +126,7 @@ class Manager {
   bool shutting_down_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 
-  absl::Mutex listener_mutex_;
+  Mutex listener_mutex_;
   bool told_ready_ ABSL_GUARDED_BY(listener_mutex_) = false;
   absl::AnyInvocable<void(bool)> readiness_listener_ ABSL_GUARDED_BY(listener_mutex_);
   std::thread loader_;

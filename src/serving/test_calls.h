@@ -1,8 +1,6 @@
 // What the tests of serving/ share: a call for the fake runtime's dummy model, and a temporary model repository.
 #pragma once
 
-#include <absl/synchronization/notification.h>
-
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -10,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "base/mutex.h"
 #include "serving/infer_call.h"
 #include "serving/manager.h"
 
@@ -17,7 +16,7 @@ namespace switchyard {
 
 // The answer of one call, and a way to wait for it.
 struct Answer {
-  absl::Notification done;
+  Notification done;
   Status status = absl::UnknownError("not answered");
   std::vector<float> values;
 };

@@ -120,7 +120,7 @@ TEST(DecodeInferRequestTest, VersionsAndTheirFaults) {
   EXPECT_EQ(with_version("-1").request.version, -1);
   EXPECT_THAT(Fault(with_version("latest")), HasSubstr("INVALID_ARGUMENT: invalid model version format"));
   EXPECT_THAT(Fault(with_version("1x")), HasSubstr("invalid model version format"));
-  EXPECT_THAT(Fault(with_version("99999999999999999999")), HasSubstr("invalid model version format"));
+  EXPECT_EQ(with_version("99999999999999999999").request.version, -1) << "a number that no version has";
 }
 
 TEST(DecodeInferRequestTest, TypedContentsOfEveryDatatype) {
@@ -308,14 +308,15 @@ TEST(DecodeInferRequestTest, MutatedMessagesNeverCrash) {
   AddInput(message, "b", "FP32", {1, 4}).mutable_contents()->add_fp32_contents(1);
   AddInput(message, "i", "INT8", {3}).mutable_contents()->add_int_contents(-5);
   AddInput(message, "s", "BYTES", {2}).mutable_contents()->add_bytes_contents("text");
-  AddInput(message, "r", "BYTES", {1});
-  message.add_raw_input_contents(Raw<uint32_t>({3}) + "abc");
   message.add_outputs()->set_name("a");
-  const std::string good = message.SerializeAsString();
-  ASSERT_TRUE(Decode(good).status.ok());
+  ModelInferRequest raw;
+  AddInput(raw, "r", "BYTES", {1});
+  raw.add_raw_input_contents(Raw<uint32_t>({3}) + "abc");
+  const std::string goods[] = {message.SerializeAsString(), raw.SerializeAsString()};
+  for (const std::string& good : goods) ASSERT_TRUE(Decode(good).status.ok());
   std::mt19937 random(7);
   for (int i = 0; i < 20000; ++i) {
-    std::string bytes = good;
+    std::string bytes = goods[i % 2];
     if (i % 4 == 0) bytes.resize(random() % bytes.size());
     for (int flips = random() % 4; flips >= 0 && !bytes.empty(); --flips) {
       bytes[random() % bytes.size()] ^= static_cast<char>(1 << random() % 8);

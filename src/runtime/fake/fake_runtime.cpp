@@ -8,20 +8,18 @@
 #include <thread>
 #include <utility>
 
-#include <absl/synchronization/mutex.h>
-#include <absl/time/time.h>
-
+#include "base/mutex.h"
 #include "tensor/buffer.h"
 
 namespace switchyard {
 
 namespace {
 class FakeRequest;
-constexpr absl::Duration kPatience = absl::Seconds(10);
+constexpr std::chrono::seconds kPatience(10);
 }  // namespace
 
 struct FakeRuntime::State {
-  mutable absl::Mutex mutex;
+  mutable Mutex mutex;
   std::map<std::string, Script> scripts ABSL_GUARDED_BY(mutex);
   Inventory devices ABSL_GUARDED_BY(mutex) = {{.name = "CPU", .full_name = "Fake CPU", .type = DeviceInfo::Type::kCpu}};
   std::deque<FakeRequest*> held ABSL_GUARDED_BY(mutex);
@@ -42,19 +40,19 @@ struct FakeRuntime::State {
     return specific != scripts.end() ? specific->second : scripts[name];
   }
   Script CopyOf(const std::string& name, int64_t version) {
-    absl::MutexLock lock(&mutex);
+    MutexLock lock(&mutex);
     return ScriptOf(name, version);
   }
   void Violation(std::string text) {
-    absl::MutexLock lock(&mutex);
+    MutexLock lock(&mutex);
     violations.push_back(std::move(text));
   }
   void Begin() {
-    absl::MutexLock lock(&mutex);
+    MutexLock lock(&mutex);
     max_running = std::max(max_running, ++running);
   }
   void End() {
-    absl::MutexLock lock(&mutex);
+    MutexLock lock(&mutex);
     --running;
   }
   void ThreadLoop();
@@ -125,7 +123,7 @@ class FakeRequest final : public InferRequest {
     if (running_) state().Violation("InferRequest destroyed while its inference runs");
     if (callback_thread_.load() == std::this_thread::get_id()) state().Violation("InferRequest destroyed in its own callback");
     {
-      absl::MutexLock lock(&state().mutex);
+      MutexLock lock(&state().mutex);
       std::erase(state().held, this);
       std::erase(state().threaded, this);
       if (running_) --state().running;
@@ -155,7 +153,7 @@ class FakeRequest final : public InferRequest {
     done_ = std::move(done);
     const FakeRuntime::Async async = model_->script().async;
     if (async == FakeRuntime::Async::kInline) return Complete(absl::OkStatus());
-    absl::MutexLock lock(&state().mutex);
+    MutexLock lock(&state().mutex);
     (async == FakeRuntime::Async::kHeld ? state().held : state().threaded).push_back(this);
   }
 
@@ -243,9 +241,8 @@ void FakeRuntime::State::ThreadLoop() {
   for (;;) {
     FakeRequest* request = nullptr;
     {
-      absl::MutexLock lock(&mutex);
-      mutex.Await(absl::Condition(
-          +[](State* s) { return s->stopping || !s->threaded.empty(); }, this));
+      MutexLock lock(&mutex);
+      mutex.Await([this] { return stopping || !threaded.empty(); });
       if (threaded.empty()) return;
       request = threaded.front();
       threaded.pop_front();
@@ -266,31 +263,31 @@ FakeRuntime::FakeRuntime() : state_(std::make_shared<State>()) {
 
 FakeRuntime::~FakeRuntime() {
   {
-    absl::MutexLock lock(&state_->mutex);
+    MutexLock lock(&state_->mutex);
     state_->stopping = true;
   }
   state_->thread.join();
 }
 
 void FakeRuntime::Set(const std::string& name, Script script) {
-  absl::MutexLock lock(&state_->mutex);
+  MutexLock lock(&state_->mutex);
   state_->scripts[name] = std::move(script);
 }
 
 void FakeRuntime::Update(const std::string& name, const std::function<void(Script&)>& change) {
-  absl::MutexLock lock(&state_->mutex);
+  MutexLock lock(&state_->mutex);
   change(state_->scripts[name]);
 }
 
 void FakeRuntime::SetDevices(Inventory devices) {
-  absl::MutexLock lock(&state_->mutex);
+  MutexLock lock(&state_->mutex);
   state_->devices = std::move(devices);
 }
 
 bool FakeRuntime::CompleteNext(const Status& status) {
   FakeRequest* request = nullptr;
   {
-    absl::MutexLock lock(&state_->mutex);
+    MutexLock lock(&state_->mutex);
     if (state_->held.empty()) return false;
     request = state_->held.front();
     state_->held.pop_front();
@@ -306,23 +303,23 @@ size_t FakeRuntime::CompleteAll(const Status& status) {
 }
 
 bool FakeRuntime::WaitForHeld(size_t count) {
-  absl::MutexLock lock(&state_->mutex);
+  MutexLock lock(&state_->mutex);
   const auto enough = [this, count]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return state_->held.size() >= count; };
-  return state_->mutex.AwaitWithTimeout(absl::Condition(&enough), kPatience);
+  return state_->mutex.AwaitFor(kPatience, enough);
 }
 
 bool FakeRuntime::WaitForLoads(size_t count) {
-  absl::MutexLock lock(&state_->mutex);
+  MutexLock lock(&state_->mutex);
   const auto enough = [this, count]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return state_->load_requests.size() >= count; };
-  return state_->mutex.AwaitWithTimeout(absl::Condition(&enough), kPatience);
+  return state_->mutex.AwaitFor(kPatience, enough);
 }
 
 size_t FakeRuntime::held() const {
-  absl::MutexLock lock(&state_->mutex);
+  MutexLock lock(&state_->mutex);
   return state_->held.size();
 }
 size_t FakeRuntime::loads() const {
-  absl::MutexLock lock(&state_->mutex);
+  MutexLock lock(&state_->mutex);
   return state_->load_requests.size();
 }
 size_t FakeRuntime::live_models() const { return state_->live_models; }
@@ -330,37 +327,38 @@ size_t FakeRuntime::live_requests() const { return state_->live_requests; }
 size_t FakeRuntime::infers() const { return state_->infers; }
 size_t FakeRuntime::async_starts() const { return state_->async_starts; }
 size_t FakeRuntime::running() const {
-  absl::MutexLock lock(&state_->mutex);
+  MutexLock lock(&state_->mutex);
   return state_->running;
 }
 size_t FakeRuntime::max_running() const {
-  absl::MutexLock lock(&state_->mutex);
+  MutexLock lock(&state_->mutex);
   return state_->max_running;
 }
 std::vector<LoadRequest> FakeRuntime::load_requests() const {
-  absl::MutexLock lock(&state_->mutex);
+  MutexLock lock(&state_->mutex);
   return state_->load_requests;
 }
 std::vector<std::string> FakeRuntime::violations() const {
-  absl::MutexLock lock(&state_->mutex);
+  MutexLock lock(&state_->mutex);
   return state_->violations;
 }
 
 StatusOr<std::shared_ptr<CompiledModel>> FakeRuntime::Load(const LoadRequest& request) {
   const std::shared_ptr<State> state = state_;
-  absl::ReleasableMutexLock lock(&state->mutex);
-  state->load_requests.push_back(request);
   const std::string& name = request.settings.name;
-  const auto free_to_go = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return !state->ScriptOf(name, request.version).hold_load; };
-  state->mutex.Await(absl::Condition(&free_to_go));
-  Script script = state->ScriptOf(name, request.version);
-  lock.Release();
+  Script script;
+  {
+    MutexLock lock(&state->mutex);
+    state->load_requests.push_back(request);
+    state->mutex.Await([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return !state->ScriptOf(name, request.version).hold_load; });
+    script = state->ScriptOf(name, request.version);
+  }
   if (!script.load_error.ok()) return script.load_error;
   return std::make_shared<FakeModel>(state, name, request.version, std::move(script));
 }
 
 Inventory FakeRuntime::Devices() {
-  absl::MutexLock lock(&state_->mutex);
+  MutexLock lock(&state_->mutex);
   return state_->devices;
 }
 

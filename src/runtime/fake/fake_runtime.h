@@ -32,7 +32,12 @@ class FakeRuntime final : public Runtime {
     Signature signature = DummySignature();
     Status load_error;
     bool hold_load = false;  // Load blocks until the script is set anew without it
-    LoadFacts facts = {.device = "CPU", .execution_devices = {"CPU"}, .precision = "f32", .num_streams = 1, .cpu_only = true, .steady_cost = true};
+    LoadFacts facts = {.device = "CPU",
+                       .execution_devices = {"CPU"},
+                       .precision = "f32",
+                       .num_streams = 1,
+                       .cpu_only = true,
+                       .steady_cost = true};
     Status create_request_error;
     Status bind_error;
     // What each inference ends with. CompleteNext's own status goes first.

@@ -1,12 +1,12 @@
 #include "runtime/fake/fake_runtime.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <array>
 #include <cstring>
 #include <future>
 #include <thread>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 namespace switchyard {
 namespace {

@@ -6,17 +6,17 @@
 namespace switchyard::grpc_listener {
 
 void CallContext::Add(StreamCall& stream) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   streams_.insert(&stream);
 }
 
 void CallContext::Remove(StreamCall& stream) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   streams_.erase(&stream);
 }
 
 void CallContext::EndStreams() {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   for (StreamCall* const stream : streams_) stream->End();
 }
 

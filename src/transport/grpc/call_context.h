@@ -1,16 +1,16 @@
 // What the calls of one listener share.
 #pragma once
 
-#include <atomic>
-#include <cstddef>
-#include <set>
-
 #include <absl/base/thread_annotations.h>
-#include <absl/synchronization/mutex.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/rpc_service_method.h>
 #include <grpcpp/impl/service_type.h>
 
+#include <atomic>
+#include <cstddef>
+#include <set>
+
+#include "base/mutex.h"
 #include "base/timer.h"
 #include "protocol/rpc_service.h"
 #include "serving/manager.h"
@@ -43,8 +43,8 @@ class RawService final : public grpc::Service {
   explicit RawService(const RpcService& table) {
     for (const ControlMethod& method : table.control) Add(method.path, grpc::internal::RpcMethod::NORMAL_RPC);
     for (const InferMethod& method : table.infer) {
-      Add(method.path, method.encode_error != nullptr ? grpc::internal::RpcMethod::BIDI_STREAMING
-                                                      : grpc::internal::RpcMethod::NORMAL_RPC);
+      Add(method.path,
+          method.encode_error != nullptr ? grpc::internal::RpcMethod::BIDI_STREAMING : grpc::internal::RpcMethod::NORMAL_RPC);
     }
   }
   void RequestUnary(int index, grpc::ServerContext& context, grpc::ByteBuffer& request,
@@ -79,17 +79,17 @@ class CallContext {
 
   // A call object, waiting for a call or in the middle of one.
   void Born() ABSL_LOCKS_EXCLUDED(mutex_) {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     ++alive_;
   }
   void Died() ABSL_LOCKS_EXCLUDED(mutex_) {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     --alive_;
   }
   void WaitUntilAllDied() ABSL_LOCKS_EXCLUDED(mutex_) {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     const auto none = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return alive_ == 0; };
-    mutex_.Await(absl::Condition(&none));
+    mutex_.Await(none);
   }
 
   // Streams that have begun, to be told when the server stops.
@@ -98,7 +98,7 @@ class CallContext {
   void EndStreams() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  absl::Mutex mutex_;
+  Mutex mutex_;
   size_t alive_ ABSL_GUARDED_BY(mutex_) = 0;
   std::set<StreamCall*> streams_ ABSL_GUARDED_BY(mutex_);
 };

@@ -1,12 +1,5 @@
 #include "transport/grpc/grpc_server.h"
 
-#include <algorithm>
-#include <chrono>
-#include <limits>
-#include <thread>
-
-#include <absl/synchronization/notification.h>
-#include <absl/time/time.h>
 #include <fmt/ranges.h>
 #include <grpc/grpc.h>
 #include <grpc/support/log.h>
@@ -14,7 +7,13 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/resource_quota.h>
 
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <thread>
+
 #include "base/log.h"
+#include "base/mutex.h"
 #include "transport/grpc/call_context.h"
 #include "transport/grpc/health.h"
 
@@ -126,9 +125,11 @@ Status GrpcServer::Impl::Start(const Options& options) {
   std::vector<std::string> wanted;
   for (const std::string& host : options.hosts) wanted.push_back(AddressOf(host, options.port));
   if (server_ == nullptr || std::count(bound.begin(), bound.end(), 0) > 0) {
-    return Error(StatusCode::kUnavailable, "gRPC cannot listen on {}: an address is taken, not of this machine, or not "
-                                           "allowed; choose "
-                 "another --port or --grpc_bind_address", fmt::join(wanted, ", "));
+    return Error(StatusCode::kUnavailable,
+                 "gRPC cannot listen on {}: an address is taken, not of this machine, or not "
+                 "allowed; choose "
+                 "another --port or --grpc_bind_address",
+                 fmt::join(wanted, ", "));
   }
   for (size_t i = 0; i < options.hosts.size(); ++i) addresses_.push_back(AddressOf(options.hosts[i], bound[i]));
   OpenPorts();
@@ -161,20 +162,18 @@ void GrpcServer::Impl::Poll(grpc::ServerCompletionQueue& queue) {
   while (queue.Next(&tag, &ok)) static_cast<Event*>(tag)->Run(ok);
 }
 
-void GrpcServer::Impl::SetServing(bool serving) {
-  health_.SetServing(serving);
-}
+void GrpcServer::Impl::SetServing(bool serving) { health_.SetServing(serving); }
 
 void GrpcServer::Impl::ShutDownServer(TimePoint deadline) {
   const Duration grace = std::max(Duration::zero(), deadline - context_.timer.Now());
   const auto until = std::chrono::system_clock::now() + std::min<Duration>(grace, std::chrono::hours(24));
-  absl::Notification done;
+  Notification done;
   std::thread shutdown([&] {
     server_->Shutdown(until);
     done.Notify();
   });
   // Shutdown waits for every call, also for those of the health and reflection services, which a client may keep open for ever.
-  while (!done.WaitForNotificationWithTimeout(absl::Milliseconds(200))) {
+  while (!done.WaitFor(std::chrono::milliseconds(200))) {
     if (context_.in_flight.load() == 0) grpc_server_cancel_all_calls(server_->c_server());
   }
   shutdown.join();

@@ -272,7 +272,9 @@ TEST_F(GrpcServerTest, HealthAndReflection) {
   EXPECT_THAT(list, HasSubstr("inference.GRPCInferenceService"));
   EXPECT_THAT(list, HasSubstr("tensorflow.serving.PredictionService"));
   EXPECT_THAT(list, HasSubstr("tensorflow.serving.ModelService"));
-  EXPECT_THAT(reflect("\x22\x1e" "inference.GRPCInferenceService"), HasSubstr("ModelStreamInferResponse"));
+  EXPECT_THAT(reflect("\x22\x1e"
+                      "inference.GRPCInferenceService"),
+              HasSubstr("ModelStreamInferResponse"));
 }
 
 TEST_F(GrpcServerTest, DrainLetsCallsFinish) {

@@ -2,19 +2,19 @@
 // only.
 #pragma once
 
-#include <chrono>
-#include <memory>
-#include <string>
-#include <thread>
-#include <utility>
-#include <vector>
-
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/client_unary_call.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
 #include <grpcpp/support/sync_stream.h>
 #include <gtest/gtest.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "kserve.pb.h"
 #include "protocol/kserve/grpc_codec.h"
@@ -92,9 +92,9 @@ class GrpcServerTest : public testing::Test {
     return Call(kModelInfer, request, response);
   }
   std::unique_ptr<Stream> OpenStream(grpc::ClientContext& context) {
-    return std::unique_ptr<Stream>(grpc::internal::ClientReaderWriterFactory<
-                                   inference::ModelInferRequest, inference::ModelStreamInferResponse>::Create(
-        channel_.get(), grpc::internal::RpcMethod(kModelStreamInfer, grpc::internal::RpcMethod::BIDI_STREAMING), &context));
+    return std::unique_ptr<Stream>(
+        grpc::internal::ClientReaderWriterFactory<inference::ModelInferRequest, inference::ModelStreamInferResponse>::Create(
+            channel_.get(), grpc::internal::RpcMethod(kModelStreamInfer, grpc::internal::RpcMethod::BIDI_STREAMING), &context));
   }
   // Until no call is in flight in the server, at most ten seconds.
   bool WaitUntilIdle() {

@@ -1,10 +1,10 @@
 #include "transport/grpc/health.h"
 
-#include <algorithm>
-#include <utility>
-
 #include <grpcpp/support/async_stream.h>
 #include <grpcpp/support/async_unary_call.h>
+
+#include <algorithm>
+#include <utility>
 
 #include "health.pb.h"
 #include "transport/grpc/messages.h"
@@ -17,8 +17,9 @@ using grpc::health::v1::HealthCheckResponse;
 
 StatusOr<std::string> ReadName(grpc::ByteBuffer& message) {
   HealthCheckRequest request;
-  const bool read = ReadMessage(
-      message, [&](google::protobuf::io::ZeroCopyInputStream& stream, size_t) { return request.ParseFromZeroCopyStream(&stream); });
+  const bool read = ReadMessage(message, [&](google::protobuf::io::ZeroCopyInputStream& stream, size_t) {
+    return request.ParseFromZeroCopyStream(&stream);
+  });
   if (!read) return InvalidArgument("The request is not a grpc.health.v1.HealthCheckRequest");
   return request.service();
 }
@@ -58,7 +59,7 @@ class CheckCall {
       const Status unknown = Error(StatusCode::kNotFound, "There is no service {} on this server", *name);
       responder_.FinishWithError(ToGrpcStatus(unknown), static_cast<Event*>(&finished_event_));
     } else {
-      absl::MutexLock lock(&service_.mutex_);
+      MutexLock lock(&service_.mutex_);
       responder_.Finish(ResponseOf(StatusOf(service_.serving_)), grpc::Status::OK, static_cast<Event*>(&finished_event_));
     }
   }
@@ -99,7 +100,7 @@ class WatchCall {
     }
     if (!service_.context_.stopping.load()) new WatchCall(service_, queue_);
     const StatusOr<std::string> name = ReadName(request_);
-    absl::MutexLock lock(&service_.mutex_);
+    MutexLock lock(&service_.mutex_);
     known_ = name.ok() && service_.Knows(*name);
     if (!done_) service_.watchers_.insert(this);
     Tell();
@@ -107,7 +108,7 @@ class WatchCall {
   void OnWritten(bool ok) {
     bool over = false;
     {
-      absl::MutexLock lock(&service_.mutex_);
+      MutexLock lock(&service_.mutex_);
       writing_ = false;
       if (ok) Tell();
       over = done_ && !writing_;
@@ -117,7 +118,7 @@ class WatchCall {
   void OnDone(bool) {
     bool over = false;
     {
-      absl::MutexLock lock(&service_.mutex_);
+      MutexLock lock(&service_.mutex_);
       done_ = true;
       service_.watchers_.erase(this);
       over = !writing_;
@@ -158,7 +159,7 @@ bool HealthService::Knows(const std::string& name) const {
 }
 
 void HealthService::SetServing(bool serving) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   serving_ = serving;
   for (WatchCall* const watcher : watchers_) watcher->Tell();
 }

@@ -1,17 +1,17 @@
-// grpc.health.v1 on the listener's own completion queues. (gRPC's built-in health service brings a completion queue with threads
-// that poll every connection of the server: a fifth of the cost of a small call.)
+// grpc.health.v1 on the listener's own completion queues. (gRPC's built-in health service brings a completion queue with
+// threads that poll every connection of the server: a fifth of the cost of a small call.)
 #pragma once
+
+#include <absl/base/thread_annotations.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/impl/rpc_service_method.h>
+#include <grpcpp/impl/service_type.h>
 
 #include <set>
 #include <string>
 #include <vector>
 
-#include <absl/base/thread_annotations.h>
-#include <absl/synchronization/mutex.h>
-#include <grpcpp/grpcpp.h>
-#include <grpcpp/impl/rpc_service_method.h>
-#include <grpcpp/impl/service_type.h>
-
+#include "base/mutex.h"
 #include "transport/grpc/call_context.h"
 
 namespace switchyard::grpc_listener {
@@ -34,7 +34,8 @@ class HealthService final : public grpc::Service {
 
   bool Knows(const std::string& name) const;
   void RequestCheck(grpc::ServerContext& context, grpc::ByteBuffer& request,
-                    grpc::internal::ServerAsyncStreamingInterface& responder, grpc::ServerCompletionQueue& queue, Event& event) {
+                    grpc::internal::ServerAsyncStreamingInterface& responder, grpc::ServerCompletionQueue& queue,
+                    Event& event) {
     RequestAsyncUnary(0, &context, &request, &responder, &queue, &queue, &event);
   }
   void RequestWatch(grpc::ServerContext& context, grpc::ByteBuffer& request,
@@ -44,7 +45,7 @@ class HealthService final : public grpc::Service {
 
   CallContext& context_;
   const std::vector<std::string> names_;
-  absl::Mutex mutex_;
+  Mutex mutex_;
   bool serving_ ABSL_GUARDED_BY(mutex_) = false;
   std::set<WatchCall*> watchers_ ABSL_GUARDED_BY(mutex_);
 };

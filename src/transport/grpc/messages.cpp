@@ -1,13 +1,13 @@
 #include "transport/grpc/messages.h"
 
+#include <grpc/support/time.h>
+
 #include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include <grpc/support/time.h>
 
 namespace switchyard::grpc_listener {
 namespace {
@@ -74,13 +74,13 @@ TimePoint DeadlineOf(const grpc::ServerContext& context, TimePoint now) {
 }
 
 Status WhyCancelled(TimePoint deadline, TimePoint now) {
-  if (now >= deadline) return Error(StatusCode::kDeadlineExceeded, "The deadline of the call passed before its inference "
-                                                                   "ended");
+  if (now >= deadline)
+    return Error(StatusCode::kDeadlineExceeded,
+                 "The deadline of the call passed before its inference "
+                 "ended");
   return Error(StatusCode::kCancelled, "The client cancelled the call or went away");
 }
 
-Status HandlerFailed(const char* what) {
-  return Error(StatusCode::kInternal, "The call failed inside the server: {}", what);
-}
+Status HandlerFailed(const char* what) { return Error(StatusCode::kInternal, "The call failed inside the server: {}", what); }
 
 }  // namespace switchyard::grpc_listener

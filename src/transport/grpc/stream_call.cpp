@@ -41,7 +41,7 @@ void StreamCall::OnRequest(bool ok) {
     Hold();  // for OnDone
     deadline_ = DeadlineOf(context_, port_.context.timer.Now());
     port_.context.Add(*this);
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (port_.context.stopping.load()) ending_ = true;
     Advance();
   }
@@ -49,7 +49,7 @@ void StreamCall::OnRequest(bool ok) {
 }
 
 void StreamCall::End() {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   ending_ = true;
   Advance();
 }
@@ -84,7 +84,7 @@ void StreamCall::Advance() {
 void StreamCall::OnRead(bool ok) {
   Slot* slot = nullptr;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     // Also when the stream has been finished meanwhile: nobody would get the answer.
     if (!ok || finishing_) {
       reading_ = false;
@@ -106,7 +106,7 @@ void StreamCall::OnRead(bool ok) {
       status = HandlerFailed(error.what());
     }
     if (!status.ok()) call->Complete(status);
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     // Only now: an answer that came meanwhile must not have the next message read over this one.
     reading_ = false;
     Advance();
@@ -130,7 +130,7 @@ Status StreamCall::Submit(Slot& slot) {
   Infer(std::move(version), call);
   bool gone = false;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     // The slot may have been answered, written and dropped already.
     const auto still = std::find_if(slots_.begin(), slots_.end(), [&](const auto& each) { return each->call == call; });
     if (still != slots_.end()) (*still)->submitted = true;
@@ -152,7 +152,7 @@ void StreamCall::Answer(Slot& slot, const Status& status) {
     answer = port_.infer->encode_error(status, slot.call->request.id);
   }
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     slot.answer = std::move(answer);
     slot.answered = true;
     Advance();
@@ -162,7 +162,7 @@ void StreamCall::Answer(Slot& slot, const Status& status) {
 
 void StreamCall::OnWritten(bool ok) {
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     writing_ = false;
     slots_.pop_front();
     // The call is broken; OnDone says so too, and cancels what is in flight.
@@ -180,14 +180,14 @@ void StreamCall::OnDone(bool) {
   if (context_.IsCancelled()) {
     std::vector<std::shared_ptr<InferCall>> in_flight;
     {
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       gone_ = true;
       for (const auto& slot : slots_) {
         if (slot->submitted && !slot->answered) in_flight.push_back(slot->call);
       }
     }
     for (const auto& call : in_flight) call->Cancel(WhyGone());
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     Advance();
   }
   Release();

@@ -1,16 +1,15 @@
 // A call with messages both ways, each of which asks for an inference.
 #pragma once
 
+#include <absl/base/thread_annotations.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/support/async_stream.h>
+
 #include <atomic>
 #include <cstddef>
 #include <deque>
 #include <memory>
 #include <string>
-
-#include <absl/base/thread_annotations.h>
-#include <absl/synchronization/mutex.h>
-#include <grpcpp/grpcpp.h>
-#include <grpcpp/support/async_stream.h>
 
 #include "serving/infer_call.h"
 #include "transport/grpc/call_context.h"
@@ -70,7 +69,7 @@ class StreamCall {
   bool begun_ = false;
   std::atomic<int> holders_{1};  // events to come and answers to come
 
-  absl::Mutex mutex_;
+  Mutex mutex_;
   std::deque<std::unique_ptr<Slot>> slots_ ABSL_GUARDED_BY(mutex_);  // in the order of their messages
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;
   bool input_ended_ ABSL_GUARDED_BY(mutex_) = false;

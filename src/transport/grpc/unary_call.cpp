@@ -127,8 +127,7 @@ void UnaryCall::OnFinished(bool) { Release(); }
 
 void UnaryCall::OnDone(bool) {
   holders_.load(std::memory_order_acquire);
-  if (infer_ != nullptr && context_->IsCancelled() &&
-      (phase_.fetch_or(kGone, std::memory_order_acq_rel) & kSubmitted) != 0) {
+  if (infer_ != nullptr && context_->IsCancelled() && (phase_.fetch_or(kGone, std::memory_order_acq_rel) & kSubmitted) != 0) {
     CancelInference();
   }
   Release();

@@ -1,12 +1,12 @@
 // A call with one message each way.
 #pragma once
 
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/support/async_unary_call.h>
+
 #include <atomic>
 #include <memory>
 #include <optional>
-
-#include <grpcpp/grpcpp.h>
-#include <grpcpp/support/async_unary_call.h>
 
 #include "serving/infer_call.h"
 #include "transport/grpc/call_context.h"
