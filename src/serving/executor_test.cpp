@@ -25,13 +25,14 @@ class ExecutorTest : public testing::Test {
     auto executor = std::make_unique<Executor>(std::move(made), timer_, Executor::Options{"dummy", max_queue, inline_cost});
     executor_ = executor.get();
     auto version = std::make_unique<Version>(ModelSettings{.name = "dummy"}, 1, model, std::move(executor));
-    slot_ = std::make_shared<VersionSlot>(std::move(version), [](VersionSlot&) {});
+    slot_ = std::make_shared<VersionSlot>(std::move(version), [this](VersionSlot&) { drained_.Notify(); });
   }
   void TearDown() override {
     runtime_.CompleteAll();
     if (slot_ != nullptr) {
       slot_->Close();
       EXPECT_FALSE(slot_->Acquire());
+      drained_.WaitForNotification();
       slot_->Destroy();
     }
     EXPECT_THAT(runtime_.violations(), IsEmpty());
@@ -45,6 +46,7 @@ class ExecutorTest : public testing::Test {
 
   FakeRuntime runtime_;
   ManualTimer timer_;
+  Notification drained_;
   std::shared_ptr<VersionSlot> slot_;
   Executor* executor_ = nullptr;
 };

@@ -130,9 +130,11 @@ void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyMod
 }
 
 void Manager::WaitForLoads() {
-  MutexLock lock(&mutex_);
-  const auto done = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !loads_pending_ || shutting_down_; };
-  mutex_.Await(done);
+  {
+    MutexLock lock(&mutex_);
+    mutex_.Await([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !loads_pending_ || shutting_down_; });
+  }
+  TellReadiness();  // the loader's thread may not have come to it yet
 }
 
 void Manager::LoaderLoop() {

@@ -120,7 +120,8 @@ TEST_F(ManagerTest, ReadinessIsToldAtEachChange) {
   EXPECT_FALSE(manager_->Ready());
   EXPECT_EQ(WhyNot("dummy"), "");
   ASSERT_TRUE(manager_->Drain(timer_.Now() + std::chrono::seconds(10)));
-  EXPECT_FALSE(told.empty());
+  ASSERT_FALSE(told.empty());
+  EXPECT_TRUE(told.front());
   EXPECT_FALSE(told.back());
 }
 

@@ -120,6 +120,8 @@ class FakeRequest final : public InferRequest {
  public:
   explicit FakeRequest(std::shared_ptr<FakeModel> model) : model_(std::move(model)) { ++state().live_requests; }
   ~FakeRequest() override {
+    // As the real ones do: a callback that still runs on another thread is waited for.
+    if (callback_thread_.load() != std::this_thread::get_id()) const std::lock_guard wait(*in_callback_);
     if (running_) state().Violation("InferRequest destroyed while its inference runs");
     if (callback_thread_.load() == std::this_thread::get_id()) state().Violation("InferRequest destroyed in its own callback");
     {
@@ -175,6 +177,8 @@ class FakeRequest final : public InferRequest {
     destroyed_ = &destroyed;
     const auto outer = callback_thread_.exchange(std::this_thread::get_id());
     const std::shared_ptr<FakeModel> keep = model_;
+    const std::shared_ptr<std::recursive_mutex> in_callback = in_callback_;
+    const std::lock_guard inside(*in_callback);
     Finish();
     done(result);
     if (destroyed) return;
@@ -184,6 +188,9 @@ class FakeRequest final : public InferRequest {
 
  private:
   State& state() { return model_->state(); }
+
+  // Held while the callback runs, by the thread that runs it; it may start the next inference, and so the next callback.
+  const std::shared_ptr<std::recursive_mutex> in_callback_ = std::make_shared<std::recursive_mutex>();
 
   bool Start() {
     if (running_.exchange(true)) {
