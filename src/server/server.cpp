@@ -60,7 +60,8 @@ class Server {
   void Announce();
   // The first failure of the one model of the command line, if it failed.
   Status SingleModelFault() const;
-  int Stop();
+  // Drains and destroys, within the grace period; past it the process ends here, with `exit_code`.
+  void Stop(int exit_code);
 
   const ServerSettings& settings_;
   const std::string program_;
@@ -147,22 +148,22 @@ int Server::Wait() {
   }
   // A second signal ends the process at once.
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
-  const int stopped = Stop();
-  return exit_code != kExitOk ? exit_code : stopped;
+  Stop(exit_code);
+  return exit_code;
 }
 
 // A device still holds a call, or a model is still being compiled: what belongs to them can't be destroyed.
-void LeaveAtOnce() {
+void LeaveAtOnce(int exit_code) {
   LogWarning("The grace period is over; leaving without waiting for the device");
   FlushLog();
   std::fflush(nullptr);
-  _exit(kExitOk);
+  _exit(exit_code);
 }
 
-int Server::Stop() {
+void Server::Stop(int exit_code) {
   const TimePoint deadline = timer_.Now() + std::chrono::seconds(settings_.grace_seconds);
   // Whatever hangs below, a listener's thread inside an inference for one.
-  timer_.Schedule(deadline + std::chrono::milliseconds(500), LeaveAtOnce);
+  timer_.Schedule(deadline + std::chrono::milliseconds(500), [exit_code] { LeaveAtOnce(exit_code); });
   stopping_.store(true);
   manager_->Shutdown();
   std::thread grpc_drain([&] {
@@ -171,11 +172,10 @@ int Server::Stop() {
   if (http_ != nullptr) http_->Drain(deadline);
   grpc_drain.join();
   http_.reset();
-  if (!manager_->Drain(std::max(deadline, timer_.Now() + std::chrono::milliseconds(100)))) LeaveAtOnce();
+  if (!manager_->Drain(std::max(deadline, timer_.Now() + std::chrono::milliseconds(100)))) LeaveAtOnce(exit_code);
   start_up_.join();
   manager_.reset();
   LogInfo("Stopped");
-  return kExitOk;
 }
 
 }  // namespace

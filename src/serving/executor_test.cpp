@@ -43,6 +43,24 @@ class ExecutorTest : public testing::Test {
     ASSERT_TRUE(slot_->Acquire());
     Infer(Handle(slot_), test.call);
   }
+  // Threads that call at the same time; each checks every answer of its own.
+  void RaceCalls() {
+    constexpr int kThreads = 4;
+    constexpr int kCalls = 300;
+    std::vector<std::thread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < kCalls; ++i) {
+          TestCall test(static_cast<float>(t));
+          Run(test);
+          test.answer->done.WaitForNotification();
+          ASSERT_TRUE(test.answer->status.ok());
+          ASSERT_THAT(test.answer->values, Each(t + 1.0f));
+        }
+      });
+    }
+    for (auto& thread : threads) thread.join();
+  }
 
   FakeRuntime runtime_;
   ManualTimer timer_;
@@ -206,40 +224,14 @@ TEST_F(ExecutorTest, TheCostIsTheBestOfSeveralRunsAndAFailureIsTold) {
 TEST_F(ExecutorTest, ThreadsThatRaceForOneRequestLoseNoCall) {
   runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.async = FakeRuntime::Async::kThread; });
   Load(2);
-  constexpr int kThreads = 4;
-  constexpr int kCalls = 300;
-  std::vector<std::thread> threads;
-  for (int t = 0; t < kThreads; ++t) {
-    threads.emplace_back([&, t] {
-      for (int i = 0; i < kCalls; ++i) {
-        TestCall test(static_cast<float>(t));
-        Run(test);
-        test.answer->done.WaitForNotification();
-        ASSERT_TRUE(test.answer->status.ok());
-        ASSERT_THAT(test.answer->values, Each(t + 1.0f));
-      }
-    });
-  }
-  for (auto& thread : threads) thread.join();
+  RaceCalls();
   EXPECT_LE(runtime_.max_running(), 2u);
 }
 
 TEST_F(ExecutorTest, InlineThreadsThatRaceLoseNoCall) {
   Load(1, 1024, std::chrono::microseconds(5));
   runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.async = FakeRuntime::Async::kThread; });
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) {
-    threads.emplace_back([&, t] {
-      for (int i = 0; i < 300; ++i) {
-        TestCall test(static_cast<float>(t));
-        Run(test);
-        test.answer->done.WaitForNotification();
-        ASSERT_TRUE(test.answer->status.ok());
-        ASSERT_THAT(test.answer->values, Each(t + 1.0f));
-      }
-    });
-  }
-  for (auto& thread : threads) thread.join();
+  RaceCalls();
 }
 
 TEST_F(ExecutorTest, CancelsThatRaceWithCompletionAnswerEachCallOnce) {

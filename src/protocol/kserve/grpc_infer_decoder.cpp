@@ -16,16 +16,13 @@ namespace {
 
 using wire::kFixed64;
 using wire::kLengthDelimited;
+using wire::kMaxRank;
+using wire::kMaxTensors;
 using wire::kVarint;
 using wire::RequestArena;
 using wire::Tag;
 using wire::ValueList;
 using wire::WireReader;
-
-// An empty entry takes two bytes on the wire and a hundred here: without a limit, a message within its size could take all
-// memory.
-constexpr size_t kMaxTensors = 4096;
-constexpr size_t kMaxRank = 64;
 
 // Field numbers of InferTensorContents.
 constexpr uint32_t kBoolContents = 1;

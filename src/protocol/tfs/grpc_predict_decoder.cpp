@@ -13,17 +13,14 @@ namespace switchyard::tfs {
 namespace {
 
 using wire::kLengthDelimited;
+using wire::kMaxRank;
+using wire::kMaxTensors;
 using wire::kVarint;
 using wire::RequestArena;
 using wire::Tag;
 using wire::ValueList;
 using wire::WireReader;
 
-// An empty entry takes two bytes on the wire and a hundred here: without a limit, a message within its size could take all
-// memory.
-constexpr size_t kMaxTensors = 4096;
-// TensorFlow's own limit is 254.
-constexpr size_t kMaxRank = 64;
 constexpr size_t kMaxExpandedBytes = size_t{1} << 30;
 
 // The value fields of TensorProto by number; nothing for what carries no elements that a tensor here can have.

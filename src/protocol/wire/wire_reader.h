@@ -2,17 +2,22 @@
 // them.
 #pragma once
 
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream.h>
-
 #include "protocol/wire/request_arena.h"
 
 namespace switchyard::wire {
+
+// What one request may hold. An empty entry takes two bytes on the wire and a hundred here: without a limit, a message within
+// its size could take all memory.
+inline constexpr size_t kMaxTensors = 4096;
+inline constexpr size_t kMaxRank = 64;  // TensorFlow's own limit is 254
 
 enum WireType : uint32_t { kVarint = 0, kFixed64 = 1, kLengthDelimited = 2, kFixed32 = 5 };
 constexpr uint32_t Tag(uint32_t field, WireType type) { return field << 3 | type; }
