@@ -50,6 +50,14 @@ struct ModelSettings {
   std::map<std::string, LayoutSetting> layouts;  // by input or output; "" is the single input
   VersionPolicy version_policy;
   bool allow_cache = false;
+  // Where calls go, in this order, when no device of target_device serves: each a target_device without AUTO or MULTI.
+  std::vector<std::string> fallback_devices;
+  // Whether the next device's model is compiled ahead; unset: where there is a next device and the memory fits.
+  std::optional<bool> standby;
+  uint32_t device_timeout_ms =
+      0;  // how long an inference may take on the device; 0: the larger of 3000 and 20 times the slowest
+  bool strict_placement = false;  // a device of a list that is missing or gets no layer is an error
+  bool isolated_compile = false;  // a child process compiles into the cache first
   friend bool operator==(const ModelSettings&, const ModelSettings&) = default;
 };
 
@@ -82,6 +90,9 @@ struct ServerSettings {
   uint32_t max_queue = 1024;         // calls waiting for one model
   uint32_t grace_seconds = 30;
   bool ready_needs_all = false;  // --readiness all
+  bool strict = false;           // every warning about settings is an error
+  // Device plugins that OpenVINO does not ship: the device's name, and the path of its library.
+  std::vector<std::pair<std::string, std::string>> device_plugins;
   uint32_t file_system_poll_wait_seconds = 1;
   std::string cache_dir;
   std::string cpu_extension;

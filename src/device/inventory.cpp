@@ -1,6 +1,33 @@
 #include "device/inventory.h"
 
+#include <algorithm>
+
+#include "device/target.h"
+
 namespace switchyard {
+
+std::string_view Name(DeviceInfo::Type type) {
+  switch (type) {
+    case DeviceInfo::Type::kCpu:
+      return "CPU";
+    case DeviceInfo::Type::kIntegratedGpu:
+      return "integrated GPU";
+    case DeviceInfo::Type::kDiscreteGpu:
+      return "discrete GPU";
+    case DeviceInfo::Type::kNpu:
+      return "NPU";
+    case DeviceInfo::Type::kOther:
+      break;
+  }
+  return "other";
+}
+
+const DeviceInfo* Find(const Inventory& inventory, std::string_view device) {
+  const std::string name = CanonicalDevice(device);
+  const auto found =
+      std::find_if(inventory.begin(), inventory.end(), [&](const DeviceInfo& info) { return info.name == name; });
+  return found == inventory.end() ? nullptr : &*found;
+}
 
 std::string RecommendDevice(const Inventory& inventory) {
   const DeviceInfo* discrete = nullptr;

@@ -3,20 +3,30 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace switchyard {
 
 struct DeviceInfo {
   enum class Type { kCpu, kIntegratedGpu, kDiscreteGpu, kNpu, kOther };
-  std::string name;  // "CPU", "GPU.0", "NPU": one naming everywhere
+  std::string name;  // "CPU", "GPU.0", "NPU": one naming everywhere (CanonicalDevice in device/target.h)
   std::string full_name;
   Type type = Type::kOther;
-  uint64_t memory_total_bytes = 0;  // 0: not told
-  uint64_t memory_used_bytes = 0;   // by this process
+  uint64_t memory_total_bytes = 0;        // 0: not told
+  uint64_t memory_used_bytes = 0;         // by this process
+  std::string architecture;               // as the plugin tells it; may be empty
+  std::string driver;                     // its version; empty: not told
+  std::vector<std::string> capabilities;  // "FP32", "FP16", "INT8", "EXPORT_IMPORT", ... as the plugin tells them
 };
 
+// For people and JSON: "CPU", "integrated GPU", "discrete GPU", "NPU", "other".
+std::string_view Name(DeviceInfo::Type type);
+
 using Inventory = std::vector<DeviceInfo>;
+
+// The entry of that canonical name; null when it is not there. "GPU" and "GPU.0" are the same.
+const DeviceInfo* Find(const Inventory& inventory, std::string_view device);
 
 // OVMS's rule for an empty target_device: the discrete GPU with the most free memory, else the first integrated GPU, else CPU.
 // An NPU is never taken unasked.

@@ -1,15 +1,15 @@
 // What the server needs of an inference engine. Two implementations: openvino/ and fake/ (scripted, for tests).
 #pragma once
 
+#include <absl/functional/any_invocable.h>
+#include <absl/types/span.h>
+
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <absl/functional/any_invocable.h>
-#include <absl/types/span.h>
 
 #include "base/status.h"
 #include "config/settings.h"
@@ -41,16 +41,25 @@ class InferRequest {
 
 // What came of a load, for people and status calls.
 struct LoadFacts {
-  std::string device;                          // as asked for, after defaults: "CPU", "AUTO:GPU,CPU"
-  std::vector<std::string> execution_devices;  // where it runs
+  std::string device;                          // the target it was compiled for: "CPU", "HETERO:GPU.0,CPU"
+  std::vector<std::string> execution_devices;  // where it runs, canonical names
   std::string precision;                       // "f32"; empty when the device does not tell
   std::optional<int> num_streams;
   int optimal_requests = 1;
+  // Infer requests that the device runs together as one batch, in the order they were created in; 1: no batching. The number of
+  // requests created is a multiple of it.
+  int batch_size = 1;
   enum class Cache { kOff, kMiss, kHit } cache = Cache::kOff;
-  double load_ms = 0;
+  double load_ms = 0;     // reading, reshaping and compiling
+  double compile_ms = 0;  // compiling, or importing from the cache, alone
   bool cpu_only = false;  // runs on the CPU plugin alone: Infer() may run on the caller's thread
   // Every inference does the same work: no loops, branches or shapes that depend on the values of inputs.
   bool steady_cost = false;
+  bool stateful = false;  // has variables: what an inference computes depends on the ones before it
+  // The source graph's operations by device and by type: {"GPU.0": {"Convolution": 53}}.
+  std::map<std::string, std::map<std::string, int>> layers;
+  std::optional<uint64_t> memory_bytes;  // on the device; an estimate where `reasons` says so
+  std::vector<std::string> reasons;      // sentences: why it is not what was asked for, and what is not told
 };
 
 // Thread-safe. Keeps the engine's own objects alive as long as it lives; its InferRequests keep it alive.
@@ -62,21 +71,43 @@ class CompiledModel {
   virtual StatusOr<std::unique_ptr<InferRequest>> CreateInferRequest() = 0;
 };
 
-// One version of a model to read and compile.
+// One version of a model to read and compile for one target.
 struct LoadRequest {
-  ModelSettings settings;
+  ModelSettings settings;  // shapes, layouts, nireq, ...; its target_device and plugin_config are not looked at
   int64_t version = 1;
   // The model's file, or the folder of a SavedModel.
   std::string model_path;
   std::string cache_dir;  // empty: no cache
+  // What OpenVINO compiles for: a device, or HETERO or BATCH over devices; canonical, never AUTO or MULTI.
+  std::string target;
+  // For that target (device/placement.h has taken out what is ours). Keys that none of the target's devices knows are left out
+  // without a word: CheckProperties has judged them.
+  PropertyMap properties;
 };
 
 class Runtime {
  public:
   virtual ~Runtime() = default;
-  // Reads, reshapes, compiles. Blocks, for minutes at worst. Errors: InvalidArgument for settings that the model or device
-  // refuses (the message names the key and the remedy), NotFound for a missing file or device, Internal for the rest.
+
+  // Judges plugin_config for a model that may run on `devices` (canonical names), asked for as `target` ("AUTO:GPU,CPU"). The
+  // answer are notes: keys that cannot be judged since their device is not there. InvalidArgument names the key, what was
+  // expected, what came, and the nearest right key. May start a child process, for values that only a device can judge; blocks
+  // for seconds then.
+  virtual StatusOr<std::vector<std::string>> CheckProperties(const std::string& target, const std::vector<std::string>& devices,
+                                                             const PropertyMap& plugin_config) = 0;
+  // Reads, reshapes, compiles. Blocks, for minutes at worst; a broken device may never answer. Errors: InvalidArgument for
+  // settings that the model or device refuses (the message names the key and the remedy), NotFound for a missing file or
+  // device, ResourceExhausted when the device's memory cannot hold it, Internal for the rest, marked by MarkFault
+  // (device/fault.h).
   virtual StatusOr<std::shared_ptr<CompiledModel>> Load(const LoadRequest& request) = 0;
+
+  // A new generation of a device: new contexts of its driver, that models loaded from now on use. What was loaded before stays
+  // in the old one. Blocks; a broken device may never answer.
+  virtual Status Renew(const std::string& device) = 0;
+  // A model of one operation on the device's current generation, to ask it whether it answers. Blocks likewise.
+  virtual StatusOr<std::shared_ptr<CompiledModel>> LoadCanary(const std::string& device) = 0;
+
+  // Devices that are there. Asks the drivers; may block on a broken one.
   virtual Inventory Devices() = 0;
   // "2026.4.1-...": for metadata and --version.
   virtual std::string Version() const = 0;

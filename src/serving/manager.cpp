@@ -229,8 +229,11 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<VersionFiles>>&
 
 StatusOr<std::unique_ptr<Version>> Manager::LoadVersion(const ModelSettings& settings, int64_t number,
                                                         const std::string& path) {
-  SY_ASSIGN_OR_RETURN(std::shared_ptr<CompiledModel> model,
-                      runtime_.Load(LoadRequest{settings, number, path, options_.cache_dir}));
+  SY_ASSIGN_OR_RETURN(
+      std::shared_ptr<CompiledModel> model,
+      runtime_.Load(LoadRequest{settings, number, path, options_.cache_dir,
+                                settings.target_device.empty() ? RecommendDevice(runtime_.Devices()) : settings.target_device,
+                                settings.plugin_config}));
   std::vector<std::unique_ptr<InferRequest>> requests;
   for (int i = 0; i < std::max(1, model->facts().optimal_requests); ++i) {
     SY_ASSIGN_OR_RETURN(std::unique_ptr<InferRequest> request, model->CreateInferRequest());

@@ -364,6 +364,17 @@ StatusOr<std::shared_ptr<CompiledModel>> FakeRuntime::Load(const LoadRequest& re
   return std::make_shared<FakeModel>(state, name, request.version, std::move(script));
 }
 
+StatusOr<std::vector<std::string>> FakeRuntime::CheckProperties(const std::string&, const std::vector<std::string>&,
+                                                                const PropertyMap&) {
+  return std::vector<std::string>{};
+}
+
+Status FakeRuntime::Renew(const std::string&) { return absl::OkStatus(); }
+
+StatusOr<std::shared_ptr<CompiledModel>> FakeRuntime::LoadCanary(const std::string& device) {
+  return std::make_shared<FakeModel>(state_, "canary/" + device, 1, state_->CopyOf("canary/" + device, 1));
+}
+
 Inventory FakeRuntime::Devices() {
   MutexLock lock(&state_->mutex);
   return state_->devices;

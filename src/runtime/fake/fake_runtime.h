@@ -87,7 +87,11 @@ class FakeRuntime final : public Runtime {
   // within its own callback, TakeOutput without a successful inference.
   std::vector<std::string> violations() const;
 
+  StatusOr<std::vector<std::string>> CheckProperties(const std::string& target, const std::vector<std::string>& devices,
+                                                     const PropertyMap& plugin_config) override;
   StatusOr<std::shared_ptr<CompiledModel>> Load(const LoadRequest& request) override;
+  Status Renew(const std::string& device) override;
+  StatusOr<std::shared_ptr<CompiledModel>> LoadCanary(const std::string& device) override;
   Inventory Devices() override;
   std::string Version() const override { return "fake-1.0"; }
 

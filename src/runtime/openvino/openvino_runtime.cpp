@@ -4,13 +4,12 @@
 #include <chrono>
 #include <filesystem>
 #include <map>
-#include <utility>
-
 #include <openvino/core/version.hpp>
 #include <openvino/op/parameter.hpp>
 #include <openvino/runtime/core.hpp>
 #include <openvino/runtime/intel_gpu/properties.hpp>
 #include <openvino/runtime/properties.hpp>
+#include <utility>
 
 #include "base/log.h"
 #include "runtime/openvino/convert.h"
@@ -90,7 +89,11 @@ class OpenVinoRuntime final : public Runtime {
  public:
   explicit OpenVinoRuntime(std::shared_ptr<ov::Core> core) : core_(std::move(core)) {}
 
+  StatusOr<std::vector<std::string>> CheckProperties(const std::string& target, const std::vector<std::string>& devices,
+                                                     const PropertyMap& plugin_config) override;
   StatusOr<std::shared_ptr<CompiledModel>> Load(const LoadRequest& request) override;
+  Status Renew(const std::string& device) override;
+  StatusOr<std::shared_ptr<CompiledModel>> LoadCanary(const std::string& device) override;
   Inventory Devices() override;
   std::string Version() const override { return OpenVinoVersion(); }
 
@@ -125,9 +128,9 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest
   if (settings.nireq > kMaxRequests) {
     return InvalidArgument("nireq is {}; expected at most {}", settings.nireq, kMaxRequests);
   }
-  const std::string target = settings.target_device.empty() ? RecommendDevice(Devices()) : settings.target_device;
+  const std::string& target = request.target;
   SY_RETURN_IF_ERROR(CheckTarget(*core_, target));
-  SY_ASSIGN_OR_RETURN(ov::AnyMap properties, MakeProperties(*core_, target, settings.plugin_config));
+  SY_ASSIGN_OR_RETURN(ov::AnyMap properties, MakeProperties(*core_, target, request.properties));
   // Given with each compilation: set on the core, it would be every model's.
   if (!request.cache_dir.empty()) properties.try_emplace(ov::cache_dir.name(), request.cache_dir);
   const auto cache = properties.find(ov::cache_dir.name());
@@ -149,6 +152,17 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest
         return std::make_shared<OpenVinoModel>(core_, std::move(compiled), std::move(signature), std::move(facts),
                                                PassedThrough(*model));
       });
+}
+
+StatusOr<std::vector<std::string>> OpenVinoRuntime::CheckProperties(const std::string&, const std::vector<std::string>&,
+                                                                    const PropertyMap&) {
+  return std::vector<std::string>{};
+}
+
+Status OpenVinoRuntime::Renew(const std::string&) { return absl::OkStatus(); }
+
+StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::LoadCanary(const std::string& device) {
+  return Error(StatusCode::kUnimplemented, "no canary for {}", device);
 }
 
 DeviceInfo::Type TypeOf(ov::Core& core, const std::string& device) {

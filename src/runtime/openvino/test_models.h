@@ -87,7 +87,9 @@ class OpenVinoTest : public ::testing::Test {
   static LoadRequest Request(const std::string& path, ModelSettings settings = {}) {
     settings.name = "model";
     if (settings.target_device.empty()) settings.target_device = "CPU";
-    return {.settings = std::move(settings), .version = 1, .model_path = path};
+    const std::string target = settings.target_device;
+    const PropertyMap properties = settings.plugin_config;
+    return {.settings = std::move(settings), .model_path = path, .target = target, .properties = properties};
   }
   std::shared_ptr<CompiledModel> Load(const std::shared_ptr<ov::Model>& model, ModelSettings settings = {}) {
     return LoadPath(Save(model), std::move(settings));

@@ -1,0 +1,25 @@
+// Whose fault an inference's error is. Only the caller's is a 4xx; a device's moves its models elsewhere.
+#pragma once
+
+#include <string_view>
+
+#include "base/status.h"
+
+namespace switchyard {
+
+enum class Fault {
+  kNone,     // no error, or one of the caller's or of our own
+  kModel,    // the model cannot compute this: the same on every device
+  kDevice,   // the device is lost, out of resources or out of memory: a new generation may work again
+  kUnclear,  // an error of a device other than the CPU whose text tells neither
+};
+
+// By the text of the runtime's exception. `device` is the canonical name of the device that ran the inference; an error on
+// "CPU" is never the device's.
+Fault ClassifyFault(std::string_view device, std::string_view message);
+
+// The mark travels with the status (a payload) and is never shown.
+Status MarkFault(Status status, Fault fault);
+Fault FaultOf(const Status& status);
+
+}  // namespace switchyard

@@ -1,0 +1,43 @@
+// A parsed `target_device`: a device, or a virtual device over an ordered list of devices. Pure text; whether a device is there
+// is the Inventory's matter.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+
+namespace switchyard {
+
+// Grammar (upper case, no spaces inside names; spaces around separators are taken):
+//   target  = device | "AUTO" [":" list] | "MULTI" [":" list] | "HETERO" [":" list] | "BATCH:" device ["(" number ")"]
+//   list    = entry *("," entry)
+//   entry   = device | "-" device          (exclusion; AUTO only)
+//   device  = name ["." id]                CPU, GPU, GPU.1, NPU, NPU.4000, or the name of a registered plugin
+// "AUTO" and "MULTI" without a list mean every device that the policy may take (device/placement.h).
+struct Target {
+  enum class Kind { kDevice, kAuto, kMulti, kHetero, kBatch };
+  Kind kind = Kind::kDevice;
+  std::vector<std::string> devices;   // in the order of the text: their priority; exactly one for kDevice and kBatch
+  std::vector<std::string> excluded;  // AUTO:-GPU
+  std::optional<uint32_t> batch;      // BATCH:CPU(16); none: the plugin chooses
+
+  // The canonical text: "HETERO:GPU,CPU", "BATCH:CPU(16)".
+  std::string ToString() const;
+  friend bool operator==(const Target&, const Target&) = default;
+};
+
+// InvalidArgument for an unknown virtual device, an empty or duplicate entry ("GPU" and "GPU.0" are the same), an empty list
+// ("HETERO:"), a batch of 0 or above 2^31 - 1, brackets or exclusions where none may stand, nesting (AUTO:MULTI), and a name
+// that no device can have. The message names the entry, its position (from 1) and the remedy. `known` are the names without ids
+// that exist beside CPU, GPU and NPU (registered plugins); any other name is an error that lists what is known.
+StatusOr<Target> ParseTarget(std::string_view text, const std::vector<std::string>& known = {});
+
+// "GPU.0" for "GPU" and "GPU.0"; "NPU" for "NPU" and "NPU.4000"; "CPU" for "CPU", "CPU.0" and "(CPU)"; others as they are. The
+// one naming of devices in JSON, labels and logs.
+std::string CanonicalDevice(std::string_view device);
+
+}  // namespace switchyard
