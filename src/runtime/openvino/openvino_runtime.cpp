@@ -200,7 +200,7 @@ Inventory OpenVinoRuntime::Devices() {
   Inventory inventory;
   const Status listed = Guarded(StatusCode::kInternal, "Cannot list the devices", [&]() -> Status {
     for (const std::string& name : core_->get_available_devices()) {
-      DeviceInfo device{.name = name};
+      DeviceInfo device{.name = CanonicalDevice(name)};
       // A device that does not tell all of itself is still there.
       const Status told = Guarded(StatusCode::kInternal, name, [&]() -> Status {
         device.full_name = core_->get_property(name, ov::device::full_name);
