@@ -332,7 +332,7 @@ bool Executor::StartElsewhere(Lane& lane, const std::shared_ptr<InferCall>& call
 
 void Executor::Retry(Lane& lane, const std::shared_ptr<InferCall>& call, const Status& why) {
   if (call->completed()) return;
-  if (options_.stateful) {
+  if (lane.facts().stateful) {
     return Answer(*call,
                   Error(StatusCode::kUnavailable,
                         "{}; the model keeps state between calls, so that the call is not repeated: begin the sequence anew",
