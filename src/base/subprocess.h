@@ -23,9 +23,8 @@ struct SubprocessResult {
 };
 
 // Starts argv[0] (a path) by posix_spawn (never a bare fork: the server has threads), writes `input` to its stdin, and blocks
-// until it has ended. The child gets no descriptor but its three streams, default signal handlers and no blocked signals; its own
-// children that are still there at the time limit end with it.
-// Errors: it could not be started. Thread-safe.
+// until it has ended. The child gets no descriptor but its three streams, default signal handlers and no blocked signals. At
+// the time limit its own children end with it. Errors: it could not be started. Thread-safe.
 StatusOr<SubprocessResult> RunSubprocess(const std::vector<std::string>& argv, const std::string& input,
                                          std::chrono::milliseconds limit);
 
