@@ -1,8 +1,10 @@
 #include <cstdio>
+#include <optional>
 #include <string_view>
 #include <variant>
 
 #include "config/command_line.h"
+#include "runtime/openvino/child_main.h"
 #include "runtime/openvino/openvino_runtime.h"
 #include "server/server.h"
 #include "tools/infer.h"
@@ -14,6 +16,9 @@ void Print(std::FILE* stream, std::string_view text) { std::fwrite(text.data(), 
 
 int Main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "infer") return RunInfer(argc, argv);
+  if (argc == 2) {
+    if (const std::optional<int> exit_code = RunAsChild(argv[1]); exit_code.has_value()) return *exit_code;
+  }
   const std::variant<CommandLine, SettingsError> parsed = ParseCommandLine(argc, argv, "OpenVINO " + OpenVinoVersion());
   if (const auto* error = std::get_if<SettingsError>(&parsed)) {
     Print(stderr, "switchyard: " + error->message + "\n");

@@ -11,8 +11,8 @@
 namespace switchyard {
 namespace {
 
-using ::testing::HasSubstr;
 using std::chrono::milliseconds;
+using ::testing::HasSubstr;
 
 constexpr milliseconds kLong{20000};
 

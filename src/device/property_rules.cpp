@@ -68,10 +68,8 @@ Rules MakeRules() {
     rules.emplace(key, Rule{Rule::Kind::kSwitch});
   }
   for (const std::string_view key : {"KV_CACHE_PRECISION", "KEY_CACHE_PRECISION", "VALUE_CACHE_PRECISION"}) {
-    rules.emplace(key, Rule{Rule::Kind::kType,
-                            0,
-                            0,
-                            {"u8", "u4", "u3", "u2", "i8", "i4", "f16", "bf16", "f32", "dynamic", "undefined"}});
+    rules.emplace(
+        key, Rule{Rule::Kind::kType, 0, 0, {"u8", "u4", "u3", "u2", "i8", "i4", "f16", "bf16", "f32", "dynamic", "undefined"}});
   }
   return rules;
 }
@@ -237,8 +235,8 @@ std::string WhyNotSettable(std::string_view key) {
 }
 
 bool IsCoreProperty(std::string_view key) {
-  static constexpr std::array<std::string_view, 7> kCore = {"AUTO_BATCH_TIMEOUT", "CACHE_DIR",   "CACHE_MODE",      "DEVICE_PROPERTIES",
-                                                            "ENABLE_MMAP",        "NUM_STREAMS", "PERFORMANCE_HINT"};
+  static constexpr std::array<std::string_view, 7> kCore = {
+      "AUTO_BATCH_TIMEOUT", "CACHE_DIR", "CACHE_MODE", "DEVICE_PROPERTIES", "ENABLE_MMAP", "NUM_STREAMS", "PERFORMANCE_HINT"};
   return std::find(kCore.begin(), kCore.end(), key) != kCore.end();
 }
 

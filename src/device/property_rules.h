@@ -1,6 +1,6 @@
-// What is known of plugin_config's properties without asking a device: the values of the common ones, the keys that can only be
-// read, and how NUM_STREAMS and PERFORMANCE_HINT go together. Pure functions. Plugins judge too late and too little: some values
-// abort or hang a process, and virtual devices take unknown keys in silence.
+// What is known of plugin_config's properties without asking a device: the values of the common ones, the keys that can only
+// be read, and how NUM_STREAMS and PERFORMANCE_HINT go together. Pure functions. Plugins judge too late and too little: some
+// values abort or hang a process, and virtual devices take unknown keys in silence.
 #pragma once
 
 #include <optional>
