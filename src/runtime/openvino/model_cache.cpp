@@ -213,7 +213,11 @@ void ModelCache::Keep() {
     kept.push_back(to);
     if (name.ends_with(".blob")) list += fmt::format("{}  {}\n", *digest, name);
   }
-  if (good && list.empty()) return;  // a device that does not export
+  if (good && list.empty()) {
+    Complain(
+        fmt::format("nothing came into the cache folder {}: the disk is full, or the device's models cannot be kept", folder_));
+    return;
+  }
   if (good && WriteFile(list_, list)) return;
   for (const fs::path& path : kept) fs::remove(path, error);
   Complain(fmt::format("the compiled model could not be kept in the cache folder {}; is the disk full?", folder_));

@@ -1,5 +1,8 @@
 #include "runtime/openvino/model_cache.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #include <fstream>
 
 #include "runtime/openvino/test_models.h"
@@ -133,6 +136,22 @@ TEST_F(ModelCacheTest, FoldersThatCannotBeUsed) {
   }
 }
 
+TEST_F(ModelCacheTest, ADiskWithoutRoom) {
+  // Files beyond this size fail as those on a full disk do.
+  const auto old = signal(SIGXFSZ, SIG_IGN);
+  rlimit before;
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small{8192, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  const LoadFacts facts = Serve();
+  setrlimit(RLIMIT_FSIZE, &before);
+  signal(SIGXFSZ, old);
+  EXPECT_EQ(facts.cache, LoadFacts::Cache::kMiss);
+  EXPECT_THAT(facts.reasons, ElementsAre(AllOf(HasSubstr(cache_.string()), HasSubstr("full"))));
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss) << "half a file is not used";
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kHit);
+}
+
 TEST_F(ModelCacheTest, OtherSettingsAreOtherModels) {
   Serve();
   request_.properties["NUM_STREAMS"] = PropertyValue{int64_t{2}};
@@ -142,6 +161,7 @@ TEST_F(ModelCacheTest, OtherSettingsAreOtherModels) {
 
 TEST_F(ModelCacheTest, DevicesWithSeveralBlobs) {
   request_.target = "BATCH:CPU(4)";
+  request_.properties["AUTO_BATCH_TIMEOUT"] = PropertyValue{int64_t{1}};
   EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss);
   EXPECT_EQ(Files(".blob").size(), 2u);
   EXPECT_EQ(Serve().cache, LoadFacts::Cache::kHit);
