@@ -5,6 +5,7 @@
 #include "config/command_line.h"
 #include "runtime/openvino/openvino_runtime.h"
 #include "server/server.h"
+#include "tools/devices.h"
 #include "tools/infer.h"
 
 namespace switchyard {
@@ -13,7 +14,13 @@ namespace {
 void Print(std::FILE* stream, std::string_view text) { std::fwrite(text.data(), 1, text.size(), stream); }
 
 int Main(int argc, char** argv) {
-  if (argc > 1 && std::string_view(argv[1]) == "infer") return RunInfer(argc, argv);
+  const std::string_view command = argc > 1 ? argv[1] : "";
+  if (command == "infer") return RunInfer(argc, argv);
+  if (command == "devices") {
+    return RunDevices(argc, argv, [](const DevicePlugins& plugins) {
+      return MakeOpenVinoRuntime({.cpu_extension = "", .device_plugins = plugins});
+    });
+  }
   const std::variant<CommandLine, SettingsError> parsed = ParseCommandLine(argc, argv, "OpenVINO " + OpenVinoVersion());
   if (const auto* error = std::get_if<SettingsError>(&parsed)) {
     Print(stderr, "switchyard: " + error->message + "\n");

@@ -76,6 +76,7 @@ TEST(CommandLineTest, HelpNamesEveryFlagThatIsServed) {
     const CommandLine& line = std::get<CommandLine>(parsed);
     EXPECT_EQ(line.action, CommandLine::Action::kPrintAndExit);
     EXPECT_THAT(line.text, HasSubstr("switchyard infer"));
+    EXPECT_THAT(line.text, HasSubstr("switchyard devices"));
     for (const FlagGroup& group : FlagGroups()) {
       for (const FlagSpec& flag : group.flags) EXPECT_THAT(line.text, HasSubstr("--" + std::string(flag.name)));
     }

@@ -3,16 +3,14 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <map>
 #include <openvino/core/version.hpp>
 #include <openvino/op/parameter.hpp>
 #include <openvino/runtime/core.hpp>
-#include <openvino/runtime/intel_gpu/properties.hpp>
 #include <openvino/runtime/properties.hpp>
 #include <utility>
 
-#include "base/log.h"
 #include "runtime/openvino/convert.h"
+#include "runtime/openvino/inventory.h"
 #include "runtime/openvino/model_setup.h"
 #include "runtime/openvino/openvino_model.h"
 #include "runtime/openvino/properties.h"
@@ -94,7 +92,7 @@ class OpenVinoRuntime final : public Runtime {
   StatusOr<std::shared_ptr<CompiledModel>> Load(const LoadRequest& request) override;
   Status Renew(const std::string& device) override;
   StatusOr<std::shared_ptr<CompiledModel>> LoadCanary(const std::string& device) override;
-  Inventory Devices() override;
+  Inventory Devices() override { return ReadInventory(*core_); }
   std::string Version() const override { return OpenVinoVersion(); }
 
  private:
@@ -165,40 +163,6 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::LoadCanary(const std::
   return Error(StatusCode::kUnimplemented, "no canary for {}", device);
 }
 
-DeviceInfo::Type TypeOf(ov::Core& core, const std::string& device) {
-  const std::string kind = device.substr(0, device.find('.'));
-  if (kind == "CPU") return DeviceInfo::Type::kCpu;
-  if (kind == "NPU") return DeviceInfo::Type::kNpu;
-  if (kind != "GPU") return DeviceInfo::Type::kOther;
-  return core.get_property(device, ov::device::type) == ov::device::Type::DISCRETE ? DeviceInfo::Type::kDiscreteGpu
-                                                                                   : DeviceInfo::Type::kIntegratedGpu;
-}
-
-Inventory OpenVinoRuntime::Devices() {
-  Inventory inventory;
-  const Status listed = Guarded(StatusCode::kInternal, "Cannot list the devices", [&]() -> Status {
-    for (const std::string& name : core_->get_available_devices()) {
-      DeviceInfo device{.name = name};
-      // A device that does not tell all of itself is still there.
-      const Status told = Guarded(StatusCode::kInternal, name, [&]() -> Status {
-        device.full_name = core_->get_property(name, ov::device::full_name);
-        device.type = TypeOf(*core_, name);
-        if (device.type == DeviceInfo::Type::kDiscreteGpu || device.type == DeviceInfo::Type::kIntegratedGpu) {
-          device.memory_total_bytes = core_->get_property(name, ov::intel_gpu::device_total_mem_size);
-          const std::map<std::string, uint64_t> used = core_->get_property(name, ov::intel_gpu::memory_statistics);
-          if (const auto found = used.find("usm_device"); found != used.end()) device.memory_used_bytes = found->second;
-        }
-        return absl::OkStatus();
-      });
-      if (!told.ok()) LogDebug("{}", Message(told));
-      inventory.push_back(std::move(device));
-    }
-    return absl::OkStatus();
-  });
-  if (!listed.ok()) LogWarning("{}", Message(listed));
-  return inventory;
-}
-
 }  // namespace
 
 StatusOr<std::unique_ptr<Runtime>> MakeOpenVinoRuntime(const OpenVinoOptions& options) {
@@ -217,6 +181,15 @@ StatusOr<std::unique_ptr<Runtime>> MakeOpenVinoRuntime(const OpenVinoOptions& op
                                  core->add_extension(options.cpu_extension);
                                  return absl::OkStatus();
                                }));
+  }
+  for (const auto& [name, path] : options.device_plugins) {
+    const std::string context = fmt::format("Cannot load device_plugin {}={}, expected a plugin's shared library", name, path);
+    if (!std::filesystem::exists(path, error)) return Error(StatusCode::kNotFound, "{}: the file is not there", context);
+    SY_RETURN_IF_ERROR(Guarded(StatusCode::kInvalidArgument, context, [&]() -> Status {
+      core->register_plugin(std::filesystem::absolute(path), name);
+      core->get_versions(name);  // loads it: registering alone does not
+      return absl::OkStatus();
+    }));
   }
   return std::make_unique<OpenVinoRuntime>(std::move(core));
 }
