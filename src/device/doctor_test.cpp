@@ -297,8 +297,8 @@ TEST_F(DoctorTest, NpuCausesInTheirOrder) {
 TEST_F(DoctorTest, LevelZeroTooOld) {
   root_.Node("/dev/accel/accel0");
   AddNpuDriver();
-  AddLevelZero("1.8.12", "..zeCommandQueueSynchronize..");
-  EXPECT_THAT(Npu(), AllOf(HasSubstr("Level Zero loader 1.8.12"), HasSubstr("it has no zeCommandListHostSynchronize"),
+  AddLevelZero("1.8.0", "..zeCommandQueueSynchronize..");
+  EXPECT_THAT(Npu(), AllOf(HasSubstr("libze_loader.so.1.8.0 is too old"), HasSubstr("it has no zeCommandListHostSynchronize"),
                            HasSubstr("1.18.5 or newer")));
 }
 
@@ -306,8 +306,8 @@ TEST_F(DoctorTest, LevelZeroThatDoesNotLookForTheDriver) {
   root_.Node("/dev/accel/accel0");
   AddNpuDriver();
   AddNpuCompiler();
-  AddLevelZero("1.17.44");
-  EXPECT_THAT(Npu(), HasSubstr("Level Zero loader 1.17.44"));
+  AddLevelZero("1.17.44", "zeCommandListHostSynchronize libze_intel_gpu.so libze_intel_vpu.so");
+  EXPECT_THAT(Npu(), HasSubstr("libze_loader.so.1.17.44 is too old to look for the NPU driver libze_intel_npu.so.1"));
   root_.File(std::string(kLibraries) + "libze_intel_vpu.so.1");  // the name that every loader knows
   EXPECT_EQ(Npu(), "nothing is missing");
 }

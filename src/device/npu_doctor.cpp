@@ -48,21 +48,24 @@ Absence NoNode(const SystemView& view) {
           "sudo modprobe intel_vpu; if there is no such module, install a newer kernel"};
 }
 
-// The loader of `version` looks for drivers by these names; the newer one since 1.18.5.
-std::optional<Absence> WhyNoDriver(const SystemView& view, const std::string& loader, const std::string& version) {
-  if (view.alt_npu_drivers) return std::nullopt;
-  const std::string install = fmt::format(
-      "install the NPU driver: intel-level-zero-npu, intel-driver-compiler-npu and intel-fw-npu from {}", kDriverPage);
-  if (FindLibrary(view, "libze_intel_vpu.so.1")) return std::nullopt;
+constexpr const char* kNewLevelZero =
+    "install Level Zero 1.18.5 or newer (package libze1 of Debian 13, level-zero of "
+    "https://github.com/oneapi-src/level-zero/releases)";
+
+// `bytes` are the loader's: it holds the names of the drivers that it looks for, and the newer name only since 1.18.5. (The
+// version in its file's name is not to be trusted: Debian 12's 1.8.12 calls itself 1.8.0.)
+std::optional<Absence> WhyNoDriver(const SystemView& view, const std::string& loader, std::string_view bytes) {
+  if (view.alt_npu_drivers || FindLibrary(view, "libze_intel_vpu.so.1")) return std::nullopt;
   if (!FindLibrary(view, "libze_intel_npu.so.1")) {
-    return Absence{"no NPU driver library (libze_intel_npu.so.1)", install};
-  }
-  const std::vector<uint64_t> numbers = ParseVersion(version);
-  if (numbers.size() == 3 && numbers < std::vector<uint64_t>{1, 18, 5}) {
     return Absence{
-        fmt::format("Level Zero loader {} ({}) is too old to look for the NPU driver libze_intel_npu.so.1", version, loader),
-        "install Level Zero 1.18.5 or newer (package libze1 of Debian 13, level-zero of "
-        "https://github.com/oneapi-src/level-zero/releases)"};
+        "no NPU driver library (libze_intel_npu.so.1)",
+        fmt::format("install the NPU driver: intel-level-zero-npu, intel-driver-compiler-npu and intel-fw-npu from {}",
+                    kDriverPage)};
+  }
+  if (bytes.find("libze_intel_vpu.so") != std::string_view::npos &&
+      bytes.find("libze_intel_npu.so") == std::string_view::npos) {
+    return Absence{fmt::format("the Level Zero loader {} is too old to look for the NPU driver libze_intel_npu.so.1", loader),
+                   kNewLevelZero};
   }
   return std::nullopt;
 }
@@ -75,14 +78,16 @@ std::optional<Absence> WhyNoLevelZero(const SystemView& view) {
         fmt::format("{} (1.18.5 or newer: Debian 13's; Debian 12's is too old)", Install(view, "libze1", "oneapi-level-zero"))};
   }
   const std::string real = view.RealPath(*library).value_or(*library);
-  std::string version = VersionInName(real);  // "1" when the file is not named after its version
   const auto bytes = view.Read(real, size_t{64} << 20);
-  if (bytes && bytes->find(kNeededFunction) == std::string::npos) {
-    return Absence{fmt::format("Level Zero loader {} ({}) is too old: it has no {}", version, Printable(real), kNeededFunction),
-                   "install Level Zero 1.18.5 or newer (package libze1 of Debian 13, level-zero of "
-                   "https://github.com/oneapi-src/level-zero/releases)"};
+  if (!bytes) {
+    return Absence{fmt::format("the Level Zero loader {} cannot be read", Printable(real)),
+                   fmt::format("sudo chmod a+rx {}", Printable(real))};
   }
-  return WhyNoDriver(view, Printable(real), version);
+  if (bytes->find(kNeededFunction) == std::string::npos) {
+    return Absence{fmt::format("the Level Zero loader {} is too old: it has no {}", Printable(real), kNeededFunction),
+                   kNewLevelZero};
+  }
+  return WhyNoDriver(view, Printable(real), *bytes);
 }
 
 }  // namespace
