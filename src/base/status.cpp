@@ -1,10 +1,14 @@
 #include "base/status.h"
 
+#include <absl/strings/cord.h>
+
 namespace switchyard {
 
 Status Annotate(const Status& status, std::string_view context) {
   if (status.ok()) return status;
-  return Error(status.code(), "{}: {}", context, Message(status));
+  Status annotated = Error(status.code(), "{}: {}", context, Message(status));
+  status.ForEachPayload([&](absl::string_view type, const absl::Cord& payload) { annotated.SetPayload(type, payload); });
+  return annotated;
 }
 
 int HttpCode(StatusCode code) {

@@ -30,7 +30,7 @@ Status InvalidArgument(fmt::format_string<Args...> format, Args&&... args) {
 // not know.)
 inline std::string_view Message(const Status& status) { return {status.message().data(), status.message().size()}; }
 
-// The same error with `context` and ": " before its message. OK stays OK.
+// The same error, payloads included, with `context` and ": " before its message. OK stays OK.
 Status Annotate(const Status& status, std::string_view context);
 
 // HTTP's status code for an error of ours; 200 for OK. 405 and 413 are faults of HTTP itself and are made by its listener.

@@ -183,6 +183,12 @@ TEST(BasePathTest, IsAbsoluteAndNormal) {
 TEST(TextTest, QuotesWhatStrangersWrote) {
   EXPECT_EQ(Quote("a\x1b[0m\n"), "\"a\\x1b[0m\\x0a\"");
   EXPECT_EQ(Quote(std::string(200, 'x')), "\"" + std::string(80, 'x') + "...\"");
+  EXPECT_EQ(Quote("Gerät 装置 \U0001F680"), "\"Gerät 装置 \U0001F680\"");
+  EXPECT_EQ(Quote("\xff\xc3"), "\"\\xff\\xc3\"");
+  EXPECT_EQ(Quote("\xc0\xaf"), "\"\\xc0\\xaf\"") << "longer than it needs to be";
+  EXPECT_EQ(Quote("\xed\xa0\x80"), "\"\\xed\\xa0\\x80\"") << "half of a pair";
+  EXPECT_EQ(Quote("\xc2\x9b"), "\"\\xc2\\x9b\"") << "a control character of 8 bits";
+  EXPECT_EQ(Quote(std::string(79, 'x') + "é"), "\"" + std::string(79, 'x') + "...\"") << "no half characters";
   EXPECT_EQ(Nearest("nirec", {"name", "nireq"}), "nireq");
   EXPECT_EQ(Nearest("bogus", {"name", "nireq"}), "");
 }

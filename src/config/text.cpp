@@ -23,19 +23,41 @@ size_t EditDistance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+// Bytes of the UTF-8 character at the start of `text`; 0 for a control character and for what is no UTF-8.
+size_t CharacterLength(std::string_view text) {
+  const auto byte = [&](size_t i) -> unsigned { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0; };
+  const unsigned first = byte(0);
+  if (first < 0x80) return first < 0x20 || first == 0x7f ? 0 : 1;
+  if (first < 0xc2 || first > 0xf4) return 0;
+  const size_t length = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  }
+  const unsigned second = byte(1);
+  const bool control = first == 0xc2 && second < 0xa0;                                               // U+0080 to U+009F
+  const bool overlong = (first == 0xe0 && second < 0xa0) || (first == 0xf0 && second < 0x90);        // a shorter form exists
+  const bool no_character = (first == 0xed && second >= 0xa0) || (first == 0xf4 && second >= 0x90);  // surrogates, too high
+  return control || overlong || no_character ? 0 : length;
+}
+
 }  // namespace
 
 std::string Quote(std::string_view text) {
   constexpr size_t kLongest = 80;
   std::string quoted = "\"";
-  for (const char c : text.substr(0, kLongest)) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      quoted += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  size_t at = 0;
+  while (at < text.size()) {
+    const size_t length = CharacterLength(text.substr(at));
+    // A character is shown whole or not at all.
+    if (at + std::max<size_t>(length, 1) > kLongest) break;
+    if (length == 0) {
+      quoted += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[at++]));
     } else {
-      quoted += c;
+      quoted += text.substr(at, length);
+      at += length;
     }
   }
-  if (text.size() > kLongest) quoted += "...";
+  if (at < text.size()) quoted += "...";
   quoted += '"';
   return quoted;
 }

@@ -7,7 +7,8 @@
 
 namespace switchyard {
 
-// In double quotes, control characters escaped, cut after 80 bytes: what a stranger wrote must not garble a terminal or a log.
+// In double quotes, control characters and bytes that are no UTF-8 escaped (\x1b), cut after at most 80 bytes: what a stranger
+// wrote must not garble a terminal, a log or JSON.
 std::string Quote(std::string_view text);
 
 // The candidate that `text` was most likely meant to be, or an empty view when none is near.

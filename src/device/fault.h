@@ -15,10 +15,11 @@ enum class Fault {
 };
 
 // By the text of the runtime's exception. `device` is the canonical name of the device that ran the inference; an error on
-// "CPU" is never the device's.
+// "CPU" is never the device's. An allocation that is larger than the device ever makes is kUnclear: a caller's large input must
+// not take the device from everybody.
 Fault ClassifyFault(std::string_view device, std::string_view message);
 
-// The mark travels with the status (a payload) and is never shown.
+// The mark travels with the status (a payload, which Annotate keeps). OK takes no mark; kNone removes one.
 Status MarkFault(Status status, Fault fault);
 Fault FaultOf(const Status& status);
 

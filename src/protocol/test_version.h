@@ -16,11 +16,9 @@ namespace switchyard {
 class TestVersion {
  public:
   TestVersion(std::string name, int64_t number, Signature signature = {}) {
-    auto model = std::make_shared<Model>();
-    model->signature_ = std::move(signature);
-    auto executor = std::make_unique<Executor>(std::vector<std::unique_ptr<InferRequest>>(), timer_, Executor::Options{name});
+    auto executor = std::make_shared<Executor>(timer_, Executor::Options{.model_name = name});
     slot_ = std::make_shared<VersionSlot>(
-        std::make_unique<Version>(ModelSettings{.name = name}, number, std::move(model), std::move(executor)),
+        std::make_unique<Version>(ModelSettings{.name = name}, number, std::move(signature), std::move(executor)),
         [](VersionSlot&) {});
   }
   // Give all handles back before the end.
@@ -34,13 +32,6 @@ class TestVersion {
   }
 
  private:
-  struct Model final : CompiledModel {
-    const Signature& signature() const override { return signature_; }
-    const LoadFacts& facts() const override { return facts_; }
-    StatusOr<std::unique_ptr<InferRequest>> CreateInferRequest() override { return Error(StatusCode::kUnimplemented, "none"); }
-    Signature signature_;
-    LoadFacts facts_;
-  };
   ManualTimer timer_;
   std::shared_ptr<VersionSlot> slot_;
 };

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <array>
 
-#include "serving/executor.h"
+#include "serving/placer.h"
 
 namespace switchyard {
 namespace {
@@ -16,9 +16,11 @@ namespace {
 using Row = std::array<std::string, 8>;
 
 Row RowOf(const Version& version) {
-  const LoadFacts& facts = version.facts();
-  std::string device = facts.device;
-  const std::string execution = fmt::format("{}", fmt::join(facts.execution_devices, ","));
+  const PlacementReport placement = version.placer()->Report();
+  const TargetPlacement* serving = placement.Serving();
+  const LoadFacts facts = serving != nullptr && serving->facts ? *serving->facts : LoadFacts{};
+  std::string device = placement.target_device;
+  const std::string execution = fmt::format("{}", fmt::join(placement.execution_devices, ","));
   if (!execution.empty() && execution != device) device += " on " + execution;
   const bool hit = facts.cache == LoadFacts::Cache::kHit;
   return {version.model_name(),
@@ -26,7 +28,7 @@ Row RowOf(const Version& version) {
           device,
           facts.precision.empty() ? "-" : facts.precision,
           facts.num_streams ? std::to_string(*facts.num_streams) : "-",
-          std::to_string(version.executor().request_count()),
+          std::to_string(serving != nullptr ? serving->num_requests : 0),
           fmt::format("{:.0f} ms", facts.load_ms),
           hit ? "cache hit" : "compiled"};
 }

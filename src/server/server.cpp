@@ -78,10 +78,14 @@ class Server {
 };
 
 Status Server::Start() {
-  SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions{settings_.cpu_extension}));
-  manager_ = std::make_unique<Manager>(*runtime_, timer_,
-                                       Manager::Options{settings_.max_queue, settings_.cache_dir, settings_.ready_needs_all,
-                                                        2 * std::max(1u, std::thread::hardware_concurrency())});
+  SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions{settings_.cpu_extension, settings_.device_plugins}));
+  Manager::Options options{.max_queue = settings_.max_queue,
+                           .cache_dir = settings_.cache_dir,
+                           .ready_needs_all = settings_.ready_needs_all,
+                           .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency()),
+                           .strict = settings_.strict};
+  for (const auto& [name, library] : settings_.device_plugins) options.device_plugins.push_back(name);
+  manager_ = std::make_unique<Manager>(*runtime_, timer_, std::move(options));
   if (settings_.grpc.enabled) {
     SY_ASSIGN_OR_RETURN(grpc_,
                         GrpcServer::Start(GrpcServer::FromSettings(settings_), *manager_, timer_,
@@ -152,9 +156,9 @@ int Server::Wait() {
   return exit_code;
 }
 
-// A device still holds a call, or a model is still being compiled: what belongs to them can't be destroyed.
+// A device still holds a call or a thread, or a model is still being compiled: what belongs to them can't be destroyed.
 void LeaveAtOnce(int exit_code) {
-  LogWarning("The grace period is over; leaving without waiting for the device");
+  LogInfo("Leaving without waiting for a device that does not answer");
   FlushLog();
   std::fflush(nullptr);
   _exit(exit_code);
@@ -174,6 +178,8 @@ void Server::Stop(int exit_code) {
   http_.reset();
   if (!manager_->Drain(std::max(deadline, timer_.Now() + std::chrono::milliseconds(100)))) LeaveAtOnce(exit_code);
   start_up_.join();
+  // Threads that are inside a lost device must not find their libraries gone.
+  if (manager_->LeftThreads()) LeaveAtOnce(exit_code);
   manager_.reset();
   LogInfo("Stopped");
 }

@@ -1,72 +1,159 @@
 #include "serving/executor.h"
 
 #include <algorithm>
-#include <bit>
 #include <utility>
+
+#include "device/fault.h"
 
 namespace switchyard {
 namespace {
-
-constexpr size_t kBitsPerWord = 64;
 
 Status DeadlinePassed(const std::string& model) {
   return Error(StatusCode::kDeadlineExceeded, "The deadline of the call to model {} passed before its inference ended", model);
 }
 
+int64_t Nanoseconds(TimePoint time) { return std::chrono::nanoseconds(time.time_since_epoch()).count(); }
+
 }  // namespace
 
-Executor::Executor(std::vector<std::unique_ptr<InferRequest>> requests, Timer& timer, Options options)
-    : timer_(timer),
-      options_(std::move(options)),
-      slots_(requests.size()),
-      free_((requests.size() + kBitsPerWord - 1) / kBitsPerWord),
-      cost_ns_(std::chrono::nanoseconds(options_.inline_cost).count()) {
-  for (size_t i = 0; i < requests.size(); ++i) {
-    slots_[i].request = std::move(requests[i]);
-    free_[i / kBitsPerWord].fetch_or(uint64_t{1} << (i % kBitsPerWord));
-  }
+Executor::Executor(Timer& timer, Options options) : timer_(timer), options_(std::move(options)) {
+  MutexLock lock(&mutex_);
+  route_.store(routes_.emplace_back(std::make_unique<const LaneRoute>()).get());
 }
 
 Executor::~Executor() = default;
 
 size_t Executor::active() const {
-  size_t free = 0;
-  for (const auto& word : free_) free += std::popcount(word.load(std::memory_order_relaxed));
-  return slots_.size() - free;
-}
-
-bool Executor::RunsInline() {
-  const int64_t cost = cost_ns_.load(std::memory_order_relaxed);
-  if (cost == 0) return false;
-  if (cost < kInlineCost.count()) return true;
-  return cost < 4 * kInlineCost.count() && inline_retries_.fetch_add(1, std::memory_order_relaxed) % kInlineRetryEvery == 0;
-}
-
-int Executor::TakeSlot() {
-  for (size_t w = 0; w < free_.size(); ++w) {
-    uint64_t bits = free_[w].load();
-    while (bits != 0) {
-      const int bit = std::countr_zero(bits);
-      if (free_[w].compare_exchange_weak(bits, bits & ~(uint64_t{1} << bit))) return static_cast<int>(w * kBitsPerWord) + bit;
+  MutexLock lock(&mutex_);
+  size_t count = 0;
+  std::vector<const Lane*> seen;
+  for (const auto& route : routes_) {
+    for (const auto& lane : route->lanes) {
+      if (std::find(seen.begin(), seen.end(), lane.get()) != seen.end()) continue;
+      seen.push_back(lane.get());
+      count += lane->active();
     }
   }
-  return -1;
+  return count;
 }
 
-int Executor::TakeSlotSpinning() {
-  // A cheap inference on another listener's thread ends sooner than a hand-over through the queue would take.
+bool Executor::serving() const {
+  const LaneRoute& now = route();
+  return std::any_of(now.lanes.begin(), now.lanes.end(), [](const auto& lane) { return !lane->closed(); });
+}
+
+void Executor::SetRoute(LaneRoute next) {
+  const Status closed = next.lanes.empty() ? next.closed : absl::OkStatus();
+  {
+    MutexLock lock(&mutex_);
+    route_.store(routes_.emplace_back(std::make_unique<const LaneRoute>(std::move(next))).get());
+  }
+  if (!closed.ok()) {
+    AnswerWaiting(closed);
+  } else {
+    ServeWaiting();
+  }
+}
+
+void Executor::AnswerWaiting(const Status& why) {
+  std::list<std::shared_ptr<InferCall>> waiting;
+  {
+    MutexLock lock(&mutex_);
+    waiting.swap(queue_);
+    for (const auto& call : waiting) call->queued_ = false;
+    queued_.store(0);
+  }
+  for (const auto& call : waiting) Answer(*call, call->failure_.ok() ? why : call->failure_);
+}
+
+void Executor::GiveUp(Lane& lane, const Status& why) {
+  lane.Close();
+  for (size_t i = 0; i < lane.request_count(); ++i) {
+    Lane::Slot& slot = lane.slot(static_cast<int>(i));
+    Lane::State running = Lane::State::kRunning;
+    if (!slot.state.compare_exchange_strong(running, Lane::State::kTaking)) continue;
+    const std::shared_ptr<InferCall> call = slot.call;
+    slot.state.store(Lane::State::kGivenUp);
+    Retry(lane, call, why);
+  }
+}
+
+// The lane's request, or none. Inline lanes are worth a moment of waiting: a cheap inference on another listener's thread ends
+// sooner than a hand-over through the queue would take.
+Executor::Place Executor::TakeFrom(Lane& lane) {
   constexpr int kSpins = 200;
-  for (int i = 0; i < kSpins; ++i) {
-    const int slot = TakeSlot();
-    if (slot >= 0 || queued_.load(std::memory_order_relaxed) > 0) return slot;
+  Place place{&lane, -1, lane.RunsInline()};
+  place.slot = lane.TakeSlot();
+  for (int i = 0; place.run_inline && place.slot < 0 && i < kSpins; ++i) {
+    if (lane.closed() || queued_.load(std::memory_order_relaxed) > 0) return place;
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #endif
+    place.slot = lane.TakeSlot();
   }
-  return -1;
+  return place;
 }
 
-void Executor::ReleaseSlot(int slot) { free_[slot / kBitsPerWord].fetch_or(uint64_t{1} << (slot % kBitsPerWord)); }
+// Of several lanes that share the calls.
+Executor::Place Executor::TakeShared(const LaneRoute& now) {
+  const size_t count = now.lanes.size();
+  const size_t first = now.schedule == PlacementPlan::Schedule::kRoundRobin ? turn_.fetch_add(1, std::memory_order_relaxed) : 0;
+  if (now.schedule != PlacementPlan::Schedule::kFinishFirst) {
+    for (size_t i = 0; i < count; ++i) {
+      const Place place = TakeFrom(*now.lanes[(first + i) % count]);
+      if (place.slot >= 0) return place;
+    }
+    return {};
+  }
+  // The lane that will be done first: a free one after its own service, a busy one after what is ahead of the call as well.
+  Lane* best = nullptr;
+  double best_ns = 0;
+  const double ahead = static_cast<double>(queued() + 1);
+  for (const auto& lane : now.lanes) {
+    if (lane->closed()) continue;
+    const double requests = static_cast<double>(lane->request_count());
+    const bool busy = lane->active() >= lane->request_count();
+    const double service = static_cast<double>(lane->service_ns());
+    const double done = busy ? service * (1 + ahead / requests) : service;
+    if (best == nullptr || done < best_ns) best = lane.get(), best_ns = done;
+  }
+  if (best == nullptr) return {};
+  return TakeFrom(*best);
+}
+
+Executor::Place Executor::TakePlace() {
+  const LaneRoute& now = route();
+  if (now.all) return TakeShared(now);
+  for (const auto& lane : now.lanes) {
+    if (!lane->closed()) return TakeFrom(*lane);
+  }
+  return {};
+}
+
+bool Executor::Serves(const Lane& lane) const {
+  const LaneRoute& now = route();
+  for (const auto& candidate : now.lanes) {
+    if (candidate->closed()) continue;
+    if (candidate.get() == &lane) return true;
+    if (!now.all) return false;
+  }
+  return false;
+}
+
+// The position in the queue from which on calls are done sooner on `lane` than on a faster one that is busy.
+size_t Executor::WorthTaking(const Lane& lane) const {
+  const LaneRoute& now = route();
+  if (!now.all || now.schedule != PlacementPlan::Schedule::kFinishFirst) return 0;
+  const double own = static_cast<double>(lane.service_ns());
+  double position = 0;
+  for (const auto& other : now.lanes) {
+    const double service = static_cast<double>(other->service_ns());
+    if (other.get() == &lane || other->closed() || service <= 0 || service >= own) continue;
+    // The call at position p is done there after service * (1 + (p + 1) / requests).
+    position = std::max(position, (own / service - 1) * static_cast<double>(other->request_count()) - 1);
+  }
+  return position <= 0 ? 0 : static_cast<size_t>(position) + 1;
+}
 
 void Executor::Submit(std::shared_ptr<InferCall> call) {
   // Held to the end: the call holds the Version, and with it this Executor.
@@ -75,30 +162,29 @@ void Executor::Submit(std::shared_ptr<InferCall> call) {
     call->Complete(DeadlinePassed(options_.model_name));
     return;
   }
-  const bool run_inline = RunsInline();
-  const int slot = run_inline ? TakeSlotSpinning() : TakeSlot();
-  if (slot < 0) {
-    Enqueue(std::move(call));
-  } else if (run_inline) {
+  const Place place = TakePlace();
+  if (place.slot < 0) {
+    Enqueue(std::move(call), false);
+  } else if (place.run_inline) {
     const TimePoint inline_until = timer_.Now() + kInlineBudget;
-    RunInline(slot, *call);
-    ServeQueue(slot, inline_until);
+    RunInline(*place.lane, place.slot, call);
+    ServeQueue(*place.lane, place.slot, inline_until);
   } else {
     ArmDeadline(call);
-    StartAsync(slot, std::move(call));
+    StartAsync(*place.lane, place.slot, std::move(call));
   }
 }
 
-void Executor::Enqueue(std::shared_ptr<InferCall> call) {
+// `again`: the call was taken before, so that it goes first and is not counted against the limit.
+void Executor::Enqueue(std::shared_ptr<InferCall> call, bool again) {
   ArmDeadline(call);
   bool full = false;
   {
     MutexLock lock(&mutex_);
     if (call->completed()) return;
-    full = queue_.size() >= options_.max_queue;
+    full = !again && queue_.size() >= options_.max_queue;
     if (!full) {
-      queue_.push_back(call);
-      call->queue_position_ = std::prev(queue_.end());
+      call->queue_position_ = queue_.insert(again ? queue_.begin() : queue_.end(), call);
       call->queued_ = true;
       queued_.store(queue_.size());
     }
@@ -109,16 +195,33 @@ void Executor::Enqueue(std::shared_ptr<InferCall> call) {
                         options_.model_name, options_.max_queue));
     return;
   }
-  // A request may have become free between the look and the queueing; its thread saw an empty queue (ServeQueue).
-  const int slot = TakeSlot();
-  if (slot >= 0) ServeQueue(slot, TimePoint::min());
+  // The route may have been closed between the look and the queueing; whoever closed it may have found an empty queue.
+  if (const LaneRoute& now = route(); now.lanes.empty() && !now.closed.ok()) return AnswerWaiting(now.closed);
+  // A request may have become free meanwhile; its thread saw an empty queue (ServeQueue).
+  ServeWaiting();
 }
 
-std::shared_ptr<InferCall> Executor::PopQueued() {
+void Executor::ServeWaiting() {
+  const LaneRoute& now = route();
+  for (const auto& lane : now.lanes) {
+    while (queued_.load() > 0 && Serves(*lane)) {
+      const size_t before = queued_.load();
+      const int slot = lane->TakeSlot();
+      if (slot < 0) break;
+      ServeQueue(*lane, slot, TimePoint::min());
+      if (queued_.load() >= before) break;
+    }
+  }
+}
+
+std::shared_ptr<InferCall> Executor::PopQueued(const Lane& lane) {
+  const size_t worth = WorthTaking(lane);
   MutexLock lock(&mutex_);
-  while (!queue_.empty()) {
-    std::shared_ptr<InferCall> call = std::move(queue_.front());
-    queue_.pop_front();
+  auto next = queue_.begin();
+  for (size_t i = 0; i < worth && next != queue_.end(); ++i) ++next;
+  while (next != queue_.end()) {
+    std::shared_ptr<InferCall> call = std::move(*next);
+    next = queue_.erase(next);
     call->queued_ = false;
     queued_.store(queue_.size());
     if (!call->completed()) return call;
@@ -127,67 +230,122 @@ std::shared_ptr<InferCall> Executor::PopQueued() {
 }
 
 // The slot is this thread's: hands it to waiting calls, or frees it when there are none. Inline until `inline_until`.
-void Executor::ServeQueue(int slot, TimePoint inline_until) {
+void Executor::ServeQueue(Lane& lane, int slot, TimePoint inline_until) {
   while (true) {
-    std::shared_ptr<InferCall> call = queued_.load() > 0 ? PopQueued() : nullptr;
+    std::shared_ptr<InferCall> call = queued_.load() > 0 && Serves(lane) ? PopQueued(lane) : nullptr;
     if (call == nullptr) {
-      ReleaseSlot(slot);
+      lane.ReleaseSlot(slot);
       // Whoever queued after our look and before the release found no free slot: look again (both sides are sequentially
       // consistent, so one of the two sees the other).
-      if (queued_.load() == 0) return;
-      slot = TakeSlot();
+      if (queued_.load() <= WorthTaking(lane) || !Serves(lane)) return;
+      slot = lane.TakeSlot();
       if (slot < 0) return;
       continue;
     }
-    if (!RunsInline() || timer_.Now() >= inline_until) {
-      StartAsync(slot, std::move(call));
+    if (!lane.RunsInline() || timer_.Now() >= inline_until) {
+      StartAsync(lane, slot, std::move(call));
       return;
     }
-    RunInline(slot, *call);
+    RunInline(lane, slot, call);
   }
 }
 
-void Executor::RunInline(int index, InferCall& call) {
-  Slot& slot = slots_[index];
+void Executor::RunInline(Lane& lane, int index, const std::shared_ptr<InferCall>& call) {
+  Lane::Slot& slot = lane.slot(index);
   const TimePoint start = timer_.Now();
-  Status status = slot.request->Bind(call.bound_inputs);
+  Status status = slot.request->Bind(call->bound_inputs);
   if (status.ok()) status = slot.request->Infer();
-  RecordCost(timer_.Now() - start);
-  Finish(slot, call, std::move(status));
+  lane.RecordInlineCost(timer_.Now() - start);
+  Finish(lane, slot, call, std::move(status));
 }
 
-void Executor::StartAsync(int index, std::shared_ptr<InferCall> call) {
-  Slot& slot = slots_[index];
-  const Status status = slot.request->Bind(call->bound_inputs);
+void Executor::StartAsync(Lane& lane, int index, std::shared_ptr<InferCall> call) {
+  Lane::Slot& slot = lane.slot(index);
+  // Another reference, since GiveUp may take the slot's, and the call with it, while this thread is still at work on it.
+  const std::shared_ptr<InferCall> held = call;
   slot.call = std::move(call);
+  slot.started_ns.store(Nanoseconds(timer_.Now()), std::memory_order_relaxed);
+  slot.state.store(Lane::State::kRunning);
+  const Status status = slot.request->Bind(held->bound_inputs);
   if (status.ok()) {
-    slot.request->StartAsync([this, index](const Status& done) { OnAsyncDone(index, done); });
+    slot.request->StartAsync([this, &lane, index](const Status& done) { OnAsyncDone(lane, index, done); });
   } else {
-    OnAsyncDone(index, status);
+    OnAsyncDone(lane, index, status);
   }
 }
 
-void Executor::OnAsyncDone(int index, const Status& status) {
-  Slot& slot = slots_[index];
+void Executor::OnAsyncDone(Lane& lane, int index, const Status& status) {
+  Lane::Slot& slot = lane.slot(index);
+  Lane::State running = Lane::State::kRunning;
+  const bool own = slot.state.compare_exchange_strong(running, Lane::State::kIdle);
+  while (!own && slot.state.load() == Lane::State::kTaking) {
+  }
   // Held to the end: the call holds the Version, and with it this Executor.
   const std::shared_ptr<InferCall> call = std::move(slot.call);
-  Finish(slot, *call, status);
-  ServeQueue(index, TimePoint::min());
+  slot.call = nullptr;
+  slot.state.store(Lane::State::kIdle);
+  if (own) {
+    const TimePoint now = timer_.Now();
+    if (status.ok()) lane.RecordService(now - TimePoint(Duration(slot.started_ns.load(std::memory_order_relaxed))), now);
+    Finish(lane, slot, call, status);
+  }
+  ServeQueue(lane, index, TimePoint::min());
 }
 
-void Executor::Finish(Slot& slot, InferCall& call, Status status) {
-  if (status.ok() && !call.completed()) {
-    call.outputs.reserve(call.wanted_outputs.size());
-    for (const size_t index : call.wanted_outputs) {
+void Executor::Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferCall>& call, Status status) {
+  if (status.ok() && !call->completed()) {
+    call->outputs.clear();
+    call->outputs.reserve(call->wanted_outputs.size());
+    for (const size_t index : call->wanted_outputs) {
       StatusOr<OutputTensor> output = slot.request->TakeOutput(index);
       if (!output.ok()) {
         status = output.status();
         break;
       }
-      call.outputs.push_back(NamedOutput{&call.version->signature().outputs[index], *std::move(output)});
+      call->outputs.push_back(NamedOutput{&call->version->signature().outputs[index], *std::move(output)});
     }
   }
-  Answer(call, status);
+  const Fault fault = FaultOf(status);
+  if (fault != Fault::kDevice && fault != Fault::kUnclear) {
+    if (status.ok()) lane.CountServed();
+    Answer(*call, status);
+    return;
+  }
+  // Execution leaves at once.
+  if (fault == Fault::kDevice) lane.Close();
+  if (options_.on_fault) options_.on_fault(lane, status);
+  Retry(lane, call, status);
+}
+
+// Runs the call on another lane that has room now. False when none has.
+bool Executor::StartElsewhere(Lane& lane, const std::shared_ptr<InferCall>& call) {
+  for (const auto& other : route().lanes) {
+    if (other.get() == &lane) continue;
+    const int slot = other->TakeSlot();
+    if (slot < 0) continue;
+    ArmDeadline(call);
+    StartAsync(*other, slot, call);
+    return true;
+  }
+  return false;
+}
+
+void Executor::Retry(Lane& lane, const std::shared_ptr<InferCall>& call, const Status& why) {
+  if (call->completed()) return;
+  if (lane.facts().stateful) {
+    return Answer(*call,
+                  Error(StatusCode::kUnavailable,
+                        "{}; the model keeps state between calls, so that the call is not repeated: begin the sequence anew",
+                        Message(why)));
+  }
+  const bool again = options_.retry && call->retries_ < kMaxRetries;
+  const bool alone = !lane.closed() && route().lanes.size() < 2;
+  // Nothing but the same lane, which works: the error is the answer.
+  if (!again || alone) return Answer(*call, why);
+  ++call->retries_;
+  call->failure_ = why;
+  if (options_.on_retry) options_.on_retry(lane);
+  if (!StartElsewhere(lane, call)) Enqueue(call, true);
 }
 
 void Executor::Answer(InferCall& call, const Status& status) {
@@ -196,7 +354,7 @@ void Executor::Answer(InferCall& call, const Status& status) {
 }
 
 void Executor::ArmDeadline(const std::shared_ptr<InferCall>& call) {
-  if (call->request.deadline == kNoDeadline) return;
+  if (call->request.deadline == kNoDeadline || call->timer_id_.load() != 0) return;
   const Timer::Id id = timer_.Schedule(call->request.deadline, [weak = std::weak_ptr<InferCall>(call)] {
     if (const std::shared_ptr<InferCall> late = weak.lock()) {
       late->Cancel(DeadlinePassed(late->version->model_name()));
@@ -230,14 +388,6 @@ StatusOr<Duration> MeasureCost(InferRequest& request, absl::Span<const TensorVie
     if (best > 10 * Executor::kInlineCost) break;  // the first run may be slow for its own reasons, but not that slow
   }
   return std::max(best, Duration(1));
-}
-
-void Executor::RecordCost(Duration cost) {
-  // Falls at once and rises by a quarter at most: a thread that was preempted in an inference measured the machine, not the
-  // model.
-  const int64_t sample = std::max<int64_t>(1, std::chrono::nanoseconds(cost).count());
-  const int64_t old = cost_ns_.load(std::memory_order_relaxed);
-  cost_ns_.store(sample < old ? old - (old - sample) / 4 : std::min(sample, old + old / 4 + 1), std::memory_order_relaxed);
 }
 
 }  // namespace switchyard

@@ -1,4 +1,5 @@
-// One Version's infer requests, the bounded queue of the calls that wait for one, deadlines and cancellation.
+// One Version's calls: which lane runs each, the bounded queue of those that wait, deadlines, cancellation, and retries on the
+// next device.
 #pragma once
 
 #include <absl/base/thread_annotations.h>
@@ -7,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <string>
@@ -15,36 +17,62 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "base/timer.h"
+#include "device/placement.h"
 #include "runtime/runtime.h"
 #include "serving/infer_call.h"
+#include "serving/lane.h"
 
 namespace switchyard {
+
+// Where calls go now. Replaced as a whole.
+struct LaneRoute {
+  std::vector<std::shared_ptr<Lane>> lanes;  // in order of preference
+  // All of them share the calls; otherwise the first open one takes all, and the others stand by.
+  bool all = false;
+  PlacementPlan::Schedule schedule = PlacementPlan::Schedule::kFinishFirst;
+  // Without lanes: why there will be none. OK: calls wait for one, within their deadlines.
+  Status closed;
+};
 
 // Thread-safe. A call that finds an infer request free takes no lock; one that has to wait takes a mutex for the length of a
 // list operation. No thread ever waits for an inference: a call either runs by StartAsync, whose callback completes it and
 // starts the next one, or, when the model is cheaper than a thread hop, by Infer on the caller's thread.
 //
-// Running inline. A model whose cost was measured (`inline_cost`) runs on the caller's thread while the cost is below
-// kInlineCost. Every inline inference is a further measurement, followed slowly upwards. A cost that is a little above the
-// limit is tried again now and then, since a busy machine makes a cheap model look dear. A thread that finds calls in the queue
-// after its own goes on with them for at most kInlineBudget, then hands the infer request to the asynchronous path, so that a
-// listener's thread is never away from its sockets for longer than that plus one inference.
+// Running inline. A lane whose cost was measured runs calls on the caller's thread while the cost is below kInlineCost. Every
+// inline inference is a further measurement, followed slowly upwards. A cost that is a little above the limit is tried again
+// now and then, since a busy machine makes a cheap model look dear. A thread that finds calls in the queue after its own goes
+// on with them for at most kInlineBudget, then hands the infer request to the asynchronous path, so that a listener's thread is
+// never away from its sockets for longer than that plus one inference.
+//
+// Faults. A call that a device failed (FaultOf) is run again on the next lane, up to kMaxRetries times; a device's fatal error
+// closes its lane at once. GiveUp takes the calls of a lane that does not answer and runs them elsewhere; what the device
+// delivers later is dropped.
 class Executor {
  public:
   struct Options {
     std::string model_name;  // for messages
     uint32_t max_queue = 1024;
-    // What one inference costs on the caller's thread; 0: never run there.
-    Duration inline_cost{0};
+    bool retry = true;  // a call that a device failed goes to the next lane; a stateful model's never does
+    // A device failed a call. On a thread of the device; must not block.
+    std::function<void(const Lane&, const Status&)> on_fault;
+    // A call is run again, since `from` failed it.
+    std::function<void(const Lane& from)> on_retry;
   };
   static constexpr std::chrono::nanoseconds kInlineCost = std::chrono::microseconds(200);
   static constexpr std::chrono::nanoseconds kInlineBudget = std::chrono::milliseconds(1);
   static constexpr int kInlineRetryEvery = 16;
+  static constexpr int kMaxRetries = 4;
 
-  // At least one request. `timer` must outlive the Executor.
-  Executor(std::vector<std::unique_ptr<InferRequest>> requests, Timer& timer, Options options);
+  // Without lanes until SetRoute. `timer` must outlive the Executor.
+  Executor(Timer& timer, Options options);
   // Every call has ended: the Version is destroyed after its last handle is gone, and each call holds one.
   ~Executor();
+
+  // New calls and waiting ones go there from now on. Lanes that are left out finish what runs there.
+  void SetRoute(LaneRoute route);
+  // The calls that run on `lane` are run elsewhere, as far as they may be; the lane is closed. `why` is what they are answered
+  // with where there is no elsewhere.
+  void GiveUp(Lane& lane, const Status& why);
 
   // Takes a validated and bound call. Its on_done runs once, possibly before Submit returns.
   void Submit(std::shared_ptr<InferCall> call);
@@ -53,41 +81,47 @@ class Executor {
 
   // Calls that wait now.
   size_t queued() const { return queued_.load(std::memory_order_relaxed); }
-  size_t request_count() const { return slots_.size(); }
   size_t active() const;
+  // Will a call be run now, or as soon as a lane is free?
+  bool serving() const;
 
  private:
-  struct Slot {
-    std::unique_ptr<InferRequest> request;
-    std::shared_ptr<InferCall> call;  // the one that runs
+  struct Place {
+    Lane* lane = nullptr;
+    int slot = -1;
+    bool run_inline = false;
   };
 
-  bool RunsInline();
-  int TakeSlot();
-  int TakeSlotSpinning();
-  void ReleaseSlot(int slot);
-  void Enqueue(std::shared_ptr<InferCall> call);
-  std::shared_ptr<InferCall> PopQueued();
-  void ServeQueue(int slot, TimePoint inline_until);
-  void RunInline(int slot, InferCall& call);
-  void StartAsync(int slot, std::shared_ptr<InferCall> call);
-  void OnAsyncDone(int slot, const Status& status);
-  void Finish(Slot& slot, InferCall& call, Status status);
+  const LaneRoute& route() const { return *route_.load(std::memory_order_acquire); }
+  Place TakePlace();
+  Place TakeShared(const LaneRoute& route);
+  Place TakeFrom(Lane& lane);
+  bool Serves(const Lane& lane) const;
+  size_t WorthTaking(const Lane& lane) const;
+  void Enqueue(std::shared_ptr<InferCall> call, bool again);
+  std::shared_ptr<InferCall> PopQueued(const Lane& lane);
+  void ServeWaiting();
+  void ServeQueue(Lane& lane, int slot, TimePoint inline_until);
+  void RunInline(Lane& lane, int slot, const std::shared_ptr<InferCall>& call);
+  void StartAsync(Lane& lane, int slot, std::shared_ptr<InferCall> call);
+  void OnAsyncDone(Lane& lane, int slot, const Status& status);
+  void Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferCall>& call, Status status);
+  void Retry(Lane& lane, const std::shared_ptr<InferCall>& call, const Status& why);
+  bool StartElsewhere(Lane& lane, const std::shared_ptr<InferCall>& call);
+  void AnswerWaiting(const Status& why);
   void Answer(InferCall& call, const Status& status);
   void ArmDeadline(const std::shared_ptr<InferCall>& call);
-  void RecordCost(Duration cost);
 
   Timer& timer_;
   const Options options_;
-  std::vector<Slot> slots_;
-  // A bit per slot, set when it is free. Taking is a compare-and-swap.
-  std::vector<std::atomic<uint64_t>> free_;
-  // Nanoseconds of one inference; 0: never inline. Races lose a sample, nothing else.
-  std::atomic<int64_t> cost_ns_;
-  std::atomic<uint32_t> inline_retries_{0};
+  // Readers take no lock, so that what was current once stays: a route is a few pointers, and there is one for each change of a
+  // device.
+  std::atomic<const LaneRoute*> route_;
   std::atomic<size_t> queued_{0};
+  std::atomic<uint32_t> turn_{0};
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
+  std::list<std::unique_ptr<const LaneRoute>> routes_ ABSL_GUARDED_BY(mutex_);
   std::list<std::shared_ptr<InferCall>> queue_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -19,16 +19,25 @@ using testing::IsEmpty;
 class ExecutorTest : public testing::Test {
  protected:
   void Load(int requests, uint32_t max_queue = 1024, Duration inline_cost = Duration::zero()) {
-    std::shared_ptr<CompiledModel> model = *runtime_.Load(LoadRequest{ModelSettings{.name = "dummy"}});
+    lane_ = MakeTestLane("CPU", requests, inline_cost);
+    auto executor = std::make_shared<Executor>(timer_, Executor::Options{.model_name = "dummy", .max_queue = max_queue});
+    executor_ = executor.get();
+    executor->SetRoute(LaneRoute{.lanes = {lane_}});
+    auto version = std::make_unique<Version>(ModelSettings{.name = "dummy"}, 1, DummySignature(), std::move(executor));
+    slot_ = std::make_shared<VersionSlot>(std::move(version), [this](VersionSlot&) { drained_.Notify(); });
+  }
+  std::shared_ptr<Lane> MakeTestLane(const std::string& device, int requests, Duration inline_cost = Duration::zero()) {
+    std::shared_ptr<CompiledModel> model =
+        *runtime_.Load(LoadRequest{.settings = ModelSettings{.name = "dummy"}, .target = device});
     std::vector<std::unique_ptr<InferRequest>> made;
     for (int i = 0; i < requests; ++i) made.push_back(*model->CreateInferRequest());
-    auto executor = std::make_unique<Executor>(std::move(made), timer_, Executor::Options{"dummy", max_queue, inline_cost});
-    executor_ = executor.get();
-    auto version = std::make_unique<Version>(ModelSettings{.name = "dummy"}, 1, model, std::move(executor));
-    slot_ = std::make_shared<VersionSlot>(std::move(version), [this](VersionSlot&) { drained_.Notify(); });
+    return std::make_shared<Lane>(
+        model, std::move(made),
+        Lane::Options{.target = device, .device = device, .devices = {device}, .inline_cost = inline_cost});
   }
   void TearDown() override {
     runtime_.CompleteAll();
+    lane_.reset();
     if (slot_ != nullptr) {
       slot_->Close();
       EXPECT_FALSE(slot_->Acquire());
@@ -66,6 +75,7 @@ class ExecutorTest : public testing::Test {
   ManualTimer timer_;
   Notification drained_;
   std::shared_ptr<VersionSlot> slot_;
+  std::shared_ptr<Lane> lane_;
   Executor* executor_ = nullptr;
 };
 

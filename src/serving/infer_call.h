@@ -80,6 +80,9 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   std::atomic<Timer::Id> timer_id_{0};
   bool queued_ = false;  // guarded by the Executor's mutex, as is the position
   std::list<std::shared_ptr<InferCall>>::iterator queue_position_;
+  // Of whoever runs the call at the moment.
+  int retries_ = 0;
+  Status failure_;  // why it is run again
 };
 
 }  // namespace switchyard

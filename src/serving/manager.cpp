@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "base/log.h"
+#include "device/placement.h"
 #include "serving/executor.h"
-#include "tensor/buffer.h"
 
 namespace switchyard {
 
@@ -15,6 +15,7 @@ struct Manager::Entry {
   VersionState state = VersionState::kWanted;
   Status error;
   std::shared_ptr<VersionSlot> slot;  // of the Version that serves
+  std::shared_ptr<Placer> placer;     // kLoading: of the Version to come
 };
 
 struct Manager::Model {
@@ -38,14 +39,6 @@ struct Manager::Snapshot {
   std::map<std::string, ModelRow, std::less<>> models;
 };
 
-// One step towards what is wanted.
-struct Manager::Job {
-  enum class Kind { kNone, kLook, kLoad } kind = Kind::kNone;
-  ModelSettings settings;
-  int64_t version = 0;
-  std::string path;
-};
-
 namespace {
 
 std::atomic<uint64_t> last_snapshot_id{0};
@@ -54,38 +47,28 @@ Status NotLoadedYet(const std::string& model) {
   return Error(StatusCode::kUnavailable, "Model is not loaded yet - Name: {}; try again", model);
 }
 
-// Inputs of zeros that fit a static signature, for measuring.
-struct ZeroInputs {
-  explicit ZeroInputs(const Signature& signature) {
-    for (const TensorSpec& spec : signature.inputs) {
-      TensorView view{spec.type, spec.shape.ToShape()};
-      view.bytes = *ByteCount(view.shape, ElementSize(spec.type));
-      memory.push_back(Buffer::Allocate(view.bytes));
-      std::fill_n(memory.back().data(), view.bytes, std::byte{0});
-      view.data = memory.back().data();
-      views.push_back(view);
-    }
+// What the doctor says of the devices that `target` names, in brackets.
+std::string Explain(const std::vector<AbsentDevice>& absent, std::string_view target) {
+  std::string text;
+  for (const AbsentDevice& device : absent) {
+    if (target.find(device.name) == target.npos || device.reason.empty()) continue;
+    text += fmt::format(" ({}: {}; {})", device.name, device.reason, device.remedy);
   }
-  std::vector<Buffer> memory;
-  std::vector<TensorView> views;
-};
-
-// With more than one stream, OpenVINO's infer() hands the work to a stream's thread and waits for it.
-bool MayRunInline(const CompiledModel& model) {
-  return model.facts().cpu_only && model.facts().num_streams == 1 && model.facts().steady_cost &&
-         std::all_of(model.signature().inputs.begin(), model.signature().inputs.end(),
-                     [](const TensorSpec& spec) { return spec.shape.is_static() && spec.type != ElementType::kBytes; });
+  return text;
 }
 
 }  // namespace
 
 Manager::Manager(Runtime& runtime, Timer& timer, Options options)
     : runtime_(runtime), timer_(timer), options_(std::move(options)) {
+  DeviceMonitor::Options devices = options_.devices;
+  devices.on_change = [this] { Wake(); };
+  monitor_ = std::make_unique<DeviceMonitor>(runtime_, timer_, std::move(devices));
   {
     MutexLock lock(&mutex_);
     Publish();
   }
-  loader_ = std::thread([this] { LoaderLoop(); });
+  thread_ = std::thread([this] { Run(); });
 }
 
 Manager::~Manager() {
@@ -97,7 +80,12 @@ Manager::~Manager() {
     }
     stopping_ = true;
   }
-  loader_.join();
+  thread_.join();
+}
+
+void Manager::Wake() {
+  MutexLock lock(&mutex_);
+  woken_ = true;
 }
 
 void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty) {
@@ -125,7 +113,7 @@ void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyMod
     if (model->wanted) continue;
     for (auto& [number, entry] : model->entries) Retire(entry);
   }
-  loads_pending_ = true;
+  loads_pending_ = woken_ = true;
   Publish();
 }
 
@@ -134,62 +122,119 @@ void Manager::WaitForLoads() {
     MutexLock lock(&mutex_);
     mutex_.Await([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !loads_pending_ || shutting_down_; });
   }
-  TellReadiness();  // the loader's thread may not have come to it yet
+  TellReadiness();  // the Manager's thread may not have come to it yet
 }
 
-void Manager::LoaderLoop() {
+void Manager::Run() {
+  FindDevices();
   while (true) {
     CloseRetired();
     DestroyDrained();
-    Job job;
+    std::vector<std::shared_ptr<Placer>> discarded;
     {
       MutexLock lock(&mutex_);
       const auto wake = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-        return !retired_.empty() || !drained_.empty() || (loads_pending_ && !shutting_down_) ||
-               (stopping_ && draining_.empty());
+        return woken_ || !retired_.empty() || !drained_.empty() || !discarded_.empty() || (stopping_ && draining_.empty());
       };
       mutex_.Await(wake);
+      discarded.swap(discarded_);
       if (!retired_.empty() || !drained_.empty()) continue;
       if (stopping_ && draining_.empty()) return;
-      job = NextJob();
-      loading_ = job.kind != Job::Kind::kNone;
-      Publish();
+      woken_ = false;
     }
-    if (job.kind == Job::Kind::kLook) {
-      const StatusOr<std::vector<VersionFiles>> found = ListVersions(job.settings.base_path);
-      MutexLock lock(&mutex_);
-      loading_ = false;
-      const auto model = models_.find(job.settings.name);
-      // If it was left out or changed meanwhile, that change asked for another look.
-      if (model != models_.end() && model->second->wanted && model->second->settings == job.settings) {
-        Reconcile(*model->second, found);
-      }
-      Publish();
-    } else if (job.kind == Job::Kind::kLoad) {
-      LogInfo("Loading model {} version {} from {}", job.settings.name, job.version, job.path);
-      StatusOr<std::unique_ptr<Version>> loaded = LoadVersion(job.settings, job.version, job.path);
-      MutexLock lock(&mutex_);
-      loading_ = false;
-      Install(job.settings, job.version, std::move(loaded));
-      Publish();
+    discarded.clear();
+    while (LookAtFolders()) {
     }
+    StepPlacers();
     TellReadiness();
   }
 }
 
-Manager::Job Manager::NextJob() {
+void Manager::FindDevices() {
+  Inventory inventory = runtime_.Devices();
+  std::vector<AbsentDevice> absent;
+  if (options_.explain_absent) absent = options_.explain_absent(inventory);
+  monitor_->SetDevices(std::move(inventory), absent);
+  MutexLock lock(&mutex_);
+  absent_ = std::move(absent);
+}
+
+// Looks at the folder of one model that asks for it. False when none does.
+bool Manager::LookAtFolders() {
+  ModelSettings settings;
+  {
+    MutexLock lock(&mutex_);
+    const auto asks =
+        std::find_if(models_.begin(), models_.end(), [](const auto& m) { return m.second->wanted && m.second->look; });
+    if (asks == models_.end() || shutting_down_) return false;
+    asks->second->look = false;
+    settings = asks->second->settings;
+  }
+  const StatusOr<std::vector<VersionFiles>> found = ListVersions(settings.base_path);
+  MutexLock lock(&mutex_);
+  const auto model = models_.find(settings.name);
+  // If it was left out or changed meanwhile, that change asked for another look.
+  if (model != models_.end() && model->second->wanted && model->second->settings == settings) {
+    Reconcile(*model->second, found);
+  }
+  return true;
+}
+
+void Manager::StepPlacers() {
+  std::vector<std::shared_ptr<Placer>> placers;
+  {
+    MutexLock lock(&mutex_);
+    StartLoads();
+    for (const auto& [name, model] : models_) {
+      for (const auto& [number, entry] : model->entries) {
+        if (entry.placer != nullptr) placers.push_back(entry.placer);
+        if (entry.slot != nullptr) placers.push_back(entry.slot->get()->placer());
+      }
+    }
+    // Calls of a Version that goes may still be running on a device that is lost.
+    for (const auto& slot : draining_) placers.push_back(slot->get()->placer());
+  }
+  for (const auto& placer : placers) placer->Step();
+  MutexLock lock(&mutex_);
+  for (auto& [name, model] : models_) {
+    for (auto& [number, entry] : model->entries) {
+      if (entry.placer != nullptr) TakeLoad(name, entry);
+    }
+  }
+  loads_pending_ = LoadsPending();
+  first_loads_tried_ = first_loads_tried_ || !loads_pending_;
+  Publish();
+}
+
+bool Manager::LoadsPending() const {
   for (const auto& [name, model] : models_) {
     if (!model->wanted) continue;
-    if (std::exchange(model->look, false)) return Job{Job::Kind::kLook, model->settings};
+    if (model->look) return true;
+    for (const auto& [number, entry] : model->entries) {
+      if (entry.state == VersionState::kWanted) return true;
+      if (entry.placer != nullptr && entry.placer->phase() == Placer::Phase::kLoading) return true;
+    }
+  }
+  return false;
+}
+
+void Manager::StartLoads() {
+  if (shutting_down_) return;
+  for (const auto& [name, model] : models_) {
+    if (!model->wanted) continue;
     for (auto& [number, entry] : model->entries) {
       if (entry.state != VersionState::kWanted) continue;
       entry.state = VersionState::kLoading;
-      return Job{Job::Kind::kLoad, model->settings, number, entry.path};
+      if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
+      LogInfo("Loading model {} version {} from {}", name, number, entry.path);
+      auto placer = MakePlacer(model->settings, number, entry.path);
+      if (placer.ok()) {
+        entry.placer = *std::move(placer);
+      } else {
+        Fail(name, entry, placer.status());
+      }
     }
   }
-  loads_pending_ = false;
-  first_loads_tried_ = true;
-  return Job{};
 }
 
 void Manager::Reconcile(Model& model, const StatusOr<std::vector<VersionFiles>>& found) {
@@ -227,61 +272,59 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<VersionFiles>>&
   }
 }
 
-StatusOr<std::unique_ptr<Version>> Manager::LoadVersion(const ModelSettings& settings, int64_t number,
-                                                        const std::string& path) {
-  SY_ASSIGN_OR_RETURN(
-      std::shared_ptr<CompiledModel> model,
-      runtime_.Load(LoadRequest{settings, number, path, options_.cache_dir,
-                                settings.target_device.empty() ? RecommendDevice(runtime_.Devices()) : settings.target_device,
-                                settings.plugin_config}));
-  std::vector<std::unique_ptr<InferRequest>> requests;
-  for (int i = 0; i < std::max(1, model->facts().optimal_requests); ++i) {
-    SY_ASSIGN_OR_RETURN(std::unique_ptr<InferRequest> request, model->CreateInferRequest());
-    requests.push_back(std::move(request));
+StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& settings, int64_t number, const std::string& path) {
+  auto plan = MakePlan(settings, monitor_->inventory(), options_.device_plugins);
+  if (plan.status().code() == StatusCode::kNotFound) {
+    return Status(StatusCode::kNotFound, fmt::format("{}{}", Message(plan.status()), Explain(absent_, settings.target_device)));
   }
-  Executor::Options options{settings.name, options_.max_queue};
-  if (MayRunInline(*model)) {
-    const ZeroInputs zeros(model->signature());
-    const StatusOr<Duration> cost = MeasureCost(*requests.front(), zeros.views, timer_);
-    if (cost.ok()) {
-      options.inline_cost = *cost;
-    } else {
-      // A model that refuses zeros (an index out of range, say) is not broken: it only stays on the asynchronous path.
-      LogDebug("Model {} version {}: no inference on zeros: {}", settings.name, number, Message(cost.status()));
-    }
-    // A cheap model takes as many requests as there are threads that may run it, so that none has to wait for another.
-    const size_t threads = options_.inline_threads;
-    while (cost.ok() && *cost < Executor::kInlineCost && settings.nireq == 0 && requests.size() < threads) {
-      SY_ASSIGN_OR_RETURN(std::unique_ptr<InferRequest> request, model->CreateInferRequest());
-      requests.push_back(std::move(request));
+  SY_RETURN_IF_ERROR(plan.status());
+  std::vector<std::pair<std::string, PlacementPlan::Priority>> occupied;
+  for (const auto& [name, model] : models_) {
+    for (const auto& [other, entry] : model->entries) {
+      if (entry.slot == nullptr || name == settings.name) continue;
+      const Placer& placer = *entry.slot->get()->placer();
+      for (const std::string& device : placer.Report().execution_devices) occupied.emplace_back(device, placer.plan().priority);
     }
   }
-  auto executor = std::make_unique<Executor>(std::move(requests), timer_, std::move(options));
-  return std::make_unique<Version>(settings, number, std::move(model), std::move(executor));
+  YieldToPriorities(*plan, occupied);
+  Placer::Environment environment{.runtime = runtime_,
+                                  .timer = timer_,
+                                  .monitor = *monitor_,
+                                  .max_queue = options_.max_queue,
+                                  .inline_threads = options_.inline_threads,
+                                  .strict = options_.strict,
+                                  .wake = [this] { Wake(); },
+                                  .on_failover = options_.on_failover,
+                                  .on_retry = options_.on_retry};
+  LoadRequest base{.settings = settings, .version = number, .model_path = path, .cache_dir = options_.cache_dir};
+  woken_ = true;
+  return std::make_shared<Placer>(std::move(environment), std::move(base), *std::move(plan));
 }
 
-void Manager::Install(const ModelSettings& settings, int64_t number, StatusOr<std::unique_ptr<Version>> loaded) {
-  const auto model = models_.find(settings.name);
-  if (model == models_.end() || !model->second->wanted || shutting_down_) return;
-  const auto found = model->second->entries.find(number);
-  if (found == model->second->entries.end() || found->second.state != VersionState::kLoading) return;
-  Entry& entry = found->second;
-  if (!loaded.ok()) {
-    entry.error = loaded.status();
-    entry.state = VersionState::kFailed;
-    LogError("Model {} version {} failed to load: {}", settings.name, number, Message(entry.error));
-    return;
-  }
+void Manager::Fail(const std::string& name, Entry& entry, const Status& why) {
+  entry.error = why;
+  entry.state = VersionState::kFailed;
+  if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
+  LogError("Model {} version {} failed to load: {}", name, entry.version, Message(why));
+}
+
+// What became of a load since the last look.
+void Manager::TakeLoad(const std::string& name, Entry& entry) {
+  const Placer::Phase phase = entry.placer->phase();
+  if (phase == Placer::Phase::kFailed) return Fail(name, entry, entry.placer->why());
+  entry.error = phase == Placer::Phase::kDown ? entry.placer->why() : absl::OkStatus();
+  if (phase != Placer::Phase::kServing || shutting_down_) return;
   if (entry.slot != nullptr) retired_.push_back(std::move(entry.slot));
-  entry.slot = std::make_shared<VersionSlot>(*std::move(loaded), [this](VersionSlot& slot) {
+  const std::shared_ptr<Placer> placer = std::exchange(entry.placer, nullptr);
+  auto version = std::make_unique<Version>(placer->settings(), entry.version, placer->signature(), placer->executor(), placer);
+  entry.slot = std::make_shared<VersionSlot>(std::move(version), [this](VersionSlot& slot) {
     MutexLock lock(&mutex_);
     const auto it = std::find_if(draining_.begin(), draining_.end(), [&](const auto& s) { return s.get() == &slot; });
     drained_.push_back(std::move(*it));
     draining_.erase(it);
   });
   entry.state = VersionState::kAvailable;
-  const LoadFacts& facts = entry.slot->get()->facts();
-  LogInfo("Model {} version {} is available on {}, loaded in {:.0f} ms", settings.name, number, facts.device, facts.load_ms);
+  LogInfo("Model {} version {} is available", name, entry.version);
 }
 
 void Manager::Retire(Entry& entry) {
@@ -289,6 +332,7 @@ void Manager::Retire(Entry& entry) {
     retired_.push_back(std::move(entry.slot));
     entry.slot = nullptr;
   }
+  if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
   entry.state = VersionState::kGone;
 }
 
@@ -330,6 +374,10 @@ void Manager::Publish() {
       Snapshot::VersionRow& version = row.versions[number];
       if (entry.slot != nullptr) {
         version.slot = row.serving = entry.slot;
+      } else if (entry.placer != nullptr && !entry.error.ok()) {
+        version.status =
+            Error(StatusCode::kUnavailable, "Model {} version {} cannot be served now: {}", name, number, Message(entry.error));
+        row.status = version.status;
       } else if (entry.state == VersionState::kFailed) {
         version.status =
             Error(StatusCode::kUnavailable, "Model {} version {} failed to load: {}", name, number, Message(entry.error));
@@ -341,8 +389,9 @@ void Manager::Publish() {
       }
     }
     if (row.serving == nullptr && row.status.ok()) row.status = NotLoadedYet(name);
-    any = any || row.serving != nullptr;
-    all = all && row.serving != nullptr;
+    const bool serves = row.serving != nullptr && row.serving->get()->executor().serving();
+    any = any || serves;
+    all = all && serves;
   }
   const bool enough = next->models.empty() || (options_.ready_needs_all ? all : any);
   ready_.store(first_loads_tried_ && !shutting_down_ && enough);
@@ -388,14 +437,24 @@ StatusOr<Handle> Manager::Acquire(std::string_view name, std::optional<int64_t> 
 ModelStatus Manager::StatusOf(const std::string& name, const Model& model) const {
   ModelStatus status{name, {}};
   for (const auto& [number, entry] : model.entries) {
-    // A version that is loaded anew after a change goes on serving.
-    const VersionState state = entry.slot != nullptr ? VersionState::kAvailable : entry.state;
-    status.versions.push_back(VersionStatus{number, state, entry.error});
+    VersionStatus version{number, entry.state, entry.error};
+    if (entry.slot != nullptr) {
+      // A version that is loaded anew after a change goes on serving; one that no device serves does not.
+      const Version& loaded = *entry.slot->get();
+      version.state = loaded.executor().serving() ? VersionState::kAvailable : VersionState::kLoading;
+      if (version.state == VersionState::kLoading) version.error = loaded.placer()->Why();
+    }
+    status.versions.push_back(version);
   }
   if (status.versions.empty()) {
     status.versions.push_back(VersionStatus{0, model.fault.ok() ? VersionState::kWanted : VersionState::kFailed, model.fault});
   }
   return status;
+}
+
+StatusOr<PlacementReport> Manager::Placement(std::string_view name, std::optional<int64_t> version) const {
+  SY_ASSIGN_OR_RETURN(const Handle handle, Acquire(name, version));
+  return handle->placer()->Report();
 }
 
 std::vector<ModelStatus> Manager::Statuses() const {
@@ -414,7 +473,10 @@ StatusOr<ModelStatus> Manager::StatusOf(std::string_view name) const {
 
 bool Manager::Ready() const { return ready_.load(); }
 
-bool Manager::ModelReady(std::string_view model, std::optional<int64_t> version) const { return Acquire(model, version).ok(); }
+bool Manager::ModelReady(std::string_view model, std::optional<int64_t> version) const {
+  const StatusOr<Handle> handle = Acquire(model, version);
+  return handle.ok() && (*handle)->executor().serving();
+}
 
 void Manager::OnReadinessChange(absl::AnyInvocable<void(bool)> listener) {
   MutexLock lock(&listener_mutex_);
@@ -448,8 +510,9 @@ bool Manager::Drain(TimePoint deadline) {
   }
   CloseRetired();
   MutexLock lock(&mutex_);
-  const auto idle = [this]()
-                        ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return retired_.empty() && draining_.empty() && !loading_; };
+  const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return retired_.empty() && draining_.empty() && drained_.empty();
+  };
   const Duration left = std::max(Duration::zero(), deadline - timer_.Now());
   return mutex_.AwaitFor(left, idle);
 }

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -20,6 +21,9 @@
 #include "config/settings.h"
 #include "repository/source.h"
 #include "runtime/runtime.h"
+#include "serving/device_monitor.h"
+#include "serving/placement_report.h"
+#include "serving/placer.h"
 #include "serving/version.h"
 
 namespace switchyard {
@@ -41,6 +45,7 @@ struct ModelStatus {
   std::string name;
   std::vector<VersionStatus> versions;
 };
+// A Version that was loaded but that no device serves at the moment is kLoading, with the reason.
 
 class Manager {
  public:
@@ -50,9 +55,19 @@ class Manager {
     bool ready_needs_all = false;  // Ready() asks for all models, not for one
     // Listeners' threads that may run a cheap model themselves at the same time.
     uint32_t inline_threads = 1;
+    bool strict = false;                      // every warning about settings is an error
+    std::vector<std::string> device_plugins;  // names of registered ones
+    DeviceMonitor::Options devices;           // its on_change is the Manager's own
+    // For a device that is not there: why, and what to do. May be empty.
+    std::function<std::vector<AbsentDevice>(const Inventory&)> explain_absent;
+    // See Placer::Environment. May be empty.
+    std::function<void(const std::string& model, const std::string& from, const std::string& to, const std::string& reason)>
+        on_failover;
+    std::function<void(const std::string& model, const std::string& device)> on_retry;
   };
 
-  // Loads happen on one thread of the Manager's own. `runtime` and `timer` must outlive it.
+  // What is wanted is brought about on one thread of the Manager's own, which never waits for a device; each device has a
+  // thread for loading. `runtime` and `timer` must outlive it.
   Manager(Runtime& runtime, Timer& timer, Options options);
   // Drops everything that is loaded; every handle must be gone (see Drain).
   ~Manager();
@@ -73,6 +88,11 @@ class Manager {
   // wanted there is nothing to wait for), and Shutdown was not called.
   bool Ready() const;
   bool ModelReady(std::string_view model, std::optional<int64_t> version) const;
+  // What is placed where. NotFound, Unavailable as for Acquire, but also told while no device serves.
+  StatusOr<PlacementReport> Placement(std::string_view model, std::optional<int64_t> version) const;
+  std::vector<DeviceReport> Devices() const { return monitor_->Reports(); }
+  // A thread was left inside a device that was lost: end the process without destructors.
+  bool LeftThreads() const { return monitor_->LeftThreads(); }
   // `listener` runs at each change of Ready(), on the thread that changed it. Set before SetWanted.
   void OnReadinessChange(absl::AnyInvocable<void(bool)> listener);
 
@@ -89,14 +109,19 @@ class Manager {
   struct Entry;     // one version and its state
   struct Model;     // one model and its entries
   struct Snapshot;  // the immutable map that Acquire reads
-  struct Job;       // what the loader does next
 
-  void LoaderLoop();
-  Job NextJob() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Run();
+  void FindDevices();
+  bool LookAtFolders();
+  void StepPlacers();
+  void StartLoads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Wake();
   void Reconcile(Model& model, const StatusOr<std::vector<VersionFiles>>& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  StatusOr<std::unique_ptr<Version>> LoadVersion(const ModelSettings& settings, int64_t version, const std::string& path);
-  void Install(const ModelSettings& settings, int64_t version, StatusOr<std::unique_ptr<Version>> loaded)
+  StatusOr<std::shared_ptr<Placer>> MakePlacer(const ModelSettings& settings, int64_t version, const std::string& path)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeLoad(const std::string& name, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Fail(const std::string& name, Entry& entry, const Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool LoadsPending() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Retire(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CloseRetired() ABSL_LOCKS_EXCLUDED(mutex_);
   void DestroyDrained() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -111,6 +136,7 @@ class Manager {
   std::atomic<bool> ready_{false};
   // Names the current snapshot, uniquely in the process; a thread that has this one cached takes no lock.
   std::atomic<uint64_t> snapshot_id_{0};
+  std::unique_ptr<DeviceMonitor> monitor_;
 
   mutable Mutex mutex_;
   std::map<std::string, std::unique_ptr<Model>, std::less<>> models_ ABSL_GUARDED_BY(mutex_);
@@ -120,16 +146,19 @@ class Manager {
   std::vector<std::shared_ptr<VersionSlot>> retired_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<VersionSlot>> draining_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<VersionSlot>> drained_ ABSL_GUARDED_BY(mutex_);
+  // Placers of versions that left before they served. They are freed on the Manager's thread.
+  std::vector<std::shared_ptr<Placer>> discarded_ ABSL_GUARDED_BY(mutex_);
+  std::vector<AbsentDevice> absent_ ABSL_GUARDED_BY(mutex_);
+  bool woken_ ABSL_GUARDED_BY(mutex_) = false;
   bool loads_pending_ ABSL_GUARDED_BY(mutex_) = false;
   bool first_loads_tried_ ABSL_GUARDED_BY(mutex_) = false;
-  bool loading_ ABSL_GUARDED_BY(mutex_) = false;
   bool shutting_down_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 
   Mutex listener_mutex_;
   bool told_ready_ ABSL_GUARDED_BY(listener_mutex_) = false;
   absl::AnyInvocable<void(bool)> readiness_listener_ ABSL_GUARDED_BY(listener_mutex_);
-  std::thread loader_;
+  std::thread thread_;
 };
 
 }  // namespace switchyard

@@ -106,8 +106,8 @@ TEST_F(ManagerTest, ACheapModelHasARequestForEachThreadUnlessTheUserSaysHowMany)
   fixed.nireq = 1;
   Want({repository_.Add("free", {1}), fixed});
   manager_->WaitForLoads();
-  EXPECT_EQ((*manager_->Acquire("free", 1))->executor().request_count(), 3u);
-  EXPECT_EQ((*manager_->Acquire("fixed", 1))->executor().request_count(), 1u);
+  EXPECT_EQ(manager_->Placement("free", 1)->Serving()->num_requests, 3u);
+  EXPECT_EQ(manager_->Placement("fixed", 1)->Serving()->num_requests, 1u);
 }
 
 TEST_F(ManagerTest, ReadinessIsToldAtEachChange) {

@@ -2,17 +2,19 @@
 
 #include "serving/executor.h"
 #include "serving/infer_call.h"
+#include "serving/placer.h"
 #include "serving/validator.h"
 
 namespace switchyard {
 
-Version::Version(ModelSettings settings, int64_t number, std::shared_ptr<CompiledModel> model,
-                 std::unique_ptr<Executor> executor)
+Version::Version(ModelSettings settings, int64_t number, Signature signature, std::shared_ptr<Executor> executor,
+                 std::shared_ptr<Placer> placer)
     : settings_(std::move(settings)),
       number_(number),
       number_text_(std::to_string(number)),
-      model_(std::move(model)),
-      executor_(std::move(executor)) {}
+      signature_(std::move(signature)),
+      executor_(std::move(executor)),
+      placer_(std::move(placer)) {}
 
 Version::~Version() = default;
 

@@ -10,34 +10,38 @@
 #include <utility>
 
 #include "base/status.h"
-#include "runtime/runtime.h"
+#include "config/settings.h"
 #include "tensor/signature.h"
 
 namespace switchyard {
 
 class Executor;
 class InferCall;
+class Placer;
 
-// Immutable once loaded: a change of settings is a new Version.
+// Immutable once loaded, but for the devices that it runs on: a change of settings is a new Version.
 class Version {
  public:
-  Version(ModelSettings settings, int64_t number, std::shared_ptr<CompiledModel> model, std::unique_ptr<Executor> executor);
+  // `placer` changes where the executor's calls run; null in tests that set the route themselves.
+  Version(ModelSettings settings, int64_t number, Signature signature, std::shared_ptr<Executor> executor,
+          std::shared_ptr<Placer> placer = nullptr);
   ~Version();
 
   const std::string& model_name() const { return settings_.name; }
   int64_t number() const { return number_; }
   const std::string& number_text() const { return number_text_; }
   const ModelSettings& settings() const { return settings_; }
-  const Signature& signature() const { return model_->signature(); }
-  const LoadFacts& facts() const { return model_->facts(); }
+  const Signature& signature() const { return signature_; }
   Executor& executor() const { return *executor_; }
+  const std::shared_ptr<Placer>& placer() const { return placer_; }
 
  private:
   const ModelSettings settings_;
   const int64_t number_;
   const std::string number_text_;
-  const std::shared_ptr<CompiledModel> model_;
-  const std::unique_ptr<Executor> executor_;
+  const Signature signature_;
+  const std::shared_ptr<Executor> executor_;
+  const std::shared_ptr<Placer> placer_;  // goes first: it takes the lanes away
 };
 
 // Counts who uses a Version, without a lock. Stays behind as a husk when the Version is gone, so that an old snapshot of the

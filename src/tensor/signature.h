@@ -16,12 +16,14 @@ struct TensorSpec {
   PartialShape shape;
   // Which dimension is the batch (N of the layout); none for scalars and for layouts without N.
   std::optional<size_t> batch_dim;
+  friend bool operator==(const TensorSpec&, const TensorSpec&) = default;
 };
 
 // In the model's own order, which is the order in which tensors are handed to the runtime.
 struct Signature {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
+  friend bool operator==(const Signature&, const Signature&) = default;
 };
 
 }  // namespace switchyard

@@ -26,6 +26,8 @@ struct FakeRuntime::State {
   std::deque<FakeRequest*> threaded ABSL_GUARDED_BY(mutex);
   bool stopping ABSL_GUARDED_BY(mutex) = false;
   std::vector<LoadRequest> load_requests ABSL_GUARDED_BY(mutex);
+  std::vector<std::string> renewals ABSL_GUARDED_BY(mutex);
+  Status renew_error ABSL_GUARDED_BY(mutex);
   std::vector<std::string> violations ABSL_GUARDED_BY(mutex);
   size_t running ABSL_GUARDED_BY(mutex) = 0;
   size_t max_running ABSL_GUARDED_BY(mutex) = 0;
@@ -35,13 +37,15 @@ struct FakeRuntime::State {
   std::atomic<size_t> async_starts{0};
   std::thread thread;
 
-  Script& ScriptOf(const std::string& name, int64_t version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+  Script& ScriptOf(const std::string& name, int64_t version, const std::string& target) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    const auto there = scripts.find(fmt::format("{}@{}", name, target));
+    if (there != scripts.end()) return there->second;
     const auto specific = scripts.find(fmt::format("{}/{}", name, version));
     return specific != scripts.end() ? specific->second : scripts[name];
   }
-  Script CopyOf(const std::string& name, int64_t version) {
+  Script CopyOf(const std::string& name, int64_t version, const std::string& target) {
     MutexLock lock(&mutex);
-    return ScriptOf(name, version);
+    return ScriptOf(name, version, target);
   }
   void Violation(std::string text) {
     MutexLock lock(&mutex);
@@ -91,12 +95,18 @@ OutputTensor Answer(const TensorSpec& spec, const TensorView& input) {
 
 class FakeModel final : public CompiledModel, public std::enable_shared_from_this<FakeModel> {
  public:
-  FakeModel(std::shared_ptr<State> state, std::string name, int64_t version, Script script)
+  FakeModel(std::shared_ptr<State> state, std::string name, int64_t version, std::string target, Script script)
       : state_(std::move(state)),
         name_(std::move(name)),
         version_(version),
+        target_(std::move(target)),
         signature_(std::move(script.signature)),
         facts_(std::move(script.facts)) {
+    if (!target_.empty() && target_ != "CPU") {
+      facts_.device = target_;
+      facts_.execution_devices = {target_};
+      facts_.cpu_only = false;
+    }
     ++state_->live_models;
   }
   ~FakeModel() override { --state_->live_models; }
@@ -106,14 +116,15 @@ class FakeModel final : public CompiledModel, public std::enable_shared_from_thi
   StatusOr<std::unique_ptr<InferRequest>> CreateInferRequest() override;
 
   State& state() { return *state_; }
-  Script script() { return state_->CopyOf(name_, version_); }
+  Script script() { return state_->CopyOf(name_, version_, target_); }
 
  private:
   const std::shared_ptr<State> state_;
   const std::string name_;
   const int64_t version_;
+  const std::string target_;
   const Signature signature_;
-  const LoadFacts facts_;
+  LoadFacts facts_;
 };
 
 class FakeRequest final : public InferRequest {
@@ -357,11 +368,12 @@ StatusOr<std::shared_ptr<CompiledModel>> FakeRuntime::Load(const LoadRequest& re
   {
     MutexLock lock(&state->mutex);
     state->load_requests.push_back(request);
-    state->mutex.Await([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return !state->ScriptOf(name, request.version).hold_load; });
-    script = state->ScriptOf(name, request.version);
+    state->mutex.Await(
+        [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return !state->ScriptOf(name, request.version, request.target).hold_load; });
+    script = state->ScriptOf(name, request.version, request.target);
   }
   if (!script.load_error.ok()) return script.load_error;
-  return std::make_shared<FakeModel>(state, name, request.version, std::move(script));
+  return std::make_shared<FakeModel>(state, name, request.version, request.target, std::move(script));
 }
 
 StatusOr<std::vector<std::string>> FakeRuntime::CheckProperties(const std::string&, const std::vector<std::string>&,
@@ -369,10 +381,38 @@ StatusOr<std::vector<std::string>> FakeRuntime::CheckProperties(const std::strin
   return std::vector<std::string>{};
 }
 
-Status FakeRuntime::Renew(const std::string&) { return absl::OkStatus(); }
+Status FakeRuntime::Renew(const std::string& device) {
+  MutexLock lock(&state_->mutex);
+  state_->renewals.push_back(device);
+  return state_->renew_error;
+}
+
+void FakeRuntime::SetRenewError(const Status& error) {
+  MutexLock lock(&state_->mutex);
+  state_->renew_error = error;
+}
+
+std::vector<std::string> FakeRuntime::renewals() const {
+  MutexLock lock(&state_->mutex);
+  return state_->renewals;
+}
+
+void FakeRuntime::SetDeviceNames(const std::vector<std::string>& names) {
+  Inventory inventory;
+  for (const std::string& name : names) {
+    const DeviceInfo::Type type = name == "CPU"              ? DeviceInfo::Type::kCpu
+                                  : name.starts_with("GPU.") ? DeviceInfo::Type::kDiscreteGpu
+                                  : name == "NPU"            ? DeviceInfo::Type::kNpu
+                                                             : DeviceInfo::Type::kOther;
+    inventory.push_back({.name = name, .full_name = "Fake " + name, .type = type});
+  }
+  SetDevices(std::move(inventory));
+}
 
 StatusOr<std::shared_ptr<CompiledModel>> FakeRuntime::LoadCanary(const std::string& device) {
-  return std::make_shared<FakeModel>(state_, "canary/" + device, 1, state_->CopyOf("canary/" + device, 1));
+  Script script = state_->CopyOf("canary", 1, device);
+  if (!script.load_error.ok()) return script.load_error;
+  return std::make_shared<FakeModel>(state_, "canary", 1, device, std::move(script));
 }
 
 Inventory FakeRuntime::Devices() {

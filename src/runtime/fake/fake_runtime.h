@@ -56,12 +56,18 @@ class FakeRuntime final : public Runtime {
   // Held callbacks that nobody completed never come. Everything loaded here may live on.
   ~FakeRuntime() override;
 
-  // The script for model `name`, or for one version of it when `name` is "name/version"; that one goes first. Takes effect at
-  // the next load or inference; the signature and the facts only at the next load.
+  // The script for model `name`, for one version of it when `name` is "name/version", or for one target when it is
+  // "name@GPU.0"; the most specific goes first: the target's, then the version's. A device's canary is model "canary" there.
+  // Takes effect at the next load or inference; the signature and the facts only at the next load. A model's facts name the
+  // target that it is loaded for, and only on "CPU" it is cpu_only.
   void Set(const std::string& name, Script script);
   // Changes the script for `name` under the lock.
   void Update(const std::string& name, const std::function<void(Script&)>& change);
   void SetDevices(Inventory devices);
+  // Devices of this number of names, discrete GPUs for "GPU.<n>".
+  void SetDeviceNames(const std::vector<std::string>& names);
+  // What Renew ends with from now on, for every device.
+  void SetRenewError(const Status& error);
 
   // Ends the inference that was started first among the held ones: with `status`, or with its script's when that is OK. False
   // when none is held. The inputs are read here, as a device would do that is still busy.
@@ -83,6 +89,7 @@ class FakeRuntime final : public Runtime {
   size_t running() const;        // begun, not ended
   size_t max_running() const;    // the most there ever were
   std::vector<LoadRequest> load_requests() const;
+  std::vector<std::string> renewals() const;  // devices, in order
   // Breaches of InferRequest's contract, in words: Bind or a second start while an inference runs, destruction while it runs or
   // within its own callback, TakeOutput without a successful inference.
   std::vector<std::string> violations() const;

@@ -26,21 +26,36 @@ std::string_view Trim(std::string_view text) {
 
 ElementType FromOpenVino(const ov::element::Type& type) {
   switch (static_cast<ov::element::Type_t>(type)) {
-    case ov::element::Type_t::boolean: return ElementType::kBool;
-    case ov::element::Type_t::i8: return ElementType::kInt8;
-    case ov::element::Type_t::i16: return ElementType::kInt16;
-    case ov::element::Type_t::i32: return ElementType::kInt32;
-    case ov::element::Type_t::i64: return ElementType::kInt64;
-    case ov::element::Type_t::u8: return ElementType::kUint8;
-    case ov::element::Type_t::u16: return ElementType::kUint16;
-    case ov::element::Type_t::u32: return ElementType::kUint32;
-    case ov::element::Type_t::u64: return ElementType::kUint64;
-    case ov::element::Type_t::f16: return ElementType::kFp16;
-    case ov::element::Type_t::bf16: return ElementType::kBf16;
-    case ov::element::Type_t::f32: return ElementType::kFp32;
-    case ov::element::Type_t::f64: return ElementType::kFp64;
-    case ov::element::Type_t::string: return ElementType::kBytes;
-    default: return ElementType::kUndefined;
+    case ov::element::Type_t::boolean:
+      return ElementType::kBool;
+    case ov::element::Type_t::i8:
+      return ElementType::kInt8;
+    case ov::element::Type_t::i16:
+      return ElementType::kInt16;
+    case ov::element::Type_t::i32:
+      return ElementType::kInt32;
+    case ov::element::Type_t::i64:
+      return ElementType::kInt64;
+    case ov::element::Type_t::u8:
+      return ElementType::kUint8;
+    case ov::element::Type_t::u16:
+      return ElementType::kUint16;
+    case ov::element::Type_t::u32:
+      return ElementType::kUint32;
+    case ov::element::Type_t::u64:
+      return ElementType::kUint64;
+    case ov::element::Type_t::f16:
+      return ElementType::kFp16;
+    case ov::element::Type_t::bf16:
+      return ElementType::kBf16;
+    case ov::element::Type_t::f32:
+      return ElementType::kFp32;
+    case ov::element::Type_t::f64:
+      return ElementType::kFp64;
+    case ov::element::Type_t::string:
+      return ElementType::kBytes;
+    default:
+      return ElementType::kUndefined;
   }
 }
 

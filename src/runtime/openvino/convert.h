@@ -2,15 +2,14 @@
 #pragma once
 
 #include <exception>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <utility>
-
 #include <openvino/core/except.hpp>
 #include <openvino/core/partial_shape.hpp>
 #include <openvino/core/type/element_type.hpp>
 #include <openvino/runtime/exception.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
 
 #include "base/status.h"
 #include "tensor/element_type.h"

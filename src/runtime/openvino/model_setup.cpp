@@ -1,16 +1,16 @@
 #include "runtime/openvino/model_setup.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <map>
+#include <openvino/core/layout.hpp>
+#include <openvino/core/preprocess/pre_post_process.hpp>
 #include <optional>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include <fmt/ranges.h>
-#include <openvino/core/layout.hpp>
-#include <openvino/core/preprocess/pre_post_process.hpp>
 
 #include "base/log.h"
 #include "runtime/openvino/convert.h"

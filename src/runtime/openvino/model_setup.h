@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-
 #include <openvino/core/model.hpp>
 
 #include "base/status.h"

@@ -124,7 +124,7 @@ TEST_F(OpenVinoLoadTest, CacheHitsAreTold) {
   request.cache_dir = folder_ / "cache";
   EXPECT_EQ((*runtime_->Load(request))->facts().cache, LoadFacts::Cache::kMiss);
   EXPECT_EQ((*runtime_->Load(request))->facts().cache, LoadFacts::Cache::kHit);
-  request.settings.plugin_config["CACHE_DIR"] = PropertyValue{(folder_ / "other").string()};
+  request.properties["CACHE_DIR"] = PropertyValue{(folder_ / "other").string()};
   EXPECT_EQ((*runtime_->Load(request))->facts().cache, LoadFacts::Cache::kMiss) << "plugin_config goes first";
 }
 

@@ -2,11 +2,10 @@
 #pragma once
 
 #include <memory>
-#include <optional>
-#include <vector>
-
 #include <openvino/runtime/compiled_model.hpp>
 #include <openvino/runtime/core.hpp>
+#include <optional>
+#include <vector>
 
 #include "runtime/runtime.h"
 

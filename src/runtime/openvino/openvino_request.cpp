@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "base/log.h"
+#include "device/fault.h"
+#include "device/target.h"
 #include "runtime/openvino/convert.h"
 
 namespace switchyard {
@@ -36,6 +38,14 @@ bool SameShape(const ov::Shape& a, const Shape& b) {
 void* MutableData(const TensorView& view) {
   static std::byte none[kBufferAlignment];
   return view.data == nullptr ? none : const_cast<std::byte*>(view.data);
+}
+
+// An error of an inference, with whose fault it is. A device's own is no answer of a server that works: UNAVAILABLE.
+Status Judged(const LoadFacts& facts, const Status& status) {
+  if (status.ok() || status.code() == StatusCode::kCancelled) return status;
+  const Fault fault = ClassifyFault(FaultyDevice(facts.device), Message(status));
+  const Status judged = fault == Fault::kDevice ? Status(StatusCode::kUnavailable, status.message()) : status;
+  return MarkFault(judged, fault);
 }
 
 ov::Shape Smallest(const ov::PartialShape& shape) {
@@ -128,12 +138,12 @@ Status OpenVinoRequest::Bind(absl::Span<const TensorView> inputs) {
     return Error(StatusCode::kInternal, "Input {} was not validated: {} {} with {} bytes", spec.name, PrecisionName(view.type),
                  ToString(view.shape), view.bytes);
   }
-  return Guarded(StatusCode::kInternal, "Cannot set the tensors", [&]() -> Status {
-    for (size_t i = 0; i < outputs_.size(); ++i) BindOutput(i, inputs);
-    for (size_t i = 0; i < inputs.size(); ++i) BindInput(i, inputs[i]);
-    state_ = State::kBound;
-    return absl::OkStatus();
-  });
+  return Judged(model_->facts(), Guarded(StatusCode::kInternal, "Cannot set the tensors", [&]() -> Status {
+                  for (size_t i = 0; i < outputs_.size(); ++i) BindOutput(i, inputs);
+                  for (size_t i = 0; i < inputs.size(); ++i) BindInput(i, inputs[i]);
+                  state_ = State::kBound;
+                  return absl::OkStatus();
+                }));
 }
 
 void OpenVinoRequest::SetOwn(size_t index, const TensorView& view) {
@@ -194,12 +204,12 @@ void OpenVinoRequest::BindOutput(size_t index, absl::Span<const TensorView> inpu
 
 Status OpenVinoRequest::Infer() {
   if (state_ != State::kBound) return Error(StatusCode::kInternal, "No inputs are bound");
-  return Guarded(StatusCode::kInternal, "The inference failed", [&]() -> Status {
-    state_ = State::kIdle;
-    request_.infer();
-    state_ = State::kDone;
-    return absl::OkStatus();
-  });
+  return Judged(model_->facts(), Guarded(StatusCode::kInternal, "The inference failed", [&]() -> Status {
+                  state_ = State::kIdle;
+                  request_.infer();
+                  state_ = State::kDone;
+                  return absl::OkStatus();
+                }));
 }
 
 void OpenVinoRequest::StartAsync(Done done) {
@@ -213,7 +223,7 @@ void OpenVinoRequest::StartAsync(Done done) {
   // From here on nothing of this object may be touched when the start succeeded: the callback may have run.
   if (started.ok()) return;
   Done failed = std::move(done_);
-  failed(started);
+  failed(Judged(model_->facts(), started));
 }
 
 void OpenVinoRequest::OnDone(std::exception_ptr exception) {
@@ -221,6 +231,7 @@ void OpenVinoRequest::OnDone(std::exception_ptr exception) {
   Status status;
   if (exception) {
     status = Guarded(StatusCode::kInternal, "The inference failed", [&]() -> Status { std::rethrow_exception(exception); });
+    status = Judged(model_->facts(), status);
   } else {
     state_ = State::kDone;
   }

@@ -2,11 +2,10 @@
 #pragma once
 
 #include <memory>
-#include <optional>
-#include <vector>
-
 #include <openvino/runtime/infer_request.hpp>
 #include <openvino/runtime/tensor.hpp>
+#include <optional>
+#include <vector>
 
 #include "runtime/openvino/openvino_model.h"
 #include "runtime/runtime.h"

@@ -3,14 +3,20 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <openvino/core/version.hpp>
 #include <openvino/op/parameter.hpp>
 #include <openvino/runtime/core.hpp>
 #include <openvino/runtime/properties.hpp>
 #include <utility>
 
+#include "base/mutex.h"
+#include "device/fault.h"
+#include "device/target.h"
+#include "runtime/openvino/canary.h"
 #include "runtime/openvino/convert.h"
 #include "runtime/openvino/inventory.h"
+#include "runtime/openvino/load_facts.h"
 #include "runtime/openvino/model_setup.h"
 #include "runtime/openvino/openvino_model.h"
 #include "runtime/openvino/properties.h"
@@ -20,57 +26,6 @@ namespace {
 
 // As OVMS: beyond this a number of infer requests is a typing error.
 constexpr uint32_t kMaxRequests = 100000;
-
-// What a compiled model tells of a property; nothing when its device does not know it.
-template <typename Property>
-std::optional<typename Property::value_type> Ask(const ov::CompiledModel& compiled, const Property& property) {
-  try {
-    return compiled.get_property(property);
-  } catch (const std::exception&) {
-    return std::nullopt;
-  }
-}
-
-// The number in the text that NUM_STREAMS and its like come as: some plugins tell it as another type than the property has.
-std::optional<std::string> AskText(const ov::CompiledModel& compiled, const std::string& property) {
-  try {
-    return compiled.get_property(property).as<std::string>();
-  } catch (const std::exception&) {
-    return std::nullopt;
-  }
-}
-
-// Loops and branches are decided by values, and so are shapes that are not known now.
-bool HasSteadyCost(const ov::Model& model) {
-  for (const auto& node : model.get_ops()) {
-    const std::string_view type = node->get_type_name();
-    if (type == "Loop" || type == "If") return false;
-    for (const auto& output : node->outputs()) {
-      if (output.get_partial_shape().is_dynamic()) return false;
-    }
-  }
-  return true;
-}
-
-LoadFacts MakeFacts(const ov::CompiledModel& compiled, const std::string& target, uint32_t nireq, bool cached) {
-  LoadFacts facts;
-  facts.device = target;
-  facts.execution_devices = Ask(compiled, ov::execution_devices).value_or(std::vector<std::string>());
-  if (const auto precision = Ask(compiled, ov::hint::inference_precision); precision && precision->is_static()) {
-    facts.precision = precision->get_type_name();
-  }
-  if (const auto streams = Ask(compiled, ov::num_streams)) facts.num_streams = streams->num;
-  facts.optimal_requests =
-      nireq > 0 ? static_cast<int>(nireq)
-                : static_cast<int>(std::max(1u, Ask(compiled, ov::optimal_number_of_infer_requests).value_or(1)));
-  if (cached) {
-    const bool hit = AskText(compiled, ov::loaded_from_cache.name()).value_or("NO") == "YES";
-    facts.cache = hit ? LoadFacts::Cache::kHit : LoadFacts::Cache::kMiss;
-  }
-  // "CPU(1)" and the like stay apart: a device behind a virtual one may change while it runs.
-  facts.cpu_only = target == "CPU" && facts.execution_devices == std::vector<std::string>{"CPU"};
-  return facts;
-}
 
 std::vector<std::optional<size_t>> PassedThrough(const ov::Model& model) {
   std::vector<std::optional<size_t>> result;
@@ -83,9 +38,38 @@ std::vector<std::optional<size_t>> PassedThrough(const ov::Model& model) {
   return result;
 }
 
+// An ov::Core with everything that the user added.
+StatusOr<std::shared_ptr<ov::Core>> MakeCore(const OpenVinoOptions& options) {
+  std::shared_ptr<ov::Core> core;
+  SY_RETURN_IF_ERROR(Guarded(StatusCode::kInternal, "OpenVINO does not start", [&]() -> Status {
+    core = std::make_shared<ov::Core>();
+    return absl::OkStatus();
+  }));
+  for (const auto& [name, path] : options.device_plugins) {
+    const std::string context = fmt::format("Cannot load device_plugin {}={}, expected a plugin's shared library", name, path);
+    std::error_code error;
+    if (!std::filesystem::exists(path, error)) return Error(StatusCode::kNotFound, "{}: the file is not there", context);
+    SY_RETURN_IF_ERROR(Guarded(StatusCode::kInvalidArgument, context, [&]() -> Status {
+      core->register_plugin(std::filesystem::absolute(path), name);
+      core->get_versions(name);  // loads it: registering alone does not
+      return absl::OkStatus();
+    }));
+  }
+  if (!options.cpu_extension.empty()) {
+    SY_RETURN_IF_ERROR(Guarded(StatusCode::kInvalidArgument, fmt::format("Cannot load cpu_extension {}", options.cpu_extension),
+                               [&]() -> Status {
+                                 core->add_extension(options.cpu_extension);
+                                 return absl::OkStatus();
+                               }));
+  }
+  return core;
+}
+
+// A device's generation is a core of its own: compiling again in the same core makes no new contexts of the driver.
 class OpenVinoRuntime final : public Runtime {
  public:
-  explicit OpenVinoRuntime(std::shared_ptr<ov::Core> core) : core_(std::move(core)) {}
+  OpenVinoRuntime(OpenVinoOptions options, std::shared_ptr<ov::Core> core)
+      : options_(std::move(options)), core_(std::move(core)) {}
 
   StatusOr<std::vector<std::string>> CheckProperties(const std::string& target, const std::vector<std::string>& devices,
                                                      const PropertyMap& plugin_config) override;
@@ -96,27 +80,48 @@ class OpenVinoRuntime final : public Runtime {
   std::string Version() const override { return OpenVinoVersion(); }
 
  private:
-  StatusOr<std::shared_ptr<ov::Model>> Read(const std::string& path);
-  StatusOr<ov::CompiledModel> Compile(const std::shared_ptr<ov::Model>& model, const std::string& target,
-                                      const ov::AnyMap& properties);
+  // The core of the newest generation among the target's devices.
+  std::shared_ptr<ov::Core> CoreOf(const std::string& target) const;
 
-  const std::shared_ptr<ov::Core> core_;
+  const OpenVinoOptions options_;
+  const std::shared_ptr<ov::Core> core_;  // of every device that was never renewed
+
+  struct Generation {
+    uint64_t number = 0;
+    std::shared_ptr<ov::Core> core;
+  };
+  mutable Mutex mutex_;
+  uint64_t last_generation_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<std::string, Generation> renewed_ ABSL_GUARDED_BY(mutex_);
 };
 
-StatusOr<std::shared_ptr<ov::Model>> OpenVinoRuntime::Read(const std::string& path) {
+std::shared_ptr<ov::Core> OpenVinoRuntime::CoreOf(const std::string& target) const {
+  MutexLock lock(&mutex_);
+  Generation newest{0, core_};
+  for (const std::string& device : DevicesOf(target)) {
+    const auto found = renewed_.find(device);
+    if (found != renewed_.end() && found->second.number > newest.number) newest = found->second;
+  }
+  return newest.core;
+}
+
+StatusOr<std::shared_ptr<ov::Model>> Read(ov::Core& core, const std::string& path) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) {
     return Error(StatusCode::kNotFound, "Model {} is not there{}", path, error ? " (" + error.message() + ")" : "");
   }
   return Guarded(StatusCode::kInternal, fmt::format("Cannot read model {}", path),
-                 [&]() -> StatusOr<std::shared_ptr<ov::Model>> { return core_->read_model(path); });
+                 [&]() -> StatusOr<std::shared_ptr<ov::Model>> { return core.read_model(path); });
 }
 
-StatusOr<ov::CompiledModel> OpenVinoRuntime::Compile(const std::shared_ptr<ov::Model>& model, const std::string& target,
-                                                     const ov::AnyMap& properties) {
+StatusOr<ov::CompiledModel> Compile(ov::Core& core, const std::shared_ptr<ov::Model>& model, const std::string& target,
+                                    const ov::AnyMap& properties) {
   auto compiled = Guarded(StatusCode::kInternal, fmt::format("Cannot compile the model for {}", target),
-                          [&]() -> StatusOr<ov::CompiledModel> { return core_->compile_model(model, target, properties); });
-  if (!compiled.ok()) SY_RETURN_IF_ERROR(FindFaultyProperty(*core_, target, properties));
+                          [&]() -> StatusOr<ov::CompiledModel> { return core.compile_model(model, target, properties); });
+  if (compiled.ok()) return compiled;
+  const Fault fault = ClassifyFault(FaultyDevice(target), Message(compiled.status()));
+  if (fault == Fault::kDevice) return MarkFault(compiled.status(), fault);
+  SY_RETURN_IF_ERROR(FindFaultyProperty(core, target, properties));
   return compiled;
 }
 
@@ -127,27 +132,30 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest
     return InvalidArgument("nireq is {}; expected at most {}", settings.nireq, kMaxRequests);
   }
   const std::string& target = request.target;
-  SY_RETURN_IF_ERROR(CheckTarget(*core_, target));
-  SY_ASSIGN_OR_RETURN(ov::AnyMap properties, MakeProperties(*core_, target, request.properties));
+  const std::shared_ptr<ov::Core> core = CoreOf(target);
+  SY_RETURN_IF_ERROR(CheckTarget(*core, target));
+  SY_ASSIGN_OR_RETURN(ov::AnyMap properties, MakeProperties(*core, target, request.properties));
   // Given with each compilation: set on the core, it would be every model's.
   if (!request.cache_dir.empty()) properties.try_emplace(ov::cache_dir.name(), request.cache_dir);
   const auto cache = properties.find(ov::cache_dir.name());
   const bool cached = cache != properties.end() && !cache->second.as<std::string>().empty();
 
-  SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Model> model, Read(request.model_path));
+  SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Model> model, Read(*core, request.model_path));
   SY_RETURN_IF_ERROR(ApplySettings(model, settings));
   SY_ASSIGN_OR_RETURN(Signature signature, MakeSignature(*model));
-  SY_ASSIGN_OR_RETURN(ov::CompiledModel compiled, Compile(model, target, properties));
+  const auto compile_begin = std::chrono::steady_clock::now();
+  SY_ASSIGN_OR_RETURN(ov::CompiledModel compiled, Compile(*core, model, target, properties));
+  const auto compile_end = std::chrono::steady_clock::now();
   return Guarded(
       StatusCode::kInternal, "The compiled model does not answer", [&]() -> StatusOr<std::shared_ptr<CompiledModel>> {
         if (compiled.inputs().size() != signature.inputs.size() || compiled.outputs().size() != signature.outputs.size()) {
           return Error(StatusCode::kInternal, "Device {} made {} inputs and {} outputs of the model's {} and {}", target,
                        compiled.inputs().size(), compiled.outputs().size(), signature.inputs.size(), signature.outputs.size());
         }
-        LoadFacts facts = MakeFacts(compiled, target, settings.nireq, cached);
-        facts.steady_cost = HasSteadyCost(*model);
+        LoadFacts facts = MakeFacts(*model, compiled, target, settings.nireq, cached);
+        facts.compile_ms = std::chrono::duration<double, std::milli>(compile_end - compile_begin).count();
         facts.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
-        return std::make_shared<OpenVinoModel>(core_, std::move(compiled), std::move(signature), std::move(facts),
+        return std::make_shared<OpenVinoModel>(core, std::move(compiled), std::move(signature), std::move(facts),
                                                PassedThrough(*model));
       });
 }
@@ -157,10 +165,28 @@ StatusOr<std::vector<std::string>> OpenVinoRuntime::CheckProperties(const std::s
   return std::vector<std::string>{};
 }
 
-Status OpenVinoRuntime::Renew(const std::string&) { return absl::OkStatus(); }
+Status OpenVinoRuntime::Renew(const std::string& device) {
+  SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Core> core, MakeCore(options_));
+  // Makes the device's plugin, and with it the driver's contexts, now.
+  SY_RETURN_IF_ERROR(Guarded(StatusCode::kUnavailable, fmt::format("Device {} does not come back", device), [&]() -> Status {
+    core->get_property(device, ov::supported_properties);
+    return absl::OkStatus();
+  }));
+  MutexLock lock(&mutex_);
+  renewed_[CanonicalDevice(device)] = Generation{++last_generation_, std::move(core)};
+  return absl::OkStatus();
+}
 
 StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::LoadCanary(const std::string& device) {
-  return Error(StatusCode::kUnimplemented, "no canary for {}", device);
+  const std::shared_ptr<ov::Core> core = CoreOf(device);
+  const std::shared_ptr<ov::Model> model = OneOperation();
+  SY_ASSIGN_OR_RETURN(Signature signature, MakeSignature(*model));
+  auto compiled = Guarded(StatusCode::kUnavailable, fmt::format("Cannot compile a canary for {}", device),
+                          [&]() -> StatusOr<ov::CompiledModel> { return core->compile_model(model, device); });
+  if (!compiled.ok()) return MarkFault(compiled.status(), ClassifyFault(device, Message(compiled.status())));
+  LoadFacts facts{.device = device};
+  return std::make_shared<OpenVinoModel>(core, *std::move(compiled), std::move(signature), std::move(facts),
+                                         std::vector<std::optional<size_t>>{std::nullopt});
 }
 
 }  // namespace
@@ -170,28 +196,8 @@ StatusOr<std::unique_ptr<Runtime>> MakeOpenVinoRuntime(const OpenVinoOptions& op
   if (!options.cpu_extension.empty() && !std::filesystem::exists(options.cpu_extension, error)) {
     return Error(StatusCode::kNotFound, "cpu_extension {} is not there; expected a shared library", options.cpu_extension);
   }
-  std::shared_ptr<ov::Core> core;
-  SY_RETURN_IF_ERROR(Guarded(StatusCode::kInternal, "OpenVINO does not start", [&]() -> Status {
-    core = std::make_shared<ov::Core>();
-    return absl::OkStatus();
-  }));
-  if (!options.cpu_extension.empty()) {
-    SY_RETURN_IF_ERROR(Guarded(StatusCode::kInvalidArgument, fmt::format("Cannot load cpu_extension {}", options.cpu_extension),
-                               [&]() -> Status {
-                                 core->add_extension(options.cpu_extension);
-                                 return absl::OkStatus();
-                               }));
-  }
-  for (const auto& [name, path] : options.device_plugins) {
-    const std::string context = fmt::format("Cannot load device_plugin {}={}, expected a plugin's shared library", name, path);
-    if (!std::filesystem::exists(path, error)) return Error(StatusCode::kNotFound, "{}: the file is not there", context);
-    SY_RETURN_IF_ERROR(Guarded(StatusCode::kInvalidArgument, context, [&]() -> Status {
-      core->register_plugin(std::filesystem::absolute(path), name);
-      core->get_versions(name);  // loads it: registering alone does not
-      return absl::OkStatus();
-    }));
-  }
-  return std::make_unique<OpenVinoRuntime>(std::move(core));
+  SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Core> core, MakeCore(options));
+  return std::make_unique<OpenVinoRuntime>(options, std::move(core));
 }
 
 std::string OpenVinoVersion() { return ov::get_openvino_version().buildNumber; }

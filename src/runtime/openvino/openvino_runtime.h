@@ -13,11 +13,11 @@ namespace switchyard {
 
 struct OpenVinoOptions {
   std::string cpu_extension;  // shared library with operations of the user's own; empty: none
-  // Plugins that OpenVINO does not ship: the device's name, and the path of its library.
+  // Device plugins that OpenVINO does not ship: the device's name, and the path of its library.
   std::vector<std::pair<std::string, std::string>> device_plugins;
 };
 
-// One ov::Core. The runtime is thread-safe; what it loads keeps the core alive by itself.
+// One ov::Core for each generation of a device. The runtime is thread-safe; what it loads keeps the core alive by itself.
 // NotFound when the extension or a plugin is not there, InvalidArgument when it cannot be loaded, Internal when OpenVINO itself
 // cannot start.
 StatusOr<std::unique_ptr<Runtime>> MakeOpenVinoRuntime(const OpenVinoOptions& options);

@@ -1,17 +1,17 @@
 #include "runtime/openvino/properties.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <memory>
 #include <numeric>
+#include <openvino/runtime/properties.hpp>
 #include <set>
 #include <type_traits>
 
-#include <fmt/ranges.h>
-#include <openvino/opsets/opset13.hpp>
-#include <openvino/runtime/properties.hpp>
-
 #include "base/log.h"
+#include "runtime/openvino/canary.h"
 #include "runtime/openvino/convert.h"
 
 namespace switchyard {
@@ -217,9 +217,7 @@ StatusOr<ov::AnyMap> MakeProperties(ov::Core& core, const std::string& target, c
 }
 
 Status FindFaultyProperty(ov::Core& core, const std::string& target, const ov::AnyMap& properties) {
-  const auto input = std::make_shared<ov::opset13::Parameter>(ov::element::f32, ov::PartialShape{1, 1});
-  const auto model =
-      std::make_shared<ov::Model>(ov::OutputVector{std::make_shared<ov::opset13::Relu>(input)}, ov::ParameterVector{input});
+  const std::shared_ptr<ov::Model> model = OneOperation();
   const auto try_with = [&](const ov::AnyMap& some, std::string_view context) {
     return Guarded(StatusCode::kInvalidArgument, context, [&]() -> Status {
       core.compile_model(model, target, some);

@@ -1,12 +1,11 @@
 // plugin_config and target_device to what OpenVINO takes.
 #pragma once
 
+#include <openvino/core/any.hpp>
+#include <openvino/runtime/core.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <openvino/core/any.hpp>
-#include <openvino/runtime/core.hpp>
 
 #include "base/status.h"
 #include "config/settings.h"

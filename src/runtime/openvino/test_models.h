@@ -1,17 +1,17 @@
 // Tests only: tiny models in a temporary folder, and a runtime to load them.
 #pragma once
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <memory>
-#include <string>
-#include <vector>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 #include <openvino/openvino.hpp>
 #include <openvino/opsets/opset13.hpp>
+#include <string>
+#include <vector>
 
 #include "runtime/openvino/openvino_runtime.h"
 #include "tensor/element_type.h"

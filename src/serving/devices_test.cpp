@@ -1,0 +1,250 @@
+// The Manager on devices that compile slowly, fail, hang, and come back.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <thread>
+
+#include "device/fault.h"
+#include "runtime/fake/fake_runtime.h"
+#include "serving/executor.h"
+#include "serving/manager.h"
+#include "serving/test_calls.h"
+
+namespace switchyard {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::Contains;
+using testing::Each;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+const Status kLost = MarkFault(absl::UnavailableError("CL_OUT_OF_RESOURCES"), Fault::kDevice);
+
+class DevicesTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    runtime_.SetDeviceNames({"CPU", "GPU.0", "GPU.1"});
+    for (const char* device : {"canary@GPU.0", "canary@GPU.1"}) runtime_.Set(device, {});
+    runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.async = FakeRuntime::Async::kThread; });
+  }
+  void TearDown() override {
+    manager_->Shutdown();
+    runtime_.CompleteAll();
+    ASSERT_TRUE(manager_->Drain(timer_.Now() + seconds(10)));
+    manager_.reset();
+    EXPECT_THAT(runtime_.violations(), IsEmpty());
+    EXPECT_EQ(runtime_.live_models(), 0u);
+  }
+  void Serve(const std::string& target, const std::function<void(ModelSettings&)>& change = {}) {
+    Manager::Options options;
+    options.on_failover = [this](const std::string&, const std::string& from, const std::string& to,
+                                 const std::string& reason) { moves_.push_back(from + ">" + to + ":" + reason); };
+    manager_ = std::make_unique<Manager>(runtime_, timer_, options);
+    ModelSettings settings = repository_.Add("dummy", {1});
+    settings.target_device = target;
+    if (change) change(settings);
+    manager_->SetWanted({settings}, {});
+  }
+  // Runs the clock until the condition holds; the Manager's threads are real ones.
+  bool Until(const std::function<bool()>& condition, Duration longest = seconds(5)) {
+    for (Duration passed{0}; !condition(); passed += milliseconds(10)) {
+      if (passed > longest) return false;
+      timer_.Advance(milliseconds(10));
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+    return true;
+  }
+  std::string ServedBy() {
+    const auto placement = manager_->Placement("dummy", std::nullopt);
+    if (!placement.ok() || placement->Serving() == nullptr) return "";
+    return placement->Serving()->target;
+  }
+  std::string StateOf(const std::string& target) {
+    const auto placement = manager_->Placement("dummy", std::nullopt);
+    if (!placement.ok()) return "";
+    for (const TargetPlacement& one : placement->targets) {
+      if (one.target == target) return one.state;
+    }
+    return "";
+  }
+  DeviceReport Device(const std::string& name) {
+    for (const DeviceReport& report : manager_->Devices()) {
+      if (report.info.name == name) return report;
+    }
+    return {};
+  }
+  Status Call(float value = 1) {
+    TestCall test(value);
+    auto handle = manager_->Acquire("dummy", std::nullopt);
+    if (!handle.ok()) return handle.status();
+    Infer(*std::move(handle), test.call);
+    EXPECT_TRUE(Until([&] { return test.answer->done.HasBeenNotified(); }, seconds(20)));
+    if (test.answer->status.ok()) {
+      EXPECT_THAT(test.answer->values, Each(value + 1));
+    }
+    return test.answer->status;
+  }
+  void Break(const std::string& key, const Status& error) {
+    FakeRuntime::Script script;
+    script.async = FakeRuntime::Async::kThread;
+    script.infer_error = error;
+    runtime_.Set(key, script);
+  }
+
+  FakeRuntime runtime_;
+  ManualTimer timer_;
+  TempRepository repository_;
+  std::vector<std::string> moves_;
+  std::unique_ptr<Manager> manager_;
+};
+
+TEST_F(DevicesTest, TheCpuHelpsUntilTheBetterDeviceIsReadyAndStandsByThen) {
+  FakeRuntime::Script slow;
+  slow.hold_load = true;
+  slow.async = FakeRuntime::Async::kThread;
+  runtime_.Set("dummy@GPU.0", slow);
+  Serve("AUTO:GPU.0,CPU");
+  manager_->WaitForLoads();
+  EXPECT_EQ(ServedBy(), "CPU");
+  EXPECT_TRUE(manager_->Placement("dummy", std::nullopt)->helping);
+  EXPECT_EQ(StateOf("GPU.0"), "compiling");
+  EXPECT_TRUE(Call().ok());
+  slow.hold_load = false;
+  runtime_.Set("dummy@GPU.0", slow);
+  EXPECT_TRUE(Until([&] { return ServedBy() == "GPU.0"; }));
+  EXPECT_FALSE(manager_->Placement("dummy", std::nullopt)->helping);
+  EXPECT_EQ(StateOf("CPU"), "standby");
+  EXPECT_TRUE(Call().ok());
+  EXPECT_EQ(manager_->Placement("dummy", std::nullopt)->targets[0].requests_served, 1u);
+}
+
+TEST_F(DevicesTest, ADeviceThatFailsIsLeftAndComesHomeAsANewGeneration) {
+  Serve("GPU.0", [](ModelSettings& settings) { settings.fallback_devices = {"CPU"}; });
+  ASSERT_TRUE(Until([&] { return StateOf("CPU") == "standby"; }));
+  Break("dummy@GPU.0", kLost);
+  runtime_.SetRenewError(absl::UnavailableError("still dead"));
+  EXPECT_TRUE(Call(3).ok());
+  ASSERT_TRUE(Until([&] { return ServedBy() == "CPU"; }));
+  EXPECT_THAT(moves_, ElementsAre("GPU.0>CPU:error"));
+  EXPECT_TRUE(manager_->ModelReady("dummy", std::nullopt));
+  ASSERT_TRUE(Until([&] { return runtime_.renewals().size() >= 2; }));
+  EXPECT_FALSE(Device("GPU.0").reason.empty());
+  Break("dummy@GPU.0", absl::OkStatus());
+  runtime_.SetRenewError(absl::OkStatus());
+  ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.0"; }, seconds(30)));
+  EXPECT_EQ(Device("GPU.0").state, DeviceState::kWell);
+  EXPECT_TRUE(Call(4).ok());
+  EXPECT_THAT(moves_, ElementsAre("GPU.0>CPU:error"));
+}
+
+TEST_F(DevicesTest, WithNoNextDeviceTheModelIsNotReadyAndSaysWhyUntilTheDeviceIsBack) {
+  Serve("GPU.0");
+  ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.0"; }));
+  EXPECT_TRUE(manager_->Ready());
+  Break("dummy@GPU.0", kLost);
+  runtime_.SetRenewError(absl::UnavailableError("still dead"));
+  EXPECT_EQ(Call().code(), StatusCode::kUnavailable);
+  ASSERT_TRUE(Until([&] { return !manager_->Ready(); }));
+  EXPECT_FALSE(manager_->ModelReady("dummy", std::nullopt));
+  const Status refused = Call();
+  EXPECT_EQ(refused.code(), StatusCode::kUnavailable);
+  EXPECT_THAT(refused.ToString(), HasSubstr("CL_OUT_OF_RESOURCES"));
+  const ModelStatus status = *manager_->StatusOf("dummy");
+  EXPECT_EQ(status.versions[0].state, VersionState::kLoading);
+  EXPECT_THAT(status.versions[0].error.ToString(), HasSubstr("device GPU.0"));
+  Break("dummy@GPU.0", absl::OkStatus());
+  runtime_.SetRenewError(absl::OkStatus());
+  ASSERT_TRUE(Until([&] { return manager_->Ready(); }, seconds(60)));
+  EXPECT_TRUE(Call().ok());
+}
+
+TEST_F(DevicesTest, AHungInferenceIsRunElsewhereAfterTheDevicesTime) {
+  FakeRuntime::Script hangs;
+  hangs.async = FakeRuntime::Async::kHeld;
+  runtime_.Set("dummy@GPU.0", hangs);
+  Serve("AUTO:GPU.0,CPU", [](ModelSettings& settings) { settings.device_timeout_ms = 500; });
+  ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.0" && StateOf("CPU") == "standby"; }));
+  const TimePoint before = timer_.Now();
+  EXPECT_TRUE(Call(7).ok());
+  EXPECT_GE(timer_.Now() - before, milliseconds(500));
+  EXPECT_LE(timer_.Now() - before, milliseconds(1500));
+  ASSERT_TRUE(Until([&] { return ServedBy() == "CPU"; }));
+  EXPECT_THAT(moves_, ElementsAre("GPU.0>CPU:hang"));
+  EXPECT_EQ(runtime_.CompleteAll(), 1u) << "what the device delivers late is dropped";
+}
+
+TEST_F(DevicesTest, AHangWithNoDeviceLeftEndsTheCall) {
+  FakeRuntime::Script hangs;
+  hangs.async = FakeRuntime::Async::kHeld;
+  runtime_.Set("dummy@GPU.0", hangs);
+  runtime_.SetRenewError(absl::UnavailableError("still dead"));
+  Serve("GPU.0", [](ModelSettings& settings) { settings.device_timeout_ms = 200; });
+  ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.0"; }));
+  EXPECT_EQ(Call().code(), StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(Call().code(), StatusCode::kUnavailable);
+}
+
+TEST_F(DevicesTest, AnIdleDeviceIsAskedByACanary) {
+  Serve("GPU.0", [](ModelSettings& settings) { settings.fallback_devices = {"GPU.1", "CPU"}; });
+  ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.0" && StateOf("GPU.1") == "standby"; }));
+  const size_t before = runtime_.infers();
+  ASSERT_TRUE(Until([&] { return runtime_.infers() >= before + 3; }, seconds(10)));
+  Break("canary@GPU.0", kLost);
+  ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.1"; }, seconds(3)));
+  EXPECT_EQ(Device("GPU.1").state, DeviceState::kWell);
+}
+
+TEST_F(DevicesTest, AnUnclearErrorIsSettledByTheCanary) {
+  Serve("AUTO:GPU.0,CPU");
+  ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.0" && StateOf("CPU") == "standby"; }));
+  Break("dummy@GPU.0", MarkFault(absl::InternalError("odd"), Fault::kUnclear));
+  EXPECT_TRUE(Call().ok()) << "the CPU answers";
+  EXPECT_TRUE(Until([&] { return Device("GPU.0").state == DeviceState::kWell; }));
+  EXPECT_EQ(ServedBy(), "GPU.0");
+  EXPECT_THAT(runtime_.renewals(), IsEmpty());
+}
+
+TEST_F(DevicesTest, AModelThatDoesNotLoadOnTheFirstDeviceLoadsOnTheNext) {
+  FakeRuntime::Script broken;
+  broken.load_error = absl::InternalError("compiler says no");
+  runtime_.Set("dummy@GPU.0", broken);
+  Serve("AUTO:GPU.0,GPU.1,CPU");
+  ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.1"; }));
+  EXPECT_EQ(StateOf("GPU.0"), "failed");
+  EXPECT_THAT(manager_->Placement("dummy", std::nullopt)->reasons, Contains(HasSubstr("compiler says no")));
+  EXPECT_TRUE(Call().ok());
+}
+
+TEST_F(DevicesTest, OneOfTwoDevicesThatShareTheCallsMayDie) {
+  Serve("MULTI:GPU.0,GPU.1");
+  ASSERT_TRUE(Until([&] { return StateOf("GPU.0") == "serving" && StateOf("GPU.1") == "serving"; }));
+  Break("dummy@GPU.0", kLost);
+  runtime_.SetRenewError(absl::UnavailableError("still dead"));
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(Call(static_cast<float>(i)).ok());
+  ASSERT_TRUE(Until([&] { return StateOf("GPU.0") == "lost"; }));
+  EXPECT_TRUE(Call().ok());
+  Break("dummy@GPU.0", absl::OkStatus());
+  runtime_.SetRenewError(absl::OkStatus());
+  ASSERT_TRUE(Until([&] { return StateOf("GPU.0") == "serving"; }, seconds(60)));
+}
+
+TEST_F(DevicesTest, AMissingDeviceIsExplained) {
+  Manager::Options options;
+  options.explain_absent = [](const Inventory&) {
+    return std::vector<AbsentDevice>{{"NPU", "no /dev/accel", "pass --device /dev/accel"}};
+  };
+  manager_ = std::make_unique<Manager>(runtime_, timer_, options);
+  ModelSettings settings = repository_.Add("dummy", {1});
+  settings.target_device = "NPU";
+  manager_->SetWanted({settings}, {});
+  manager_->WaitForLoads();
+  EXPECT_THAT(Call().ToString(), HasSubstr("no /dev/accel; pass --device /dev/accel"));
+  EXPECT_EQ(Device("NPU").state, DeviceState::kAbsent);
+}
+
+}  // namespace
+}  // namespace switchyard

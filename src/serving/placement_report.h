@@ -1,0 +1,46 @@
+// What is placed where, for one Version: what the ledger, the metrics and `plan` tell.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/runtime.h"
+
+namespace switchyard {
+
+std::string_view Name(LoadFacts::Cache cache);  // "hit", "miss", "off"
+
+// One candidate of the plan.
+struct TargetPlacement {
+  std::string target;                          // "GPU.0", "HETERO:GPU.0,CPU"
+  std::string device;                          // the first of its devices
+  std::vector<std::string> execution_devices;  // empty until it is compiled
+  // "serving", "standby", "compiling", "failed" (see `reason`), "lost" (its device is), "idle" (not compiled, not needed).
+  std::string state;
+  std::string reason;
+  std::optional<LoadFacts> facts;  // of what is compiled
+  size_t num_requests = 0;
+  uint64_t requests_served = 0;  // since it was compiled
+};
+
+struct PlacementReport {
+  std::string target_device;                   // as asked for
+  std::vector<std::string> execution_devices;  // where calls run now
+  bool helping = false;                        // a helper serves while a better device compiles
+  std::vector<TargetPlacement> targets;        // in the plan's order
+  std::vector<std::string> reasons;            // sentences: why it is not what was asked for
+
+  // The first that serves; null when none does.
+  const TargetPlacement* Serving() const {
+    for (const TargetPlacement& target : targets) {
+      if (target.state == "serving") return &target;
+    }
+    return nullptr;
+  }
+};
+
+}  // namespace switchyard

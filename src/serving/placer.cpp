@@ -1,0 +1,402 @@
+#include "serving/placer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "device/fault.h"
+#include "serving/lane_maker.h"
+
+namespace switchyard {
+namespace {
+
+using LaneState = CandidateState::Lane;
+
+// Which of a lane's devices an error speaks of: the CPU never is at fault.
+std::string Blamed(const std::vector<std::string>& devices, std::string_view message) {
+  const auto speaks_of = [&](std::string_view kind) {
+    if (kind == "NPU") return message.find("ZE_RESULT") != message.npos || message.find("L0 ") != message.npos;
+    return message.find("[GPU]") != message.npos || message.find("CL_") != message.npos;
+  };
+  std::string first;
+  for (const std::string& device : devices) {
+    const std::string_view kind = std::string_view(device).substr(0, device.find('.'));
+    if (kind == "CPU") continue;
+    if ((kind == "GPU" || kind == "NPU") && speaks_of(kind)) return device;
+    if (first.empty()) first = device;
+  }
+  return first.empty() ? devices.front() : first;
+}
+
+}  // namespace
+
+std::string_view Name(LoadFacts::Cache cache) {
+  switch (cache) {
+    case LoadFacts::Cache::kHit:
+      return "hit";
+    case LoadFacts::Cache::kMiss:
+      return "miss";
+    case LoadFacts::Cache::kOff:
+      break;
+  }
+  return "off";
+}
+
+// What a task on a device's thread leaves behind. It may come when nobody waits for it any more.
+struct Placer::Compilation {
+  Mutex mutex;
+  bool done ABSL_GUARDED_BY(mutex) = false;
+  StatusOr<std::shared_ptr<Lane>> lane ABSL_GUARDED_BY(mutex) = absl::UnknownError("not tried");
+  StatusOr<std::vector<std::string>> notes ABSL_GUARDED_BY(mutex) = absl::UnknownError("not checked");
+  uint64_t generation = 0;
+
+  bool Done() {
+    MutexLock lock(&mutex);
+    return done;
+  }
+};
+
+struct Placer::Row {
+  LaneState state = LaneState::kNone;
+  bool usable = true;
+  std::shared_ptr<Lane> lane;
+  std::shared_ptr<Compilation> compilation;
+  Status error;  // kFailed
+  uint64_t failed_generation = 0;
+};
+
+Placer::Placer(Environment environment, LoadRequest base, PlacementPlan plan)
+    : env_(std::move(environment)),
+      base_(std::move(base)),
+      plan_(std::move(plan)),
+      executor_(std::make_shared<Executor>(
+          env_.timer, Executor::Options{.model_name = base_.settings.name,
+                                        .max_queue = env_.max_queue,
+                                        .retry = plan_.retry,
+                                        .on_fault = [this](const Lane& lane, const Status& status) { OnFault(lane, status); },
+                                        .on_retry =
+                                            [this](const Lane& from) {
+                                              if (env_.on_retry) env_.on_retry(base_.settings.name, from.device());
+                                            }})) {
+  for (size_t i = 0; i < plan_.candidates.size(); ++i) rows_.push_back(std::make_unique<Row>());
+}
+
+Placer::~Placer() {
+  for (const auto& row : rows_) {
+    if (row->lane != nullptr) Drop(*row);
+  }
+  FreeDrained();
+}
+
+void Placer::OnFault(const Lane& lane, const Status& status) {
+  const std::string text(Message(status));
+  env_.monitor.Report(Blamed(lane.options().devices, text),
+                      FaultOf(status) == Fault::kDevice ? HealthEvent::Kind::kFatalError : HealthEvent::Kind::kUnclearError,
+                      text);
+  env_.wake();
+}
+
+void Placer::CheckProperties() {
+  check_ = std::make_shared<Compilation>();
+  std::vector<std::string> devices;
+  for (const Candidate& candidate : plan_.candidates) {
+    for (const std::string& device : candidate.devices) {
+      if (std::find(devices.begin(), devices.end(), device) == devices.end()) devices.push_back(device);
+    }
+  }
+  const std::string& device = plan_.candidates.front().devices.front();
+  env_.monitor.Post(device, [check = check_, &runtime = env_.runtime, wake = env_.wake, asked = plan_.asked,
+                             devices = std::move(devices), config = base_.settings.plugin_config] {
+    auto notes = runtime.CheckProperties(asked, devices, config);
+    {
+      MutexLock lock(&check->mutex);
+      check->notes = std::move(notes);
+      check->done = true;
+    }
+    wake();
+  });
+}
+
+// False while plugin_config is being checked, or when it is faulty.
+bool Placer::TakeCheck() {
+  if (checked_) return true;
+  if (check_ == nullptr) CheckProperties();
+  if (!check_->Done()) return false;
+  MutexLock lock(&check_->mutex);
+  if (!check_->notes.ok()) {
+    phase_ = Phase::kFailed;
+    why_ = check_->notes.status();
+    return false;
+  }
+  for (const std::string& note : *check_->notes) plan_.reasons.push_back(note);
+  for (const std::string& reason : plan_.reasons) {
+    if (env_.strict) {
+      phase_ = Phase::kFailed;
+      why_ = Error(StatusCode::kInvalidArgument, "--strict: {}", reason);
+      return false;
+    }
+    LogWarning("Model {}: {}", base_.settings.name, reason);
+  }
+  checked_ = true;
+  return true;
+}
+
+void Placer::StartCompiling(size_t index) {
+  Row& row = *rows_[index];
+  const Candidate& candidate = plan_.candidates[index];
+  row.state = LaneState::kCompiling;
+  row.compilation = std::make_shared<Compilation>();
+  row.compilation->generation = env_.monitor.Generation(candidate.devices);
+  LaneRequest request{.load = base_, .options = {}, .inline_threads = env_.inline_threads};
+  request.load.target = candidate.target;
+  request.load.properties = candidate.properties;
+  request.options = {.candidate = index,
+                     .target = candidate.target,
+                     .device = candidate.devices.front(),
+                     .devices = candidate.devices,
+                     .generation = row.compilation->generation,
+                     .timeout = std::chrono::milliseconds(base_.settings.device_timeout_ms),
+                     .on_drained = env_.wake};
+  LogDebug("Model {} version {}: compiling for {}", base_.settings.name, base_.version, candidate.target);
+  env_.monitor.Post(candidate.devices.front(), [compilation = row.compilation, &runtime = env_.runtime, &timer = env_.timer,
+                                                wake = env_.wake, request = std::move(request)]() mutable {
+    auto lane = MakeLane(runtime, timer, std::move(request));
+    {
+      MutexLock lock(&compilation->mutex);
+      compilation->lane = std::move(lane);
+      compilation->done = true;
+    }
+    wake();
+  });
+}
+
+void Placer::TakeCompilation(size_t index) {
+  Row& row = *rows_[index];
+  if (row.compilation == nullptr || !row.compilation->Done()) return;
+  const std::shared_ptr<Compilation> compilation = std::exchange(row.compilation, nullptr);
+  const Candidate& candidate = plan_.candidates[index];
+  MutexLock lock(&compilation->mutex);
+  if (compilation->lane.ok()) return Accept(index, *compilation->lane);
+  row.state = LaneState::kFailed;
+  row.error = compilation->lane.status();
+  row.failed_generation = compilation->generation;
+  LogError("Model {} version {} does not load on {}: {}", base_.settings.name, base_.version, candidate.target,
+           Message(row.error));
+  lost_.emplace_back(index, row.error);
+  // A model that does not fit is no fault of the device's; a canary tells.
+  if (FaultOf(row.error) == Fault::kDevice || FaultOf(row.error) == Fault::kUnclear) {
+    env_.monitor.Report(Blamed(candidate.devices, Message(row.error)), HealthEvent::Kind::kUnclearError,
+                        std::string(Message(row.error)));
+  }
+}
+
+void Placer::Accept(size_t index, std::shared_ptr<Lane> lane) {
+  Row& row = *rows_[index];
+  const Candidate& candidate = plan_.candidates[index];
+  row.lane = std::move(lane);
+  if (!std::exchange(has_signature_, true)) signature_ = row.lane->model()->signature();
+  if (!(row.lane->model()->signature() == signature_)) {
+    row.state = LaneState::kFailed;
+    row.error = Error(StatusCode::kInternal, "{} made other inputs and outputs of the model than the device before it",
+                      candidate.target);
+    row.failed_generation = row.lane->options().generation;
+    return Drop(row);
+  }
+  row.state = LaneState::kReady;
+  row.error = absl::OkStatus();
+  env_.monitor.Watch(row.lane, base_.settings.name);
+  const LoadFacts& facts = row.lane->facts();
+  for (const std::string& reason : facts.reasons)
+    LogWarning("Model {} on {}: {}", base_.settings.name, candidate.target, reason);
+  LogInfo("Model {} version {} is ready on {}: loaded in {:.0f} ms, cache {}", base_.settings.name, base_.version,
+          candidate.target, facts.load_ms, Name(facts.cache));
+}
+
+// Freed as soon as nothing runs there; never while a device that was given up may still write.
+void Placer::Drop(Row& row) {
+  row.lane->Close();
+  dropped_.push_back(std::exchange(row.lane, nullptr));
+}
+
+void Placer::FreeDrained() {
+  std::erase_if(dropped_, [&](const std::shared_ptr<Lane>& lane) {
+    if (!lane->drained()) return false;
+    env_.monitor.Discard(lane->device(), [lane] { lane->Destroy(); });
+    return true;
+  });
+}
+
+void Placer::LookAtDevices(size_t index) {
+  Row& row = *rows_[index];
+  const std::vector<std::string>& devices = plan_.candidates[index].devices;
+  row.usable = env_.monitor.Usable(devices);
+  const uint64_t generation = env_.monitor.Generation(devices);
+  if (row.compilation != nullptr && (!row.usable || row.compilation->generation != generation)) {
+    // What it makes would be of a generation that is gone. Its thread may be inside the device for ever.
+    row.compilation = nullptr;
+    row.state = LaneState::kNone;
+  }
+  if (row.lane != nullptr && (!row.usable || row.lane->options().generation != generation || row.lane->closed())) {
+    Status why = env_.monitor.WhyNot(devices);
+    if (why.ok()) why = Error(StatusCode::kUnavailable, "device {} failed and was made anew", devices.front());
+    executor_->GiveUp(*row.lane, why);
+    lost_.emplace_back(index, why);
+    Drop(row);
+    row.state = LaneState::kNone;
+  }
+  if (row.state == LaneState::kFailed && row.failed_generation != generation) row.state = LaneState::kNone;
+}
+
+void Placer::Step() {
+  if (phase_ == Phase::kFailed || !TakeCheck()) return;
+  lost_.clear();
+  for (size_t i = 0; i < rows_.size(); ++i) TakeCompilation(i);
+  for (size_t i = 0; i < rows_.size(); ++i) LookAtDevices(i);
+  std::vector<CandidateState> states;
+  for (const auto& row : rows_) states.push_back({row->state, row->usable});
+  const PlacementDecision decision = Decide(plan_, states);
+  for (const size_t index : decision.compile) StartCompiling(index);
+  TellMoves(decision);
+  SetRoute(decision);
+  // After the route: what is left out takes no calls any more.
+  for (const size_t index : decision.release) {
+    LogInfo("Model {} version {}: {} is not needed any more", base_.settings.name, base_.version,
+            plan_.candidates[index].target);
+    rows_[index]->state = LaneState::kNone;
+    Drop(*rows_[index]);
+  }
+  FreeDrained();
+  SetPhase(decision);
+  Remember(decision);
+}
+
+void Placer::TellMoves(const PlacementDecision& decision) {
+  const auto target = [&](size_t index) -> const std::string& { return plan_.candidates[index].devices.front(); };
+  std::string next = "none";
+  if (!decision.route.empty()) {
+    next = target(decision.route.front());
+  } else if (!decision.compile.empty()) {
+    next = target(decision.compile.front());
+  }
+  for (const auto& [index, why] : lost_) {
+    const bool failed_to_load = rows_[index]->state == LaneState::kFailed;
+    // A standby that does not load moves nothing, nor does a model that never was anywhere.
+    if (failed_to_load && (next == "none" || (!decision.route.empty() && index > decision.route.front()))) continue;
+    LogWarning("Model {} version {} leaves {} for {}: {}", base_.settings.name, base_.version, plan_.candidates[index].target,
+               next, Message(why));
+    const bool hung = why.code() == StatusCode::kDeadlineExceeded;
+    const char* reason = failed_to_load ? "load" : hung ? "hang" : "error";
+    if (env_.on_failover) env_.on_failover(base_.settings.name, target(index), next, reason);
+  }
+  if (decision.route.empty()) return;
+  const std::string& serves = plan_.candidates[decision.route.front()].target;
+  if (serves == served_by_) return;
+  LogInfo("Model {} version {} is served by {}{}{}", base_.settings.name, base_.version, serves,
+          decision.helping ? " while a better device is being made ready" : "",
+          served_by_.empty() ? "" : ", after " + served_by_);
+  served_by_ = serves;
+}
+
+Status Placer::WhyNone() const {
+  Status why;
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    Status one = rows_[i]->error;
+    if (!rows_[i]->usable) one = env_.monitor.WhyNot(plan_.candidates[i].devices);
+    if (one.ok()) continue;
+    one = rows_.size() == 1 ? one : Annotate(one, plan_.candidates[i].target);
+    why = why.ok() ? one : Status(why.code(), fmt::format("{}; {}", Message(why), Message(one)));
+  }
+  return why.ok() ? Error(StatusCode::kUnavailable, "no device serves it") : why;
+}
+
+void Placer::SetRoute(const PlacementDecision& decision) {
+  std::vector<std::shared_ptr<Lane>> lanes;
+  for (const size_t index : decision.route) lanes.push_back(rows_[index]->lane);
+  const bool refuses = decision.hopeless;
+  if (lanes == routed_ && refuses == refuses_) return;
+  routed_ = lanes;
+  refuses_ = refuses;
+  LaneRoute route{.lanes = std::move(lanes),
+                  .all = plan_.mode == PlacementPlan::Mode::kAll,
+                  .schedule = plan_.schedule,
+                  .closed = absl::OkStatus()};
+  if (refuses) {
+    route.closed =
+        Error(StatusCode::kUnavailable, "Model {} cannot be served now: {}", base_.settings.name, Message(WhyNone()));
+  }
+  executor_->SetRoute(std::move(route));
+}
+
+void Placer::SetPhase(const PlacementDecision& decision) {
+  why_ = absl::OkStatus();
+  if (!decision.route.empty()) {
+    phase_ = Phase::kServing;
+    return;
+  }
+  why_ = WhyNone();
+  if (!decision.hopeless) {
+    phase_ = phase_ == Phase::kLoading ? Phase::kLoading : Phase::kWaiting;
+    return;
+  }
+  const bool hope = std::any_of(rows_.begin(), rows_.end(), [](const auto& row) { return !row->usable; });
+  phase_ = phase_ == Phase::kLoading && !hope ? Phase::kFailed : Phase::kDown;
+}
+
+void Placer::Remember(const PlacementDecision& decision) {
+  PlacementReport report{.target_device = plan_.asked,
+                         .execution_devices = {},
+                         .helping = decision.helping,
+                         .targets = {},
+                         .reasons = plan_.reasons};
+  std::vector<std::shared_ptr<Lane>> lanes;
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    const Row& row = *rows_[i];
+    const Candidate& candidate = plan_.candidates[i];
+    TargetPlacement target{.target = candidate.target, .device = candidate.devices.front()};
+    const auto place = std::find(decision.route.begin(), decision.route.end(), i);
+    const bool first = !decision.route.empty() && decision.route.front() == i;
+    if (place != decision.route.end()) {
+      target.state = first || plan_.mode == PlacementPlan::Mode::kAll ? "serving" : "standby";
+    } else if (!row.usable) {
+      target.state = "lost";
+      target.reason = std::string(Message(env_.monitor.WhyNot(candidate.devices)));
+    } else if (row.state == LaneState::kFailed) {
+      target.state = "failed";
+      target.reason = std::string(Message(row.error));
+    } else {
+      target.state = row.state == LaneState::kCompiling ? "compiling" : "idle";
+    }
+    if (row.lane != nullptr) {
+      target.facts = row.lane->facts();
+      target.execution_devices = target.facts->execution_devices;
+      target.num_requests = row.lane->request_count();
+      for (const std::string& reason : target.facts->reasons) report.reasons.push_back(reason);
+    }
+    if (target.state == "serving") {
+      for (const std::string& device : target.execution_devices) report.execution_devices.push_back(device);
+    }
+    if (!target.reason.empty()) report.reasons.push_back(fmt::format("{} does not serve: {}", target.target, target.reason));
+    report.targets.push_back(std::move(target));
+    lanes.push_back(row.lane);
+  }
+  MutexLock lock(&mutex_);
+  told_why_ = why_;
+  report_ = std::move(report);
+  reported_ = std::move(lanes);
+}
+
+Status Placer::Why() const {
+  MutexLock lock(&mutex_);
+  return told_why_;
+}
+
+PlacementReport Placer::Report() const {
+  MutexLock lock(&mutex_);
+  PlacementReport report = report_;
+  for (size_t i = 0; i < report.targets.size(); ++i) {
+    if (reported_[i] != nullptr) report.targets[i].requests_served = reported_[i]->served();
+  }
+  return report;
+}
+
+}  // namespace switchyard

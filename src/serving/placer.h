@@ -1,0 +1,111 @@
+// Brings one Version's lanes to what its plan and the devices' health ask for: compiles, hands over, fails over, goes home.
+#pragma once
+
+#include <absl/base/thread_annotations.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/status.h"
+#include "device/placement.h"
+#include "runtime/runtime.h"
+#include "serving/device_monitor.h"
+#include "serving/executor.h"
+#include "serving/placement_report.h"
+
+namespace switchyard {
+
+// A reconciler. Step looks at what came of compilations and at the devices, asks Decide (device/placement.h), and starts what
+// is to be done; it never blocks on a device. All of it on the Manager's thread, except Report.
+class Placer : public std::enable_shared_from_this<Placer> {
+ public:
+  struct Environment {
+    Runtime& runtime;
+    Timer& timer;
+    DeviceMonitor& monitor;
+    uint32_t max_queue = 1024;
+    // Listeners' threads that may run a cheap model themselves at the same time.
+    size_t inline_threads = 1;
+    // Every warning about settings is an error.
+    bool strict = false;
+    // Step has something to do. Any thread; must not block.
+    std::function<void()> wake;
+    // Calls moved for good (`from`, `to`: targets' first devices), and one call was repeated. Any thread. May be empty.
+    std::function<void(const std::string& model, const std::string& from, const std::string& to, const std::string& reason)>
+        on_failover;
+    std::function<void(const std::string& model, const std::string& device)> on_retry;
+  };
+  enum class Phase {
+    kLoading,  // nothing has served yet
+    kServing,
+    kWaiting,  // nothing serves, but a lane is being made: calls wait
+    kDown,     // nothing serves, and nothing will before a device comes back: calls are refused
+    kFailed,   // no candidate could be loaded; final
+  };
+
+  // `base` says what to load; its target and properties are the plan's.
+  Placer(Environment environment, LoadRequest base, PlacementPlan plan);
+  // Lanes are freed on their devices' own threads. No call may be running, except on lanes that were given up.
+  ~Placer();
+
+  void Step();
+  Phase phase() const { return phase_; }
+  // kFailed, kDown: why.
+  const Status& why() const { return why_; }
+  // The same for other threads: why nothing serves now; OK when something does.
+  Status Why() const;
+  const ModelSettings& settings() const { return base_.settings; }
+  // Of the first lane that was made; all others have the same.
+  const Signature& signature() const { return signature_; }
+  const std::shared_ptr<Executor>& executor() const { return executor_; }
+  const PlacementPlan& plan() const { return plan_; }
+  // Thread-safe.
+  PlacementReport Report() const;
+
+ private:
+  struct Compilation;
+  struct Row;  // one candidate
+
+  void CheckProperties();
+  bool TakeCheck();
+  void TakeCompilation(size_t index);
+  void LookAtDevices(size_t index);
+  void StartCompiling(size_t index);
+  void Accept(size_t index, std::shared_ptr<Lane> lane);
+  void Drop(Row& row);
+  void FreeDrained();
+  void SetRoute(const PlacementDecision& decision);
+  void TellMoves(const PlacementDecision& decision);
+  void SetPhase(const PlacementDecision& decision);
+  Status WhyNone() const;
+  void OnFault(const Lane& lane, const Status& status);
+  void Remember(const PlacementDecision& decision);
+
+  const Environment env_;
+  const LoadRequest base_;
+  PlacementPlan plan_;
+  const std::shared_ptr<Executor> executor_;
+  std::vector<std::unique_ptr<Row>> rows_;
+  std::shared_ptr<Compilation> check_;
+  bool checked_ = false;
+  Phase phase_ = Phase::kLoading;
+  Status why_;
+  Signature signature_;
+  bool has_signature_ = false;
+  std::vector<std::shared_ptr<Lane>> routed_;
+  bool refuses_ = false;  // the route says that there is nothing to wait for
+  // Candidates that were lost, or failed to load, in this step, and why.
+  std::vector<std::pair<size_t, Status>> lost_;
+  std::string served_by_;                       // the target that served first; what served last when nothing does
+  std::vector<std::shared_ptr<Lane>> dropped_;  // closed; freed when they are drained
+
+  mutable Mutex mutex_;
+  Status told_why_ ABSL_GUARDED_BY(mutex_);
+  PlacementReport report_ ABSL_GUARDED_BY(mutex_);                       // without the lanes' counters
+  std::vector<std::shared_ptr<Lane>> reported_ ABSL_GUARDED_BY(mutex_);  // by target; null where there is none
+};
+
+}  // namespace switchyard
