@@ -1,8 +1,10 @@
 #include <cstdio>
+#include <optional>
 #include <string_view>
 #include <variant>
 
 #include "config/command_line.h"
+#include "runtime/openvino/child_main.h"
 #include "runtime/openvino/openvino_runtime.h"
 #include "server/server.h"
 #include "tools/devices.h"
@@ -20,6 +22,9 @@ int Main(int argc, char** argv) {
     return RunDevices(argc, argv, [](const DevicePlugins& plugins) {
       return MakeOpenVinoRuntime({.cpu_extension = "", .device_plugins = plugins});
     });
+  }
+  if (argc == 2) {
+    if (const std::optional<int> exit_code = RunAsChild(argv[1]); exit_code.has_value()) return *exit_code;
   }
   const std::variant<CommandLine, SettingsError> parsed = ParseCommandLine(argc, argv, "OpenVINO " + OpenVinoVersion());
   if (const auto* error = std::get_if<SettingsError>(&parsed)) {

@@ -15,4 +15,7 @@ namespace switchyard {
 LoadFacts MakeFacts(const ov::Model& model, const ov::CompiledModel& compiled, const std::string& target, uint32_t nireq,
                     bool cached);
 
+// Whether it was imported from a cache.
+bool FromCache(const ov::CompiledModel& compiled);
+
 }  // namespace switchyard
