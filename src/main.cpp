@@ -7,6 +7,7 @@
 #include "runtime/openvino/child_main.h"
 #include "runtime/openvino/openvino_runtime.h"
 #include "server/server.h"
+#include "tools/devices.h"
 #include "tools/infer.h"
 
 namespace switchyard {
@@ -15,7 +16,13 @@ namespace {
 void Print(std::FILE* stream, std::string_view text) { std::fwrite(text.data(), 1, text.size(), stream); }
 
 int Main(int argc, char** argv) {
-  if (argc > 1 && std::string_view(argv[1]) == "infer") return RunInfer(argc, argv);
+  const std::string_view command = argc > 1 ? argv[1] : "";
+  if (command == "infer") return RunInfer(argc, argv);
+  if (command == "devices") {
+    return RunDevices(argc, argv, [](const DevicePlugins& plugins) {
+      return MakeOpenVinoRuntime({.cpu_extension = "", .device_plugins = plugins});
+    });
+  }
   if (argc == 2) {
     if (const std::optional<int> exit_code = RunAsChild(argv[1]); exit_code.has_value()) return *exit_code;
   }

@@ -13,6 +13,7 @@
 #include "config/device_values.h"
 #include "config/flags.h"
 #include "config/listen_address.h"
+#include "config/metrics_list.h"
 #include "config/model_values.h"
 #include "config/text.h"
 
@@ -236,10 +237,27 @@ Status ReadConfigFile(const std::string& path, ServerSettings* settings) {
     const Status added = AddDevicePlugin(name, plugin, "", &settings->device_plugins);
     if (!added.ok()) return InvalidArgument("{}: /device_plugins beside --device_plugin: {}", path, Message(added));
   }
+  if (!file.has_monitoring) return absl::OkStatus();
+  if (settings->metrics_enable) {
+    return InvalidArgument("{}: /monitoring is there beside --metrics_enable; say it in one place", path);
+  }
+  if (file.metrics_enable && !settings->rest.enabled) {
+    return InvalidArgument("{}: /monitoring/metrics/enable: metrics are served on the REST port; give --rest_port", path);
+  }
   settings->metrics_enable = file.metrics_enable;
   settings->metrics_list = std::move(file.metrics_list);
-  if (settings->metrics_enable) LogWarning("{}: /monitoring is read, but metrics are not served yet", path);
   return absl::OkStatus();
+}
+
+Status ReadMetrics(const GivenFlags& flags, ServerSettings* settings) {
+  settings->metrics_enable = flags.IsOn("metrics_enable");
+  if (settings->metrics_enable && !settings->rest.enabled) {
+    return InvalidArgument("--metrics_enable: metrics are served on the REST port; give --rest_port");
+  }
+  if (flags.Has("metrics_list") && !settings->metrics_enable) {
+    return InvalidArgument("--metrics_list chooses among the metrics of --metrics_enable; give that flag too");
+  }
+  return ReadParsed(flags, "metrics_list", ParseMetricsList, &settings->metrics_list);
 }
 
 Status ReadServer(const GivenFlags& flags, ServerSettings* settings) {
@@ -250,6 +268,7 @@ Status ReadServer(const GivenFlags& flags, ServerSettings* settings) {
   SY_RETURN_IF_ERROR(ReadAddresses(flags, settings));
   SY_RETURN_IF_ERROR(ReadWorkers(flags, settings));
   SY_RETURN_IF_ERROR(ReadLimits(flags, settings));
+  SY_RETURN_IF_ERROR(ReadMetrics(flags, settings));
   return ReadRest(flags, settings);
 }
 

@@ -76,6 +76,7 @@ TEST(CommandLineTest, HelpNamesEveryFlagThatIsServed) {
     const CommandLine& line = std::get<CommandLine>(parsed);
     EXPECT_EQ(line.action, CommandLine::Action::kPrintAndExit);
     EXPECT_THAT(line.text, HasSubstr("switchyard infer"));
+    EXPECT_THAT(line.text, HasSubstr("switchyard devices"));
     for (const FlagGroup& group : FlagGroups()) {
       for (const FlagSpec& flag : group.flags) EXPECT_THAT(line.text, HasSubstr("--" + std::string(flag.name)));
     }
@@ -360,7 +361,15 @@ TEST(CommandLineTest, FaultsOfUsageAreNamed) {
       {WithModel({"--grpc_channel_arguments", "a=1=2"}), "got \"a=1=2\""},
       {WithModel({"--grpc_channel_arguments", "=1"}), "got \"=1\""},
       {WithModel({"--grpc_channel_arguments", "a=99999999999"}), "32 bits"},
-      {WithModel({"--metrics_enable"}), "--metrics_enable is a flag of OVMS that this version does not serve yet"},
+      {WithModel({"--trace_path", "x"}), "--trace_path is a flag of OVMS that this version does not serve yet"},
+      {WithModel({"--metrics_enable"}), "--metrics_enable: metrics are served on the REST port; give --rest_port"},
+      {WithModel({"--rest_port", "9001", "--metrics_list", "ovms_streams"}), "give that flag too"},
+      {WithModel({"--rest_port", "9001", "--metrics_enable", "--metrics_list", "ovms_stream"}),
+       "--metrics_list: the metric \"ovms_stream\" is not known; did you mean \"ovms_streams\"?"},
+      {WithModel({"--rest_port", "9001", "--metrics_enable", "--metrics_list", "ovms_streams,ovms_streams"}),
+       "the metric \"ovms_streams\" is named twice"},
+      {WithModel({"--rest_port", "9001", "--metrics_enable", "--metrics_list", "switchyard_device_state"}),
+       "is always there and cannot be chosen"},
       {WithModel({"--file_system_poll_wait_seconds", "-1"}), "--file_system_poll_wait_seconds: expected a whole number"},
       {WithModel({"--nireq", "100001"}), "--nireq: expected a whole number from 0 to 100000, got \"100001\""},
       {WithModel({"--nireq", "-7"}), "got \"-7\""},
@@ -382,7 +391,7 @@ TEST(CommandLineTest, FaultsOfUsageAreNamed) {
 
 TEST_F(CommandLineFileTest, ServesAConfigFile) {
   const std::string path = Write(R"({"model_config_list": [{"config": {"name": "a"}}, {"config": {"name": "b", "shape": "x"}}],
-      "monitoring": {"metrics": {"enable": true, "metrics_list": ["x"]}}})");
+      "monitoring": {"metrics": {"enable": true, "metrics_list": ["ovms_streams"]}}})");
   const ServerSettings settings = Served({"--config_path", path, "--rest_port", "9001"});
   EXPECT_EQ(settings.config_path, path);
   EXPECT_FALSE(settings.single_model);
@@ -391,7 +400,7 @@ TEST_F(CommandLineFileTest, ServesAConfigFile) {
   ASSERT_EQ(settings.faulty_models.size(), 1u);
   EXPECT_EQ(settings.faulty_models[0].name, "b");
   EXPECT_TRUE(settings.metrics_enable);
-  EXPECT_EQ(settings.metrics_list, (std::vector<std::string>{"x"}));
+  EXPECT_EQ(settings.metrics_list, (std::vector<std::string>{"ovms_streams"}));
 }
 
 TEST_F(CommandLineFileTest, AFaultyConfigFileIsAStartFailure) {

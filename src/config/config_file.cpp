@@ -12,6 +12,7 @@
 #include "config/config_schema.h"
 #include "config/device_values.h"
 #include "config/json_text.h"
+#include "config/metrics_list.h"
 #include "config/model_values.h"
 #include "config/plugin_config.h"
 #include "config/text.h"
@@ -148,9 +149,12 @@ StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& b
   ReadModels(document["model_config_list"], base_dir, &file);
   if (const Value* monitoring = Find(document, "monitoring")) {
     if (const Value* metrics = Find(*monitoring, "metrics")) {
+      file.has_monitoring = true;
       file.metrics_enable = (*metrics)["enable"].GetBool();
       if (const Value* list = Find(*metrics, "metrics_list")) {
         for (const Value& name : list->GetArray()) file.metrics_list.emplace_back(Text(name));
+        const Status known = CheckMetricsList(file.metrics_list);
+        if (!known.ok()) return At(known, "/monitoring/metrics/metrics_list");
       }
     }
   }

@@ -76,6 +76,12 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"strict", "true|false", "false", "every warning about settings is an error", FlagSpec::Form::kYesNo},
            {"cpu_extension", "FILE", "", "a library of own operations for the CPU"},
        }},
+      {"Metrics",
+       {
+           {"metrics_enable", "", "", "OVMS's metrics beside Switchyard's own on /metrics of the REST port; needs --rest_port"},
+           {"metrics_list", "LIST", "OVMS's default ones",
+            "names of OVMS's metrics, separated by commas, in place of the default ones; needs --metrics_enable"},
+       }},
       {"Logs",
        {
            {"log_level", "LEVEL", "INFO", "TRACE, DEBUG, INFO, WARNING or ERROR"},
@@ -90,8 +96,6 @@ const std::vector<std::string_view>& UnservedFlags() {
       // Serving.
       "verbose_response",
       "trace_path",
-      "metrics_enable",
-      "metrics_list",
       "custom_node_resources_cleaner_interval_seconds",
       "allowed_media_domains",
       "allowed_local_media_path",

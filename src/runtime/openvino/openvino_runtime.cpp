@@ -7,16 +7,15 @@
 #include <openvino/core/version.hpp>
 #include <openvino/op/parameter.hpp>
 #include <openvino/runtime/core.hpp>
-#include <openvino/runtime/intel_gpu/properties.hpp>
 #include <openvino/runtime/properties.hpp>
 #include <utility>
 
-#include "base/log.h"
 #include "base/mutex.h"
 #include "device/fault.h"
 #include "device/target.h"
 #include "runtime/openvino/canary.h"
 #include "runtime/openvino/convert.h"
+#include "runtime/openvino/inventory.h"
 #include "runtime/openvino/isolated_compile.h"
 #include "runtime/openvino/load_facts.h"
 #include "runtime/openvino/make_core.h"
@@ -54,7 +53,7 @@ class OpenVinoRuntime final : public Runtime {
   StatusOr<std::shared_ptr<CompiledModel>> Load(const LoadRequest& request) override;
   Status Renew(const std::string& device) override;
   StatusOr<std::shared_ptr<CompiledModel>> LoadCanary(const std::string& device) override;
-  Inventory Devices() override;
+  Inventory Devices() override { return ReadInventory(*core_); }
   std::string Version() const override { return OpenVinoVersion(); }
 
  private:
@@ -194,10 +193,7 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest
                    LoadFacts facts = MakeFacts(*model, compiled.model, target, settings.nireq, compiled.cached);
                    facts.compile_ms = compiled.compile_ms;
                    facts.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
-                   for (std::string& reason : compiled.reasons) {
-                     LogWarning("Model {}: {}", settings.name, reason);
-                     facts.reasons.push_back(std::move(reason));
-                   }
+                   facts.reasons.insert(facts.reasons.end(), compiled.reasons.begin(), compiled.reasons.end());
                    return std::make_shared<OpenVinoModel>(core, std::move(compiled.model), std::move(signature),
                                                           std::move(facts), PassedThrough(*model));
                  });
@@ -233,40 +229,6 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::LoadCanary(const std::
   LoadFacts facts{.device = device};
   return std::make_shared<OpenVinoModel>(core, *std::move(compiled), std::move(signature), std::move(facts),
                                          std::vector<std::optional<size_t>>{std::nullopt});
-}
-
-DeviceInfo::Type TypeOf(ov::Core& core, const std::string& device) {
-  const std::string kind = device.substr(0, device.find('.'));
-  if (kind == "CPU") return DeviceInfo::Type::kCpu;
-  if (kind == "NPU") return DeviceInfo::Type::kNpu;
-  if (kind != "GPU") return DeviceInfo::Type::kOther;
-  return core.get_property(device, ov::device::type) == ov::device::Type::DISCRETE ? DeviceInfo::Type::kDiscreteGpu
-                                                                                   : DeviceInfo::Type::kIntegratedGpu;
-}
-
-Inventory OpenVinoRuntime::Devices() {
-  Inventory inventory;
-  const Status listed = Guarded(StatusCode::kInternal, "Cannot list the devices", [&]() -> Status {
-    for (const std::string& name : core_->get_available_devices()) {
-      DeviceInfo device{.name = CanonicalDevice(name)};
-      // A device that does not tell all of itself is still there.
-      const Status told = Guarded(StatusCode::kInternal, name, [&]() -> Status {
-        device.full_name = core_->get_property(name, ov::device::full_name);
-        device.type = TypeOf(*core_, name);
-        if (device.type == DeviceInfo::Type::kDiscreteGpu || device.type == DeviceInfo::Type::kIntegratedGpu) {
-          device.memory_total_bytes = core_->get_property(name, ov::intel_gpu::device_total_mem_size);
-          const std::map<std::string, uint64_t> used = core_->get_property(name, ov::intel_gpu::memory_statistics);
-          if (const auto found = used.find("usm_device"); found != used.end()) device.memory_used_bytes = found->second;
-        }
-        return absl::OkStatus();
-      });
-      if (!told.ok()) LogDebug("{}", Message(told));
-      inventory.push_back(std::move(device));
-    }
-    return absl::OkStatus();
-  });
-  if (!listed.ok()) LogWarning("{}", Message(listed));
-  return inventory;
 }
 
 }  // namespace
