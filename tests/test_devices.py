@@ -119,8 +119,8 @@ def test_a_driver_that_hangs_does_not_hang_the_command(tmp_path):
         (["extra"], 64, "extra"),
         (["--sysroot", "/nowhere/at/all"], 64, "--sysroot /nowhere/at/all: no such folder"),
         (["--device_plugin", "NAME"], 64, "expected NAME=PATH"),
-        (["--device_plugin", "X=/nowhere.so"], 1, "expected a plugin's shared library: the file is not there"),
-        (["--device_plugin", f"X={__file__}"], 1, "expected a plugin's shared library"),
+        (["--device_plugin", "X=/nowhere.so"], 1, "the file is not there; expected the path of a device plugin"),
+        (["--device_plugin", f"X={__file__}"], 1, "cannot be loaded"),
     ],
 )
 def test_bad_input(args, code, text):
