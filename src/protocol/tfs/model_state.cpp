@@ -29,6 +29,11 @@ ReportedVersion Report(const VersionStatus& status) {
     reported.error_code = 2;
     reported.error_name = "UNKNOWN";
     reported.error_message = std::string(Message(status.error));
+  } else if (status.state == VersionState::kLoading && !status.error.ok()) {
+    // Loaded, but no device serves it at the moment.
+    reported.error_code = 14;
+    reported.error_name = "UNAVAILABLE";
+    reported.error_message = std::string(Message(status.error));
   }
   return reported;
 }
