@@ -51,7 +51,7 @@ class Server:
     insists on exit code 0.
     """
 
-    def __init__(self, folder, *args, env=None):
+    def __init__(self, folder, *args, env=None, cwd=None):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.ready_file = self.folder / "ready.json"
@@ -69,7 +69,12 @@ class Server:
         self.command = command
         with open(self.log_file, "wb") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})}
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **(env or {})},
+                cwd=cwd,
             )
         self.addresses = None
 
