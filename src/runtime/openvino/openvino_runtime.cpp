@@ -18,6 +18,7 @@
 #include "runtime/openvino/canary.h"
 #include "runtime/openvino/convert.h"
 #include "runtime/openvino/load_facts.h"
+#include "runtime/openvino/load_inspection.h"
 #include "runtime/openvino/model_setup.h"
 #include "runtime/openvino/openvino_model.h"
 #include "runtime/openvino/properties.h"
@@ -80,6 +81,8 @@ class OpenVinoRuntime final : public Runtime {
  private:
   // The core of the newest generation among the target's devices.
   std::shared_ptr<ov::Core> CoreOf(const std::string& target) const;
+  // Of every generation that is still in use.
+  std::vector<std::shared_ptr<ov::Core>> LiveCores() const;
 
   const OpenVinoOptions options_;
   const std::shared_ptr<ov::Core> core_;  // of every device that was never renewed
@@ -91,6 +94,7 @@ class OpenVinoRuntime final : public Runtime {
   mutable Mutex mutex_;
   uint64_t last_generation_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, Generation> renewed_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::weak_ptr<ov::Core>> made_ ABSL_GUARDED_BY(mutex_);  // beside core_
 };
 
 std::shared_ptr<ov::Core> OpenVinoRuntime::CoreOf(const std::string& target) const {
@@ -101,6 +105,15 @@ std::shared_ptr<ov::Core> OpenVinoRuntime::CoreOf(const std::string& target) con
     if (found != renewed_.end() && found->second.number > newest.number) newest = found->second;
   }
   return newest.core;
+}
+
+std::vector<std::shared_ptr<ov::Core>> OpenVinoRuntime::LiveCores() const {
+  std::vector<std::shared_ptr<ov::Core>> cores = {core_};
+  MutexLock lock(&mutex_);
+  for (const auto& made : made_) {
+    if (auto core = made.lock()) cores.push_back(std::move(core));
+  }
+  return cores;
 }
 
 StatusOr<std::shared_ptr<ov::Model>> Read(ov::Core& core, const std::string& path) {
@@ -141,8 +154,12 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest
   SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Model> model, Read(*core, request.model_path));
   SY_RETURN_IF_ERROR(ApplySettings(model, settings));
   SY_ASSIGN_OR_RETURN(Signature signature, MakeSignature(*model));
+  LoadInspection inspection(request, LiveCores(), core, model, properties);
+  SY_RETURN_IF_ERROR(inspection.Before());
   const auto compile_begin = std::chrono::steady_clock::now();
-  SY_ASSIGN_OR_RETURN(ov::CompiledModel compiled, Compile(*core, model, target, properties));
+  auto made = Compile(*core, model, target, properties);
+  if (!made.ok()) return inspection.Explain(made.status());
+  ov::CompiledModel compiled = *std::move(made);
   const auto compile_end = std::chrono::steady_clock::now();
   return Guarded(
       StatusCode::kInternal, "The compiled model does not answer", [&]() -> StatusOr<std::shared_ptr<CompiledModel>> {
@@ -151,6 +168,7 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest
                        compiled.inputs().size(), compiled.outputs().size(), signature.inputs.size(), signature.outputs.size());
         }
         LoadFacts facts = MakeFacts(*model, compiled, target, settings.nireq, cached);
+        inspection.After(compiled, facts);
         facts.compile_ms = std::chrono::duration<double, std::milli>(compile_end - compile_begin).count();
         facts.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
         return std::make_shared<OpenVinoModel>(core, std::move(compiled), std::move(signature), std::move(facts),
@@ -171,6 +189,8 @@ Status OpenVinoRuntime::Renew(const std::string& device) {
     return absl::OkStatus();
   }));
   MutexLock lock(&mutex_);
+  std::erase_if(made_, [](const auto& made) { return made.expired(); });
+  made_.push_back(core);
   renewed_[CanonicalDevice(device)] = Generation{++last_generation_, std::move(core)};
   return absl::OkStatus();
 }
