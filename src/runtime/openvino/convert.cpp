@@ -15,6 +15,7 @@ constexpr size_t kMaxMessageBytes = 600;
 // Lines that tell where in OpenVINO's source something was checked, not what is wrong.
 bool IsNoise(std::string_view line) {
   return line.starts_with("Exception from ") || line.starts_with("FrontEnd API failed with") ||
+         line.starts_with("Standard exception from compilation library: Exception from ") ||
          (line.starts_with("Check '") && line.find("' failed at ") != std::string_view::npos);
 }
 

@@ -99,42 +99,51 @@ std::map<std::string, ov::AnyMap> PropertiesByDevice(const ov::CompiledModel& co
   return result;
 }
 
-// "f16" where all say the same, else "GPU.0 f16, CPU f32"; empty where none says anything.
-std::string Joined(const std::vector<std::pair<std::string, std::string>>& by_device) {
+// One property of the devices that execute, as far as they tell it.
+struct Told {
+  std::vector<std::string> items;  // "GPU.0 f16"
   std::set<std::string> values;
-  std::vector<std::string> items;
-  for (const auto& [device, value] : by_device) {
-    values.insert(value);
-    items.push_back(device + " " + value);
+  std::vector<std::string> silent;  // devices
+  // "f16" where all say the same, else "GPU.0 f16, CPU f32"; empty where none says anything.
+  std::string ToString() const {
+    return silent.empty() && values.size() == 1 ? *values.begin() : fmt::format("{}", fmt::join(items, ", "));
   }
-  return values.size() == 1 ? *values.begin() : fmt::format("{}", fmt::join(items, ", "));
+};
+
+Told Ask(const LoadFacts& facts, const std::map<std::string, ov::AnyMap>& by_device, const std::string& key) {
+  Told told;
+  for (const std::string& device : facts.execution_devices) {
+    const auto found = by_device.find(device);
+    const std::string value = found == by_device.end() ? "" : TextOf(found->second, key);
+    if (value.empty()) {
+      told.silent.push_back(device);
+      continue;
+    }
+    told.items.push_back(device + " " + value);
+    told.values.insert(value);
+  }
+  return told;
 }
 
 // The precision and the streams that a device does not tell of itself, from the devices behind it.
 void TellDevices(const ov::CompiledModel& compiled, LoadFacts& facts) {
   if (!facts.precision.empty() && facts.num_streams) return;
-  const std::map<std::string, ov::AnyMap> told = PropertiesByDevice(compiled);
-  std::vector<std::pair<std::string, std::string>> precisions, streams;
-  for (const std::string& device : facts.execution_devices) {
-    const auto found = told.find(device);
-    if (found == told.end()) continue;
-    const std::string precision = TextOf(found->second, ov::hint::inference_precision.name());
-    const std::string count = TextOf(found->second, ov::num_streams.name());
-    if (!precision.empty()) precisions.emplace_back(device, precision);
-    if (!count.empty()) streams.emplace_back(device, count);
-  }
-  if (facts.precision.empty()) facts.precision = Joined(precisions);
+  const std::map<std::string, ov::AnyMap> by_device = PropertiesByDevice(compiled);
   if (facts.precision.empty()) {
-    facts.reasons.push_back(fmt::format("{} does not tell the precision it computes in", facts.device));
+    const Told told = Ask(facts, by_device, ov::hint::inference_precision.name());
+    facts.precision = told.ToString();
+    if (!told.silent.empty()) {
+      facts.reasons.push_back(fmt::format("{} does not tell its precision", fmt::join(told.silent, ", ")));
+    }
   }
   if (facts.num_streams) return;
-  const std::string joined = Joined(streams);
-  if (int count = 0; absl::SimpleAtoi(joined, &count)) {
+  const Told told = Ask(facts, by_device, ov::num_streams.name());
+  if (int count = 0; told.silent.empty() && absl::SimpleAtoi(told.ToString(), &count)) {
     facts.num_streams = count;
-  } else if (joined.empty()) {
-    facts.reasons.push_back(fmt::format("{} does not tell its number of streams", facts.device));
+  } else if (told.silent.empty()) {
+    facts.reasons.push_back(fmt::format("there is no one number of streams: {}", told.ToString()));
   } else {
-    facts.reasons.push_back(fmt::format("there is no one number of streams: {}", joined));
+    facts.reasons.push_back(fmt::format("{} does not tell its number of streams", fmt::join(told.silent, ", ")));
   }
 }
 

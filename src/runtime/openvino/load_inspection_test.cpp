@@ -4,6 +4,7 @@
 #include <map>
 
 #include "runtime/openvino/layer_count.h"
+#include "runtime/openvino/load_facts.h"
 #include "runtime/openvino/test_models.h"
 
 namespace switchyard {
@@ -161,6 +162,15 @@ TEST_F(LoadInspectionTest, BatchTellsWhatItTook) {
               Contains(AllOf(HasSubstr("BATCH:CPU took batch 1"), HasSubstr("LATENCY"), HasSubstr("BATCH:CPU(16)"))));
   EXPECT_THAT(FactsOn("BATCH:CPU", AddModel({1, 10}), {{"PERFORMANCE_HINT", {std::string("THROUGHPUT")}}}).reasons,
               Contains(AllOf(HasSubstr("BATCH:CPU took batch 1"), Not(HasSubstr("LATENCY")))));
+}
+
+TEST_F(LoadInspectionTest, BatchIsReadFromTheShapes) {
+  EXPECT_EQ(BatchFactor({1, 10}, {16, 10}), 16);
+  EXPECT_EQ(BatchFactor({2, 10}, {8, 10}), 4);
+  EXPECT_EQ(BatchFactor({1, 10}, {4, 10, 1, 1}), 4) << "a GPU appends ones";
+  EXPECT_EQ(BatchFactor({1, 10}, {1, 10}), 1);
+  EXPECT_EQ(BatchFactor({-1, 10}, {4, 10}), 1);
+  EXPECT_EQ(BatchFactor({1, 1, 10}, {4, 10}), 1);
 }
 
 TEST_F(LoadInspectionTest, BatchRefusesDynamicModels) {

@@ -247,6 +247,7 @@ TEST(ReadableMessageTest, LeavesOutTheSourcePlaces) {
                             "so the GPU plugin may be unable to finish.\n"
                             "\tThe CL_OUT_OF_RESOURCES error typically occurs in two cases:\n\t1. Insufficient memory\n"),
             "[GPU] CL_OUT_OF_RESOURCES exception.");
+  EXPECT_EQ(ReadableMessage("Standard exception from compilation library: Exception from src/plugin.cpp:54:\nno"), "no");
   EXPECT_EQ(ReadableMessage("\tThe X error typically occurs in two cases:"), "The X error typically occurs in two cases:")
       << "nothing else is said";
   EXPECT_EQ(ReadableMessage(""), "no reason given");
