@@ -1,10 +1,13 @@
 #include <cstdio>
+#include <optional>
 #include <string_view>
 #include <variant>
 
 #include "config/command_line.h"
+#include "runtime/openvino/child_main.h"
 #include "runtime/openvino/openvino_runtime.h"
 #include "server/server.h"
+#include "tools/devices.h"
 #include "tools/infer.h"
 
 namespace switchyard {
@@ -13,7 +16,16 @@ namespace {
 void Print(std::FILE* stream, std::string_view text) { std::fwrite(text.data(), 1, text.size(), stream); }
 
 int Main(int argc, char** argv) {
-  if (argc > 1 && std::string_view(argv[1]) == "infer") return RunInfer(argc, argv);
+  const std::string_view command = argc > 1 ? argv[1] : "";
+  if (command == "infer") return RunInfer(argc, argv);
+  if (command == "devices") {
+    return RunDevices(argc, argv, [](const DevicePlugins& plugins) {
+      return MakeOpenVinoRuntime({.cpu_extension = "", .device_plugins = plugins});
+    });
+  }
+  if (argc == 2) {
+    if (const std::optional<int> exit_code = RunAsChild(argv[1]); exit_code.has_value()) return *exit_code;
+  }
   const std::variant<CommandLine, SettingsError> parsed = ParseCommandLine(argc, argv, "OpenVINO " + OpenVinoVersion());
   if (const auto* error = std::get_if<SettingsError>(&parsed)) {
     Print(stderr, "switchyard: " + error->message + "\n");

@@ -68,7 +68,12 @@ USAGE_ERRORS = {
         ["--config_path", "/nowhere.json", "--port", "9000", "--target_device", "CPU"],
         "(?i)config",
     ),
-    "metrics_not_built": ([*ONE, "--port", "9000", "--metrics_enable"], "metrics_enable"),
+    "metrics_without_rest": ([*ONE, "--port", "9000", "--metrics_enable"], "metrics_enable.*rest_port"),
+    "metrics_list_alone": ([*ONE, "--rest_port", "9000", "--metrics_list", "ovms_streams"], "metrics_enable"),
+    "metrics_list_unknown": (
+        [*ONE, "--rest_port", "9000", "--metrics_enable", "--metrics_list", "ovms_streams,ovms_request_fail"],
+        "ovms_request_fail.*ovms_requests_fail",
+    ),
     "channel_arguments": ([*ONE, "--port", "9000", "--grpc_channel_arguments", "novalue"], "grpc_channel_arguments"),
     "known_but_not_built": ([*ONE, "--port", "9000", "--pull"], "pull"),
     "infer_without_url": (["infer", "--protocol", "kserve-grpc", "--model", "m"], "url"),

@@ -10,8 +10,10 @@
 #include <thread>
 
 #include "config/config_file.h"
+#include "config/device_values.h"
 #include "config/flags.h"
 #include "config/listen_address.h"
+#include "config/metrics_list.h"
 #include "config/model_values.h"
 #include "config/text.h"
 
@@ -20,8 +22,18 @@ namespace {
 
 constexpr uint64_t kAnyUint32 = std::numeric_limits<uint32_t>::max();
 constexpr uint64_t kAnyUint64 = std::numeric_limits<uint64_t>::max();
-constexpr std::string_view kModelFlags[] = {"batch_size",          "shape", "layout", "nireq", "target_device", "plugin_config",
-                                            "model_version_policy"};
+constexpr std::string_view kModelFlags[] = {"batch_size",
+                                            "shape",
+                                            "layout",
+                                            "nireq",
+                                            "target_device",
+                                            "plugin_config",
+                                            "model_version_policy",
+                                            "fallback_devices",
+                                            "standby",
+                                            "device_timeout_ms",
+                                            "strict_placement",
+                                            "isolated_compile"};
 
 template <typename Number>
 Status ReadNumber(const GivenFlags& flags, const std::string& name, uint64_t min, uint64_t max, Number* target) {
@@ -152,6 +164,11 @@ Status ReadRest(const GivenFlags& flags, ServerSettings* settings) {
   ReadText(flags, "cache_dir", &settings->cache_dir);
   ReadText(flags, "log_path", &settings->log_path);
   ReadText(flags, "cpu_extension", &settings->cpu_extension);
+  settings->strict = flags.IsOn("strict");
+  for (const std::string& plugin : flags.All("device_plugin")) {
+    const Status added = AddDevicePlugin(plugin, &settings->device_plugins);
+    if (!added.ok()) return InvalidArgument("--device_plugin: {}", Message(added));
+  }
   std::error_code error;
   if (flags.Has("cpu_extension") && !std::filesystem::exists(settings->cpu_extension, error)) {
     return InvalidArgument("--cpu_extension: expected a library file, and {} is not there", Quote(settings->cpu_extension));
@@ -196,6 +213,11 @@ StatusOr<ModelSettings> ReadModel(const GivenFlags& flags) {
   SY_RETURN_IF_ERROR(ReadParsed(flags, "model_path", resolve, &model.base_path));
   if (flags.Has("target_device")) model.target_device = Trim(flags.Get("target_device"));
   SY_RETURN_IF_ERROR(ReadParsed(flags, "plugin_config", ParsePluginConfig, &model.plugin_config));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "fallback_devices", ParseFallbackDevices, &model.fallback_devices));
+  if (flags.Has("standby")) model.standby = flags.IsOn("standby");
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "device_timeout_ms", ParseDeviceTimeout, &model.device_timeout_ms));
+  model.strict_placement = flags.IsOn("strict_placement");
+  model.isolated_compile = flags.IsOn("isolated_compile");
   SY_RETURN_IF_ERROR(ReadNumber(flags, "nireq", 0, kMaxNireq, &model.nireq));
   SY_RETURN_IF_ERROR(ReadParsed(flags, "batch_size", ParseBatchSize, &model.batch_size));
   SY_RETURN_IF_ERROR(ReadParsed(flags, "shape", ParseShapes, &model.shapes));
@@ -211,10 +233,31 @@ Status ReadConfigFile(const std::string& path, ServerSettings* settings) {
   settings->config_path = std::filesystem::absolute(path, error).string();
   settings->models = std::move(file.models);
   settings->faulty_models = std::move(file.faulty_models);
+  for (const auto& [name, plugin] : file.device_plugins) {
+    const Status added = AddDevicePlugin(name, plugin, "", &settings->device_plugins);
+    if (!added.ok()) return InvalidArgument("{}: /device_plugins beside --device_plugin: {}", path, Message(added));
+  }
+  if (!file.has_monitoring) return absl::OkStatus();
+  if (settings->metrics_enable) {
+    return InvalidArgument("{}: /monitoring is there beside --metrics_enable; say it in one place", path);
+  }
+  if (file.metrics_enable && !settings->rest.enabled) {
+    return InvalidArgument("{}: /monitoring/metrics/enable: metrics are served on the REST port; give --rest_port", path);
+  }
   settings->metrics_enable = file.metrics_enable;
   settings->metrics_list = std::move(file.metrics_list);
-  if (settings->metrics_enable) LogWarning("{}: /monitoring is read, but metrics are not served yet", path);
   return absl::OkStatus();
+}
+
+Status ReadMetrics(const GivenFlags& flags, ServerSettings* settings) {
+  settings->metrics_enable = flags.IsOn("metrics_enable");
+  if (settings->metrics_enable && !settings->rest.enabled) {
+    return InvalidArgument("--metrics_enable: metrics are served on the REST port; give --rest_port");
+  }
+  if (flags.Has("metrics_list") && !settings->metrics_enable) {
+    return InvalidArgument("--metrics_list chooses among the metrics of --metrics_enable; give that flag too");
+  }
+  return ReadParsed(flags, "metrics_list", ParseMetricsList, &settings->metrics_list);
 }
 
 Status ReadServer(const GivenFlags& flags, ServerSettings* settings) {
@@ -225,6 +268,7 @@ Status ReadServer(const GivenFlags& flags, ServerSettings* settings) {
   SY_RETURN_IF_ERROR(ReadAddresses(flags, settings));
   SY_RETURN_IF_ERROR(ReadWorkers(flags, settings));
   SY_RETURN_IF_ERROR(ReadLimits(flags, settings));
+  SY_RETURN_IF_ERROR(ReadMetrics(flags, settings));
   return ReadRest(flags, settings);
 }
 

@@ -76,6 +76,7 @@ TEST(CommandLineTest, HelpNamesEveryFlagThatIsServed) {
     const CommandLine& line = std::get<CommandLine>(parsed);
     EXPECT_EQ(line.action, CommandLine::Action::kPrintAndExit);
     EXPECT_THAT(line.text, HasSubstr("switchyard infer"));
+    EXPECT_THAT(line.text, HasSubstr("switchyard devices"));
     for (const FlagGroup& group : FlagGroups()) {
       for (const FlagSpec& flag : group.flags) EXPECT_THAT(line.text, HasSubstr("--" + std::string(flag.name)));
     }
@@ -231,6 +232,35 @@ TEST(CommandLineTest, ReadsEveryModelFlag) {
   EXPECT_EQ(ServedModel({"--layout", R"({"a": "NC"})"}).layouts.at("a").model, "NC");
 }
 
+TEST(CommandLineTest, ReadsTheFlagsAboutDevices) {
+  const ModelSettings plain = ServedModel({});
+  EXPECT_TRUE(plain.fallback_devices.empty());
+  EXPECT_FALSE(plain.standby.has_value());
+  EXPECT_EQ(plain.device_timeout_ms, 0u);
+  EXPECT_FALSE(plain.strict_placement || plain.isolated_compile);
+  const ModelSettings model = ServedModel({"--fallback_devices", "NPU, CPU", "--standby", "false", "--device_timeout_ms", "500",
+                                           "--strict_placement", "--isolated_compile=true"});
+  EXPECT_EQ(model.fallback_devices, (std::vector<std::string>{"NPU", "CPU"}));
+  EXPECT_EQ(model.standby, false);
+  EXPECT_EQ(model.device_timeout_ms, 500u);
+  EXPECT_TRUE(model.strict_placement && model.isolated_compile);
+  EXPECT_EQ(ServedModel({"--standby", "--nireq", "1"}).standby, true);
+  EXPECT_EQ(ServedModel({"--standby", "--standby", "false"}).standby, false);
+  EXPECT_EQ(ServedModel({"--standby=false", "--standby"}).standby, true);
+}
+
+TEST(CommandLineTest, DevicePluginsMayBeGivenSeveralTimes) {
+  const ServerSettings settings =
+      Served(WithModel({"--device_plugin", "VCPU=/opt/libvcpu.so", "--device_plugin=NVIDIA=lib/n.so", "--device_plugin",
+                        "VCPU=/opt/x/../libvcpu.so", "--strict"}));
+  const std::vector<std::pair<std::string, std::string>> plugins = {
+      {"VCPU", "/opt/libvcpu.so"}, {"NVIDIA", (std::filesystem::current_path() / "lib/n.so").string()}};
+  EXPECT_EQ(settings.device_plugins, plugins);
+  EXPECT_TRUE(settings.strict);
+  EXPECT_FALSE(Served(WithModel({"--strict", "false"})).strict);
+  EXPECT_FALSE(Served(WithModel({})).strict);
+}
+
 TEST(CommandLineTest, ModelPathIsMadeAbsolute) {
   const ServerSettings settings = Served({"--model_name", "m", "--model_path", "models/m/", "--port", "1"});
   EXPECT_EQ(settings.models[0].base_path, (std::filesystem::current_path() / "models/m").string());
@@ -296,6 +326,21 @@ TEST(CommandLineTest, FaultsOfUsageAreNamed) {
       {{"--config_path", "/c.json", "--port", "1", "--plugin_config", "{}"}, "move --plugin_config"},
       {{"--config_path", "/c.json", "--port", "1", "--model_version_policy", "{}"}, "move --model_version_policy"},
       {{"--config_path", "/c.json", "--port", "1", "--layout", "NC"}, "move --layout"},
+      {{"--config_path", "/c.json", "--port", "1", "--fallback_devices", "CPU"}, "move --fallback_devices"},
+      {{"--config_path", "/c.json", "--port", "1", "--standby"}, "move --standby"},
+      {{"--config_path", "/c.json", "--port", "1", "--device_timeout_ms", "0"}, "move --device_timeout_ms"},
+      {{"--config_path", "/c.json", "--port", "1", "--strict_placement"}, "move --strict_placement"},
+      {{"--config_path", "/c.json", "--port", "1", "--isolated_compile"}, "move --isolated_compile"},
+      {WithModel({"--standby", "maybe"}), "--standby: expected true or false, got \"maybe\""},
+      {WithModel({"--strict=1"}), "--strict: expected true or false, got \"1\""},
+      {WithModel({"--device_timeout_ms", "9"}), "--device_timeout_ms: expected milliseconds from 10 to 3600000, or 0"},
+      {WithModel({"--fallback_devices", "NPU,,CPU"}), "--fallback_devices: entry 2 is empty; remove the extra comma"},
+      {WithModel({"--device_plugin", "VCPU"}), "--device_plugin: expected NAME=PATH"},
+      {WithModel({"--device_plugin", "CPU=/a.so"}), "--device_plugin: \"CPU\" is a device of OpenVINO itself"},
+      {WithModel({"--device_plugin", "V=/a.so", "--device_plugin", "V=/b.so"}),
+       "--device_plugin: V has two paths, \"/a.so\" and \"/b.so\"; give it one"},
+      {WithModel({"--device_plugin", "V=/a.so", "--device_plugin", "--strict"}),
+       "--device_plugin needs a value, and the flag \"--strict\" came"},
       {{"--port", "1"}, "no model is named"},
       {{"--port", "1", "--model_name", "m"}, "--model_path is missing"},
       {{"--port", "1", "--model_path", "/m"}, "--model_name is missing"},
@@ -316,7 +361,15 @@ TEST(CommandLineTest, FaultsOfUsageAreNamed) {
       {WithModel({"--grpc_channel_arguments", "a=1=2"}), "got \"a=1=2\""},
       {WithModel({"--grpc_channel_arguments", "=1"}), "got \"=1\""},
       {WithModel({"--grpc_channel_arguments", "a=99999999999"}), "32 bits"},
-      {WithModel({"--metrics_enable"}), "--metrics_enable is a flag of OVMS that this version does not serve yet"},
+      {WithModel({"--trace_path", "x"}), "--trace_path is a flag of OVMS that this version does not serve yet"},
+      {WithModel({"--metrics_enable"}), "--metrics_enable: metrics are served on the REST port; give --rest_port"},
+      {WithModel({"--rest_port", "9001", "--metrics_list", "ovms_streams"}), "give that flag too"},
+      {WithModel({"--rest_port", "9001", "--metrics_enable", "--metrics_list", "ovms_stream"}),
+       "--metrics_list: the metric \"ovms_stream\" is not known; did you mean \"ovms_streams\"?"},
+      {WithModel({"--rest_port", "9001", "--metrics_enable", "--metrics_list", "ovms_streams,ovms_streams"}),
+       "the metric \"ovms_streams\" is named twice"},
+      {WithModel({"--rest_port", "9001", "--metrics_enable", "--metrics_list", "switchyard_device_state"}),
+       "is always there and cannot be chosen"},
       {WithModel({"--file_system_poll_wait_seconds", "-1"}), "--file_system_poll_wait_seconds: expected a whole number"},
       {WithModel({"--nireq", "100001"}), "--nireq: expected a whole number from 0 to 100000, got \"100001\""},
       {WithModel({"--nireq", "-7"}), "got \"-7\""},
@@ -338,7 +391,7 @@ TEST(CommandLineTest, FaultsOfUsageAreNamed) {
 
 TEST_F(CommandLineFileTest, ServesAConfigFile) {
   const std::string path = Write(R"({"model_config_list": [{"config": {"name": "a"}}, {"config": {"name": "b", "shape": "x"}}],
-      "monitoring": {"metrics": {"enable": true, "metrics_list": ["x"]}}})");
+      "monitoring": {"metrics": {"enable": true, "metrics_list": ["ovms_streams"]}}})");
   const ServerSettings settings = Served({"--config_path", path, "--rest_port", "9001"});
   EXPECT_EQ(settings.config_path, path);
   EXPECT_FALSE(settings.single_model);
@@ -347,7 +400,7 @@ TEST_F(CommandLineFileTest, ServesAConfigFile) {
   ASSERT_EQ(settings.faulty_models.size(), 1u);
   EXPECT_EQ(settings.faulty_models[0].name, "b");
   EXPECT_TRUE(settings.metrics_enable);
-  EXPECT_EQ(settings.metrics_list, (std::vector<std::string>{"x"}));
+  EXPECT_EQ(settings.metrics_list, (std::vector<std::string>{"ovms_streams"}));
 }
 
 TEST_F(CommandLineFileTest, AFaultyConfigFileIsAStartFailure) {
@@ -371,6 +424,22 @@ TEST_F(CommandLineFileTest, AFaultyConfigFileIsAStartFailure) {
   }
   const auto parsed = Parse({"--config_path", folder_ + "/none.json", "--port", "9000"});
   EXPECT_EQ(std::get<SettingsError>(parsed).exit_code, kExitFailure);
+}
+
+TEST_F(CommandLineFileTest, DevicePluginsOfTheFileAndTheCommandLineAreMerged) {
+  const std::string path =
+      Write(R"({"model_config_list": [], "device_plugins": {"VCPU": "libvcpu.so", "NVIDIA": "/opt/n.so"}})");
+  const ServerSettings settings = Served(
+      {"--config_path", path, "--port", "9000", "--device_plugin", "XPU=/opt/x.so", "--device_plugin", "NVIDIA=/opt/n.so"});
+  const std::vector<std::pair<std::string, std::string>> plugins = {
+      {"XPU", "/opt/x.so"}, {"NVIDIA", "/opt/n.so"}, {"VCPU", folder_ + "/libvcpu.so"}};
+  EXPECT_EQ(settings.device_plugins, plugins);
+
+  const auto parsed = Parse({"--config_path", path, "--port", "9000", "--device_plugin", "NVIDIA=/opt/other.so"});
+  ASSERT_TRUE(std::holds_alternative<SettingsError>(parsed));
+  EXPECT_EQ(std::get<SettingsError>(parsed).exit_code, kExitFailure);
+  EXPECT_THAT(std::get<SettingsError>(parsed).message,
+              HasSubstr("/device_plugins beside --device_plugin: NVIDIA has two paths, \"/opt/other.so\" and \"/opt/n.so\""));
 }
 
 }  // namespace

@@ -10,7 +10,9 @@
 
 #include "base/log.h"
 #include "config/config_schema.h"
+#include "config/device_values.h"
 #include "config/json_text.h"
+#include "config/metrics_list.h"
 #include "config/model_values.h"
 #include "config/plugin_config.h"
 #include "config/text.h"
@@ -67,6 +69,19 @@ Status ReadModel(const Value& entry, const std::string& base_dir, ModelSettings*
   model->base_path = *std::move(base_path);
 
   if (const Value* json = Find(entry, "target_device")) model->target_device = Trim(Text(*json));
+  if (const Value* json = Find(entry, "fallback_devices")) {
+    auto devices = FallbackDevicesOf(*json);
+    if (!devices.ok()) return At(devices.status(), "fallback_devices");
+    model->fallback_devices = *std::move(devices);
+  }
+  if (const Value* json = Find(entry, "device_timeout_ms")) {
+    auto timeout = DeviceTimeoutOf(*json);
+    if (!timeout.ok()) return At(timeout.status(), "device_timeout_ms");
+    model->device_timeout_ms = *timeout;
+  }
+  if (const Value* json = Find(entry, "standby")) model->standby = json->GetBool();
+  if (const Value* json = Find(entry, "strict_placement")) model->strict_placement = json->GetBool();
+  if (const Value* json = Find(entry, "isolated_compile")) model->isolated_compile = json->GetBool();
   if (const Value* json = Find(entry, "allow_cache")) model->allow_cache = json->GetBool();
   if (const Value* json = Find(entry, "batch_size")) SY_RETURN_IF_ERROR(ReadBatchSize(*json, model));
   if (const Value* json = Find(entry, "nireq")) SY_RETURN_IF_ERROR(ReadNireq(*json, model));
@@ -126,12 +141,20 @@ StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& b
   SY_RETURN_IF_ERROR(CheckConfigSchema(document));
 
   ConfigFile file;
+  if (const Value* json = Find(document, "device_plugins")) {
+    auto plugins = DevicePluginsOf(*json, base_dir);
+    if (!plugins.ok()) return At(plugins.status(), "/device_plugins");
+    file.device_plugins = *std::move(plugins);
+  }
   ReadModels(document["model_config_list"], base_dir, &file);
   if (const Value* monitoring = Find(document, "monitoring")) {
     if (const Value* metrics = Find(*monitoring, "metrics")) {
+      file.has_monitoring = true;
       file.metrics_enable = (*metrics)["enable"].GetBool();
       if (const Value* list = Find(*metrics, "metrics_list")) {
         for (const Value& name : list->GetArray()) file.metrics_list.emplace_back(Text(name));
+        const Status known = CheckMetricsList(file.metrics_list);
+        if (!known.ok()) return At(known, "/monitoring/metrics/metrics_list");
       }
     }
   }

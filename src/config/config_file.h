@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -18,11 +19,13 @@ struct ConfigFile {
   // Of two entries with one name the first counts, faulty or not; the other is left out, with a warning in the log.
   std::vector<ModelSettings> models;
   std::vector<FaultyModel> faulty_models;
+  std::vector<std::pair<std::string, std::string>> device_plugins;  // as in ServerSettings, with absolute paths
+  bool has_monitoring = false;  // "monitoring" says something of metrics
   bool metrics_enable = false;
   std::vector<std::string> metrics_list;
 };
 
-// `base_dir`: the folder of the file, against which relative base_paths are resolved. The error names the JSON pointer, what
+// `base_dir`: the folder of the file, against which relative paths are resolved. The error names the JSON pointer, what
 // was expected and what came: `/model_config_list/0/config/nireq: expected a non-negative integer, got the string "two"`.
 StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& base_dir);
 // Reads the file and parses it. Blocks on the file. Errors begin with the path.

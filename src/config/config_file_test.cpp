@@ -62,6 +62,32 @@ TEST(ConfigFileTest, ReadsEveryKey) {
   EXPECT_EQ(file->metrics_list, (std::vector<std::string>{"ovms_streams"}));
 }
 
+TEST(ConfigFileTest, ReadsTheKeysAboutDevices) {
+  const auto file = ParseConfigFile(R"({"model_config_list": [
+      {"config": {"name": "m", "fallback_devices": ["HETERO:GPU,CPU", " CPU "], "standby": true, "device_timeout_ms": 10,
+                  "strict_placement": true, "isolated_compile": true}},
+      {"config": {"name": "n", "fallback_devices": "NPU,CPU", "standby": false, "device_timeout_ms": 3600000}},
+      {"config": {"name": "o", "fallback_devices": [], "device_timeout_ms": 0}}],
+      "device_plugins": {"VCPU": "plugins/libvcpu.so", "NVIDIA": "/opt/n.so"}})",
+                                    "/etc/sy");
+  ASSERT_TRUE(file.ok()) << file.status();
+  ASSERT_EQ(file->models.size(), 3u);
+  const ModelSettings& model = file->models[0];
+  EXPECT_EQ(model.fallback_devices, (std::vector<std::string>{"HETERO:GPU,CPU", "CPU"}));
+  EXPECT_EQ(model.standby, true);
+  EXPECT_EQ(model.device_timeout_ms, 10u);
+  EXPECT_TRUE(model.strict_placement && model.isolated_compile);
+  EXPECT_EQ(file->models[1].fallback_devices, (std::vector<std::string>{"NPU", "CPU"}));
+  EXPECT_EQ(file->models[1].standby, false);
+  EXPECT_EQ(file->models[1].device_timeout_ms, 3600000u);
+  EXPECT_FALSE(file->models[1].strict_placement || file->models[1].isolated_compile);
+  EXPECT_TRUE(file->models[2].fallback_devices.empty());
+  EXPECT_FALSE(file->models[2].standby.has_value());
+  const std::vector<std::pair<std::string, std::string>> plugins = {{"VCPU", "/etc/sy/plugins/libvcpu.so"},
+                                                                    {"NVIDIA", "/opt/n.so"}};
+  EXPECT_EQ(file->device_plugins, plugins);
+}
+
 TEST(ConfigFileTest, TakesDefaults) {
   const auto file = ParseConfigFile("\xEF\xBB\xBF" + OneModel(""), "/etc/sy");
   ASSERT_TRUE(file.ok()) << file.status();
@@ -129,6 +155,26 @@ TEST(ConfigFileTest, AFaultOfTheSchemaCondemnsTheFile) {
       {OneModel(R"("model_version_policy": {"latest": {}})"), "/latest: expected the key \"num_versions\", which is required"},
       {OneModel(R"("model_version_policy": {"specific": {"versions": [1, "x"]}})"),
        "/specific/versions/1: expected an integer from 1"},
+      {OneModel(R"("fallback_devices": 1)"),
+       config + "/fallback_devices: expected a list of devices such as [\"NPU\", \"CPU\"]"},
+      {OneModel(R"("fallback_devices": ["CPU", 1])"),
+       config + "/fallback_devices/1: expected a device, such as \"CPU\", got the number 1"},
+      {OneModel(R"("fallback_device": "CPU")"), "did you mean \"fallback_devices\"?"},
+      {OneModel(R"("standby": "yes")"), config + "/standby: expected a boolean, got the string \"yes\""},
+      {OneModel(R"("strict_placement": 1)"), config + "/strict_placement: expected a boolean"},
+      {OneModel(R"("isolated_compile": null)"), config + "/isolated_compile: expected a boolean"},
+      {OneModel(R"("device_timeout_ms": "1")"), config + "/device_timeout_ms: expected 0, or an integer from 10 to 3600000"},
+      {OneModel(R"("device_timeout_ms": 3600001)"), "expected 0, or an integer from 10 to 3600000, got the number 3600001"},
+      {R"({"model_config_list": [], "device_plugins": ["a"]})", "/device_plugins: expected an object of paths by device"},
+      {R"({"model_config_list": [], "device_plugins": {"VCPU": 1}})",
+       "/device_plugins/VCPU: expected the path of a library, got the number 1"},
+      {R"({"model_config_list": [], "device_plugins": {"GPU": "a.so"}})",
+       "/device_plugins: \"GPU\" is a device of OpenVINO itself; give the plugin another name"},
+      {R"({"model_config_list": [], "device_plugins": {"vcpu": "a.so"}})",
+       "/device_plugins: expected a device's name of upper-case letters, digits and _, such as NVIDIA; got \"vcpu\""},
+      {R"({"model_config_list": [], "device_plugins": {"VCPU": ""}})", "/device_plugins: VCPU: expected the path"},
+      {R"({"model_config_list": [], "device_plugins": {"VCPU": "a.so", "VCPU": "b.so"}})",
+       "/device_plugins: VCPU has two paths, \"/a.so\" and \"/b.so\"; give it one"},
       {"[]", "the top level: expected an object, got an empty list"},
       {"{}", "the top level: expected the key \"model_config_list\", which is required"},
       {R"({"model_config_list": [], "model_config_lists": []})", "did you mean \"model_config_list\"?"},
@@ -171,6 +217,11 @@ TEST(ConfigFileTest, AFaultOfOneModelCondemnsThatModel) {
       {R"("layout": "NXYZ")", "/layout: expected a layout"},
       {R"("nireq": 100001)", "/nireq: expected an integer from 0 to 100000, got the number 100001"},
       {R"("plugin_config": {"INFERENCE_NUM_THREADS": "x"})", "/plugin_config: INFERENCE_NUM_THREADS: expected a whole number"},
+      {R"("fallback_devices": "NPU,,CPU")", "/fallback_devices: entry 2 is empty; remove the extra comma"},
+      {R"("fallback_devices": ["NPU", ""])", "/fallback_devices: entry 2 is empty; name a device"},
+      {R"("device_timeout_ms": 9)", "/device_timeout_ms: expected milliseconds from 10 to 3600000, or 0"},
+      {R"("plugin_config": {"DEVICE_PROPERTIES": "{CPU:{NUM_STREAMS}}"})",
+       "/plugin_config: DEVICE_PROPERTIES: expected a colon at \"}}\""},
       {R"("mean": "1.0")", "/mean is a key of OVMS that this version does not serve yet"},
       {R"("scale": 2)", "/scale is a key"},
       {R"("color_format": "RGB")", "/color_format is a key"},

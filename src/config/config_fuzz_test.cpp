@@ -14,9 +14,11 @@ constexpr const char* kSeeds[] = {
     R"({"model_config_list": [{"config": {"name": "resnet", "base_path": "/opt/model", "batch_size": "1",
         "target_device": "HETERO:GPU,CPU"}}]})",
     R"j({"model_config_list": [{"config": {"name": "m", "shape": {"in": "(-1,3,1:8)"}, "layout": "NHWC:NCHW", "nireq": 4,
-        "model_version_policy": {"specific": {"versions": [3, 1]}}, "allow_cache": true,
+        "model_version_policy": {"specific": {"versions": [3, 1]}}, "allow_cache": true, "standby": true,
+        "fallback_devices": ["NPU", "CPU"], "device_timeout_ms": 500,
         "plugin_config": {"NUM_STREAMS": 2, "CPU_THROUGHPUT_STREAMS": "4", "DEVICE_PROPERTIES": {"CPU": {"A": 1}}}}}],
-        "pipeline_config_list": [], "monitoring": {"metrics": {"enable": true, "metrics_list": ["ovms_streams"]}}})j",
+        "device_plugins": {"VCPU": "a.so"}, "pipeline_config_list": [],
+        "monitoring": {"metrics": {"enable": true, "metrics_list": ["ovms_streams"]}}})j",
 };
 
 constexpr const char* kPieces[] = {"{",
@@ -96,9 +98,11 @@ TEST(ConfigFuzzTest, MutatedFilesGiveSettingsOrAMessage) {
 
 TEST(ConfigFuzzTest, MutatedPluginConfigsGivePropertiesOrAMessage) {
   std::mt19937 random(7);
-  const std::string seed =
-      R"({"NUM_STREAMS": 2, "PERFORMANCE_HINT": "LATENCY", "DEVICE_PROPERTIES": {"CPU": {"A": 1}, "GPU": {}}})";
-  for (int i = 0; i < 1000; ++i) {
+  const std::string seeds[] = {
+      R"({"NUM_STREAMS": 2, "PERFORMANCE_HINT": "LATENCY", "DEVICE_PROPERTIES": {"CPU": {"A": 1}, "GPU": {}}})",
+      R"({"DEVICE_PROPERTIES": "{CPU:{NUM_STREAMS:2,A:b},GPU:{}}"})"};
+  for (int i = 0; i < 2000; ++i) {
+    const std::string& seed = seeds[i / 2 % 2];
     const std::string text = i % 2 == 0 ? MutateValue(seed, &random) : Mutate(seed, &random);
     const auto properties = ParsePluginConfig(text);
     EXPECT_TRUE(properties.ok() || !Message(properties.status()).empty()) << text;

@@ -21,6 +21,18 @@ const std::vector<FlagGroup>& FlagGroups() {
             "CPU, GPU, GPU.1, NPU, AUTO, AUTO:GPU,CPU, HETERO:GPU,CPU, BATCH:CPU(16); the best there is: a discrete GPU, else "
             "an integrated one, else the CPU"},
            {"plugin_config", "JSON", "", "properties of the device, such as '{\"PERFORMANCE_HINT\": \"THROUGHPUT\"}'"},
+           {"fallback_devices", "LIST", "",
+            "where calls go when no device of --target_device serves, in this order: NPU,CPU; entries that have commas "
+            "themselves are separated by semicolons: 'HETERO:GPU,CPU;CPU'"},
+           {"standby", "true|false", "where there is a next device and memory for it",
+            "compile the model for the next device ahead", FlagSpec::Form::kYesNo},
+           {"device_timeout_ms", "MS", "0",
+            "time for an inference on the device, from 10 to 3600000; 0: the larger of 3000 and 20 times the slowest of the "
+            "recent ones"},
+           {"strict_placement", "true|false", "false", "refuse the model when a device of its list is missing or gets no layer",
+            FlagSpec::Form::kYesNo},
+           {"isolated_compile", "true|false", "false",
+            "compile in a child process first, whose crash is an error of the model alone", FlagSpec::Form::kYesNo},
            {"nireq", "N", "0", "infer requests that run at once; 0: what the device finds best"},
            {"batch_size", "SIZE", "the model's own", "a number, -1 for any, or a range 1:8; not used when --shape is given"},
            {"shape", "SHAPE", "the model's own",
@@ -59,7 +71,16 @@ const std::vector<FlagGroup>& FlagGroups() {
             "written once the server is ready: {\"grpc\": \"host:port\", \"rest\": \"host:port\", \"pid\": n}"},
            {"file_system_poll_wait_seconds", "S", "1", "time between two looks at the config file and the models; 0: never"},
            {"cache_dir", "DIR", "", "where compiled models are kept for the next start"},
+           {"device_plugin", "NAME=PATH", "", "a device plugin that OpenVINO does not ship; may be given several times",
+            FlagSpec::Form::kRepeated},
+           {"strict", "true|false", "false", "every warning about settings is an error", FlagSpec::Form::kYesNo},
            {"cpu_extension", "FILE", "", "a library of own operations for the CPU"},
+       }},
+      {"Metrics",
+       {
+           {"metrics_enable", "", "", "OVMS's metrics beside Switchyard's own on /metrics of the REST port; needs --rest_port"},
+           {"metrics_list", "LIST", "OVMS's default ones",
+            "names of OVMS's metrics, separated by commas, in place of the default ones; needs --metrics_enable"},
        }},
       {"Logs",
        {
@@ -75,8 +96,6 @@ const std::vector<std::string_view>& UnservedFlags() {
       // Serving.
       "verbose_response",
       "trace_path",
-      "metrics_enable",
-      "metrics_list",
       "custom_node_resources_cleaner_interval_seconds",
       "allowed_media_domains",
       "allowed_local_media_path",

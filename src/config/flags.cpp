@@ -71,6 +71,26 @@ Status Reworded(const CLI::ParseError& error) {
   return InvalidArgument("{}; see --help", text);
 }
 
+// The values as they count, from all that were given.
+StatusOr<std::vector<std::string>> ValuesOf(const FlagSpec& flag, std::vector<std::string> values) {
+  const std::vector<std::string_view> served = ServedNames();
+  for (std::string& value : values) {
+    if (flag.value.empty() || flag.form == FlagSpec::Form::kYesNo) {
+      if (flag.form == FlagSpec::Form::kYesNo && value.empty()) value = "true";
+      if (value == "true" || value == "false") continue;
+      if (flag.value.empty()) {
+        return InvalidArgument("--{} is a switch: expected no value, true or false; got {}", flag.name, Quote(value));
+      }
+      return InvalidArgument("--{}: expected true or false, got {}", flag.name, Quote(value));
+    }
+    if (value.rfind("--", 0) == 0 && (Contains(served, NameOf(value)) || Contains(UnservedFlags(), NameOf(value)))) {
+      return InvalidArgument("--{} needs a value, and the flag {} came", flag.name, Quote(value));
+    }
+  }
+  if (flag.form != FlagSpec::Form::kRepeated) values.erase(values.begin(), values.end() - 1);
+  return values;
+}
+
 }  // namespace
 
 std::string HelpText() {
@@ -79,14 +99,19 @@ std::string HelpText() {
       "Usage:\n"
       "  switchyard --model_name NAME --model_path PATH --port PORT [flags]    serve one model\n"
       "  switchyard --config_path FILE --port PORT --rest_port PORT [flags]    serve the models of a config file\n"
-      "  switchyard infer --url HOST:PORT --model NAME --input ...             call a server: switchyard infer --help\n\n"
+      "  switchyard infer --url HOST:PORT --model NAME --input ...             call a server: switchyard infer --help\n"
+      "  switchyard devices [--json]                                           what devices are there, and why not\n\n"
       "Flags are given as --flag value or --flag=value.\n",
       SWITCHYARD_VERSION);
   for (const FlagGroup& group : FlagGroups()) {
     text += fmt::format("\n{}:\n", group.title);
     for (const FlagSpec& flag : group.flags) {
       std::string left = fmt::format("  {}--{}", flag.name == "help" ? "-h, " : "", flag.name);
-      if (!flag.value.empty()) left += fmt::format(" {}", flag.value);
+      if (flag.form == FlagSpec::Form::kYesNo) {
+        left += fmt::format(" [{}]", flag.value);
+      } else if (!flag.value.empty()) {
+        left += fmt::format(" {}", flag.value);
+      }
       if (left.size() + 2 > kHelpColumn) {
         text += left + "\n" + std::string(kHelpColumn, ' ');
       } else {
@@ -104,15 +129,17 @@ StatusOr<GivenFlags> GivenFlags::Parse(int argc, const char* const* argv) {
   CLI::App app;
   app.set_help_flag();
   app.allow_extras();
-  std::map<std::string, CLI::Option*> options;
+  std::vector<std::pair<const FlagSpec*, CLI::Option*>> options;
   for (const FlagGroup& group : FlagGroups()) {
     for (const FlagSpec& flag : group.flags) {
       const std::string name(flag.name);
       const std::string dashed = (name == "help" ? "-h,--" : "--") + name;
       // No type is given, so that every value arrives as it was written: "[1,2]", "(1,3)", "-1".
       CLI::Option* option = flag.value.empty() ? app.add_flag(dashed) : app.add_option(dashed);
-      option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-      options[name] = option;
+      if (flag.form == FlagSpec::Form::kYesNo) option->expected(0, 1);
+      // CLI11 keeps them all; which of them count is judged below.
+      option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+      options.emplace_back(&flag, option);
     }
   }
   try {
@@ -123,18 +150,9 @@ StatusOr<GivenFlags> GivenFlags::Parse(int argc, const char* const* argv) {
 
   // Values first: a flag that was taken for the value of the one before it explains what is left over.
   GivenFlags given;
-  const std::vector<std::string_view> served = ServedNames();
-  for (const auto& [name, option] : options) {
+  for (const auto& [flag, option] : options) {
     if (option->count() == 0) continue;
-    const std::string value = option->results().back();
-    if (option->get_expected_max() == 0) {
-      if (value != "true" && value != "false") {
-        return InvalidArgument("--{} is a switch: expected no value, true or false; got {}", name, Quote(value));
-      }
-    } else if (value.rfind("--", 0) == 0 && (Contains(served, NameOf(value)) || Contains(UnservedFlags(), NameOf(value)))) {
-      return InvalidArgument("--{} needs a value, and the flag {} came", name, Quote(value));
-    }
-    given.values_[name] = value;
+    SY_ASSIGN_OR_RETURN(given.values_[std::string(flag->name)], ValuesOf(*flag, option->results()));
   }
   for (const std::string& argument : app.remaining()) {
     const std::string name = argument.rfind("--", 0) == 0 ? NameOf(argument) : "";

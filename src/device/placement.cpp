@@ -135,6 +135,11 @@ Status AddOne(const Target& target, const std::string& text, const ModelSettings
   if (!missing.empty() && !some) return absl::OkStatus();
   Candidate candidate = MakeCandidate(target, present, DeviceProperties(settings.plugin_config, false));
   candidate.fallback = fallback;
+  const bool chooses = target.kind == Target::Kind::kBatch && !target.batch;
+  if (chooses && !candidate.properties.contains("PERFORMANCE_HINT") && !candidate.properties.contains("NUM_STREAMS")) {
+    // With LATENCY, the default elsewhere, the plugin would choose a batch of one.
+    candidate.properties.emplace("PERFORMANCE_HINT", PropertyValue{std::string("THROUGHPUT")});
+  }
   const bool twice = std::any_of(plan.candidates.begin(), plan.candidates.end(),
                                  [&](const Candidate& other) { return other.target == candidate.target; });
   if (!twice) plan.candidates.push_back(std::move(candidate));

@@ -49,6 +49,18 @@ TEST(MakePlan, ADeviceIsOneCandidateUnderItsCanonicalName) {
   EXPECT_EQ(Plan(On("GPU")).asked, "GPU");
 }
 
+TEST(MakePlan, ABatchThatThePluginChoosesIsForThroughput) {
+  const auto hint = [](const ModelSettings& settings) {
+    const PropertyMap properties = Plan(settings).candidates[0].properties;
+    const auto found = properties.find("PERFORMANCE_HINT");
+    return found == properties.end() ? "" : std::get<std::string>(found->second.value);
+  };
+  EXPECT_EQ(hint(On("BATCH:GPU")), "THROUGHPUT");
+  EXPECT_EQ(hint(On("BATCH:GPU", {{"PERFORMANCE_HINT", {std::string("LATENCY")}}})), "LATENCY");
+  EXPECT_EQ(hint(On("BATCH:GPU(4)")), "");
+  EXPECT_EQ(hint(On("GPU")), "");
+}
+
 TEST(MakePlan, NoTargetIsTheBestDevice) {
   EXPECT_THAT(Targets(Plan(On(""))), ElementsAre("GPU.1"));
   EXPECT_THAT(Targets(Plan(On(""), kCpuOnly)), ElementsAre("CPU"));

@@ -27,6 +27,7 @@ struct ControlMethod {
 // A call that runs an inference: decode, find the Version, prepare (may be null), infer, encode.
 struct InferMethod {
   const char* path;
+  Endpoint endpoint;  // for the metrics
   // Fills `request` from a message of exactly `size` bytes. On an error, `request` holds what could be read all the same.
   Status (*decode)(google::protobuf::io::ZeroCopyInputStream& message, size_t size, TimePoint now, DecodedRequest& request);
   // What needs to know the model.

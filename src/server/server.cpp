@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -14,12 +15,15 @@
 #include "base/log.h"
 #include "base/timer.h"
 #include "config/command_line.h"
+#include "device/doctor.h"
+#include "device/system_view.h"
 #include "protocol/kserve/grpc_codec.h"
 #include "protocol/rest/rest_api.h"
 #include "protocol/tfs/grpc_codec.h"
 #include "runtime/openvino/openvino_runtime.h"
 #include "server/limits.h"
 #include "server/report.h"
+#include "server/server_metrics.h"
 #include "serving/manager.h"
 #include "transport/grpc/grpc_server.h"
 #include "transport/http/http_server.h"
@@ -49,7 +53,8 @@ Status WriteReadyFile(const std::string& path, const std::string& text) {
 
 class Server {
  public:
-  Server(const ServerSettings& settings, std::string program) : settings_(settings), program_(std::move(program)) {}
+  Server(const ServerSettings& settings, std::string program)
+      : settings_(settings), program_(std::move(program)), metrics_({settings.metrics_enable, settings.metrics_list}) {}
 
   Status Start();
   // Blocks until a signal ends the server. Returns the exit code.
@@ -66,6 +71,7 @@ class Server {
   const ServerSettings& settings_;
   const std::string program_;
   ThreadTimer timer_;
+  MetricsRegistry metrics_;
   std::unique_ptr<Runtime> runtime_;
   std::unique_ptr<Manager> manager_;
   std::unique_ptr<RestApi> rest_api_;
@@ -77,15 +83,35 @@ class Server {
   std::thread start_up_;
 };
 
+// The kinds of accelerators of which none was found, with the doctor's word.
+std::vector<AbsentDevice> ExplainAbsentDevices(const Inventory& inventory) {
+  std::vector<AbsentDevice> absent;
+  for (const std::string kind : {"GPU", "NPU"}) {
+    const bool found = std::any_of(inventory.begin(), inventory.end(), [&](const DeviceInfo& device) {
+      return device.name == kind || device.name.starts_with(kind + ".");
+    });
+    if (found) continue;
+    const Absence absence = DescribeAbsence(kind, SystemView::Own());
+    absent.push_back({kind, absence.reason, absence.remedy});
+  }
+  return absent;
+}
+
 Status Server::Start() {
   SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions{settings_.cpu_extension, settings_.device_plugins}));
   Manager::Options options{.max_queue = settings_.max_queue,
                            .cache_dir = settings_.cache_dir,
                            .ready_needs_all = settings_.ready_needs_all,
                            .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency()),
-                           .strict = settings_.strict};
+                           .strict = settings_.strict,
+                           .metrics = &metrics_};
+  options.on_failover = [this](const std::string& model, const std::string& from, const std::string& to,
+                               const std::string& reason) { metrics_.CountFailover(model, from, to, reason); };
+  options.on_retry = [this](const std::string& model, const std::string& device) { metrics_.CountRetry(model, device); };
   for (const auto& [name, library] : settings_.device_plugins) options.device_plugins.push_back(name);
+  options.explain_absent = ExplainAbsentDevices;
   manager_ = std::make_unique<Manager>(*runtime_, timer_, std::move(options));
+  AddServerCollectors(metrics_, *manager_);
   if (settings_.grpc.enabled) {
     SY_ASSIGN_OR_RETURN(grpc_,
                         GrpcServer::Start(GrpcServer::FromSettings(settings_), *manager_, timer_,

@@ -105,7 +105,7 @@ DeviceMonitor::DeviceMonitor(Runtime& runtime, Timer& timer, Options options)
     MutexLock lock(&mutex_);
     started_ = timer_.Now();
   }
-  ScheduleTick();
+  ScheduleTick(options_.tick);
 }
 
 DeviceMonitor::~DeviceMonitor() {
@@ -233,10 +233,10 @@ void DeviceMonitor::Discard(const std::string& name, DeviceThread::Task destroy)
   At(name).Free(std::move(destroy));
 }
 
-void DeviceMonitor::ScheduleTick() {
+void DeviceMonitor::ScheduleTick(Duration after) {
   MutexLock lock(&mutex_);
   if (stopping_) return;
-  tick_id_ = timer_.Schedule(timer_.Now() + options_.tick, [weak = std::weak_ptr<Shared>(shared_)] {
+  tick_id_ = timer_.Schedule(timer_.Now() + after, [weak = std::weak_ptr<Shared>(shared_)] {
     const std::shared_ptr<Shared> shared = weak.lock();
     if (shared == nullptr) return;
     MutexLock lock(&shared->mutex);
@@ -246,19 +246,21 @@ void DeviceMonitor::ScheduleTick() {
 
 void DeviceMonitor::Tick() {
   bool changed = false;
+  bool in_use = false;
   {
     MutexLock lock(&mutex_);
     const TimePoint now = timer_.Now();
     for (auto& [name, device] : devices_) {
       std::erase_if(device->lanes, [](const Device::Watched& watched) { return watched.lane->closed(); });
       if (!IsAsked(name)) continue;
+      in_use = in_use || !device->lanes.empty() || device->health.state() != DeviceState::kWell;
       changed |= LookForHangs(*device, now);
       changed |= AskCanary(*device, now);
       changed |= TryProbation(*device, now);
     }
   }
   if (changed && options_.on_change) options_.on_change();
-  ScheduleTick();
+  ScheduleTick(in_use ? options_.tick : options_.idle_tick);
 }
 
 bool DeviceMonitor::LookForHangs(Device& device, TimePoint now) {

@@ -45,6 +45,7 @@ class DeviceMonitor {
  public:
   struct Options {
     Duration tick = std::chrono::milliseconds(50);
+    Duration idle_tick = std::chrono::milliseconds(500);  // while no device but the CPU is in use
     Duration canary_every = std::chrono::seconds(1);
     Duration canary_timeout = Lane::kShortestTimeout;
     // The first canary of a generation is compiled too; so is a probation's.
@@ -90,7 +91,7 @@ class DeviceMonitor {
   struct Shared;
 
   Device& At(const std::string& device) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void ScheduleTick();
+  void ScheduleTick(Duration after);
   void Tick();
   bool LookForHangs(Device& device, TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool AskCanary(Device& device, TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -255,7 +255,11 @@ void Executor::RunInline(Lane& lane, int index, const std::shared_ptr<InferCall>
   const TimePoint start = timer_.Now();
   Status status = slot.request->Bind(call->bound_inputs);
   if (status.ok()) status = slot.request->Infer();
-  lane.RecordInlineCost(timer_.Now() - start);
+  const TimePoint end = timer_.Now();
+  lane.RecordInlineCost(end - start);
+  call->device.store(&lane.device(), std::memory_order_relaxed);
+  call->started = start;
+  if (status.ok()) call->ended = end;
   Finish(lane, slot, call, std::move(status));
 }
 
@@ -264,7 +268,9 @@ void Executor::StartAsync(Lane& lane, int index, std::shared_ptr<InferCall> call
   // Another reference, since GiveUp may take the slot's, and the call with it, while this thread is still at work on it.
   const std::shared_ptr<InferCall> held = call;
   slot.call = std::move(call);
-  slot.started_ns.store(Nanoseconds(timer_.Now()), std::memory_order_relaxed);
+  held->device.store(&lane.device(), std::memory_order_relaxed);
+  held->started = timer_.Now();
+  slot.started_ns.store(Nanoseconds(held->started), std::memory_order_relaxed);
   slot.state.store(Lane::State::kRunning);
   const Status status = slot.request->Bind(held->bound_inputs);
   if (status.ok()) {
@@ -286,7 +292,10 @@ void Executor::OnAsyncDone(Lane& lane, int index, const Status& status) {
   slot.state.store(Lane::State::kIdle);
   if (own) {
     const TimePoint now = timer_.Now();
-    if (status.ok()) lane.RecordService(now - TimePoint(Duration(slot.started_ns.load(std::memory_order_relaxed))), now);
+    if (status.ok()) {
+      lane.RecordService(now - TimePoint(Duration(slot.started_ns.load(std::memory_order_relaxed))), now);
+      call->ended = now;
+    }
     Finish(lane, slot, call, status);
   }
   ServeQueue(lane, index, TimePoint::min());
@@ -332,7 +341,7 @@ bool Executor::StartElsewhere(Lane& lane, const std::shared_ptr<InferCall>& call
 
 void Executor::Retry(Lane& lane, const std::shared_ptr<InferCall>& call, const Status& why) {
   if (call->completed()) return;
-  if (options_.stateful) {
+  if (lane.facts().stateful) {
     return Answer(*call,
                   Error(StatusCode::kUnavailable,
                         "{}; the model keeps state between calls, so that the call is not repeated: begin the sequence anew",

@@ -52,8 +52,7 @@ class Executor {
   struct Options {
     std::string model_name;  // for messages
     uint32_t max_queue = 1024;
-    bool retry = true;      // a call that a device failed goes to the next lane
-    bool stateful = false;  // calls depend on the ones before: never retried
+    bool retry = true;  // a call that a device failed goes to the next lane; a stateful model's never does
     // A device failed a call. On a thread of the device; must not block.
     std::function<void(const Lane&, const Status&)> on_fault;
     // A call is run again, since `from` failed it.

@@ -230,13 +230,7 @@ TEST_F(FailoverTest, HandingOverFinishesWhatRunsAndTakesTheQueueAlong) {
 }
 
 TEST_F(FailoverTest, AStatefulModelsCallsFailAndSaySo) {
-  executor_ = std::make_shared<Executor>(timer_, Executor::Options{.model_name = "dummy", .stateful = true});
-  auto version = std::make_unique<Version>(ModelSettings{.name = "dummy"}, 1, DummySignature(), executor_);
-  slot_->Close();
-  drained_.WaitForNotification();
-  slot_->Destroy();
-  auto drained = std::make_shared<Notification>();
-  slot_ = std::make_shared<VersionSlot>(std::move(version), [drained](VersionSlot&) { drained->Notify(); });
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.facts.stateful = true; });
   executor_->SetRoute({.lanes = {Make("GPU.0"), Make("CPU")}});
   TestCall test(1);
   Run(test);

@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "base/timer.h"
 #include "serving/version.h"
+#include "telemetry/model_metrics.h"
 #include "tensor/buffer.h"
 #include "tensor/tensor_view.h"
 
@@ -56,12 +57,20 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   DecodedRequest request;
   std::shared_ptr<void> attachment;
   OnDone on_done;
+  // For the metrics: what was called, and when the request was there.
+  Endpoint endpoint = Endpoint::kKserveGrpcInfer;
+  TimePoint received{};
 
   // Set by serving/.
   Handle version;
   absl::InlinedVector<TensorView, 4> bound_inputs;  // in the signature's order
   absl::InlinedVector<size_t, 4> wanted_outputs;    // indices into the signature's outputs
   absl::InlinedVector<NamedOutput, 4> outputs;
+  // Set by the Executor: the device of the last try (null: none had it; lives as long as the Version), and when that began and
+  // ended. The times are there to be read once the call has ended well; other ends may come while a device is at work on it.
+  std::atomic<const std::string*> device{nullptr};
+  TimePoint started{};
+  TimePoint ended{};
 
   // Answers the call, once: the first caller wins and runs on_done, every later one gets false. on_done is destroyed after it
   // ran.

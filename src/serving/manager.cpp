@@ -60,7 +60,11 @@ std::string Explain(const std::vector<AbsentDevice>& absent, std::string_view ta
 }  // namespace
 
 Manager::Manager(Runtime& runtime, Timer& timer, Options options)
-    : runtime_(runtime), timer_(timer), options_(std::move(options)) {
+    : runtime_(runtime),
+      timer_(timer),
+      options_(std::move(options)),
+      own_metrics_(options_.metrics == nullptr ? std::make_unique<MetricsRegistry>() : nullptr),
+      metrics_(own_metrics_ != nullptr ? *own_metrics_ : *options_.metrics) {
   DeviceMonitor::Options devices = options_.devices;
   devices.on_change = [this] { Wake(); };
   monitor_ = std::make_unique<DeviceMonitor>(runtime_, timer_, std::move(devices));
@@ -316,7 +320,8 @@ void Manager::TakeLoad(const std::string& name, Entry& entry) {
   if (phase != Placer::Phase::kServing || shutting_down_) return;
   if (entry.slot != nullptr) retired_.push_back(std::move(entry.slot));
   const std::shared_ptr<Placer> placer = std::exchange(entry.placer, nullptr);
-  auto version = std::make_unique<Version>(placer->settings(), entry.version, placer->signature(), placer->executor(), placer);
+  auto version = std::make_unique<Version>(placer->settings(), entry.version, placer->signature(), placer->executor(), placer,
+                                           metrics_.ForModel(name, entry.version));
   entry.slot = std::make_shared<VersionSlot>(std::move(version), [this](VersionSlot& slot) {
     MutexLock lock(&mutex_);
     const auto it = std::find_if(draining_.begin(), draining_.end(), [&](const auto& s) { return s.get() == &slot; });

@@ -25,6 +25,7 @@
 #include "serving/placement_report.h"
 #include "serving/placer.h"
 #include "serving/version.h"
+#include "telemetry/metrics_registry.h"
 
 namespace switchyard {
 
@@ -64,6 +65,8 @@ class Manager {
     std::function<void(const std::string& model, const std::string& from, const std::string& to, const std::string& reason)>
         on_failover;
     std::function<void(const std::string& model, const std::string& device)> on_retry;
+    // Where versions count; must outlive the Manager. Null: in one of its own.
+    MetricsRegistry* metrics = nullptr;
   };
 
   // What is wanted is brought about on one thread of the Manager's own, which never waits for a device; each device has a
@@ -104,6 +107,7 @@ class Manager {
   bool Drain(TimePoint deadline);
 
   const Runtime& runtime() const { return runtime_; }
+  MetricsRegistry& metrics() const { return metrics_; }
 
  private:
   struct Entry;     // one version and its state
@@ -133,6 +137,8 @@ class Manager {
   Runtime& runtime_;
   Timer& timer_;
   const Options options_;
+  const std::unique_ptr<MetricsRegistry> own_metrics_;
+  MetricsRegistry& metrics_;
   std::atomic<bool> ready_{false};
   // Names the current snapshot, uniquely in the process; a thread that has this one cached takes no lock.
   std::atomic<uint64_t> snapshot_id_{0};

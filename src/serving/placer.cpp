@@ -279,12 +279,13 @@ void Placer::TellMoves(const PlacementDecision& decision) {
     next = target(decision.compile.front());
   }
   for (const auto& [index, why] : lost_) {
-    if (served_by_.empty() && next == "none") continue;  // it never was anywhere
+    const bool failed_to_load = rows_[index]->state == LaneState::kFailed;
+    // A standby that does not load moves nothing, nor does a model that never was anywhere.
+    if (failed_to_load && (next == "none" || (!decision.route.empty() && index > decision.route.front()))) continue;
     LogWarning("Model {} version {} leaves {} for {}: {}", base_.settings.name, base_.version, plan_.candidates[index].target,
                next, Message(why));
-    const char* reason = rows_[index]->state == LaneState::kFailed     ? "load"
-                         : why.code() == StatusCode::kDeadlineExceeded ? "hang"
-                                                                       : "error";
+    const bool hung = why.code() == StatusCode::kDeadlineExceeded;
+    const char* reason = failed_to_load ? "load" : hung ? "hang" : "error";
     if (env_.on_failover) env_.on_failover(base_.settings.name, target(index), next, reason);
   }
   if (decision.route.empty()) return;

@@ -8,11 +8,12 @@
 namespace switchyard {
 
 Version::Version(ModelSettings settings, int64_t number, Signature signature, std::shared_ptr<Executor> executor,
-                 std::shared_ptr<Placer> placer)
+                 std::shared_ptr<Placer> placer, std::shared_ptr<ModelMetrics> metrics)
     : settings_(std::move(settings)),
       number_(number),
       number_text_(std::to_string(number)),
       signature_(std::move(signature)),
+      metrics_(metrics != nullptr ? std::move(metrics) : std::make_shared<ModelMetrics>(settings_.name, number_text_)),
       executor_(std::move(executor)),
       placer_(std::move(placer)) {}
 

@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "config/settings.h"
+#include "telemetry/model_metrics.h"
 #include "tensor/signature.h"
 
 namespace switchyard {
@@ -22,9 +23,10 @@ class Placer;
 // Immutable once loaded, but for the devices that it runs on: a change of settings is a new Version.
 class Version {
  public:
-  // `placer` changes where the executor's calls run; null in tests that set the route themselves.
+  // `placer` changes where the executor's calls run; null in tests that set the route themselves. Without `metrics` the version
+  // counts for itself.
   Version(ModelSettings settings, int64_t number, Signature signature, std::shared_ptr<Executor> executor,
-          std::shared_ptr<Placer> placer = nullptr);
+          std::shared_ptr<Placer> placer = nullptr, std::shared_ptr<ModelMetrics> metrics = nullptr);
   ~Version();
 
   const std::string& model_name() const { return settings_.name; }
@@ -34,12 +36,14 @@ class Version {
   const Signature& signature() const { return signature_; }
   Executor& executor() const { return *executor_; }
   const std::shared_ptr<Placer>& placer() const { return placer_; }
+  ModelMetrics& metrics() const { return *metrics_; }
 
  private:
   const ModelSettings settings_;
   const int64_t number_;
   const std::string number_text_;
   const Signature signature_;
+  const std::shared_ptr<ModelMetrics> metrics_;
   const std::shared_ptr<Executor> executor_;
   const std::shared_ptr<Placer> placer_;  // goes first: it takes the lanes away
 };

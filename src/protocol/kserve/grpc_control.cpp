@@ -33,9 +33,11 @@ StatusOr<std::string> ServerReady(const Manager& manager, ZeroCopyInputStream& m
 
 StatusOr<std::string> ModelReady(const Manager& manager, ZeroCopyInputStream& message) {
   SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::ModelReadyRequest>(message));
-  SY_ASSIGN_OR_RETURN(const bool ready, IsModelReady(manager, request.name(), request.version()));
+  const StatusOr<bool> ready = IsModelReady(manager, request.name(), request.version());
+  manager.metrics().CountQuery(request.name(), Endpoint::kKserveGrpcReady, ready.ok());
+  SY_RETURN_IF_ERROR(ready.status());
   inference::ModelReadyResponse response;
-  response.set_ready(ready);
+  response.set_ready(*ready);
   return response.SerializeAsString();
 }
 
@@ -58,6 +60,7 @@ void Describe(const TensorSpec& spec, inference::ModelMetadataResponse::TensorMe
 StatusOr<std::string> ModelMetadata(const Manager& manager, ZeroCopyInputStream& message) {
   SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::ModelMetadataRequest>(message));
   SY_ASSIGN_OR_RETURN(const ModelDescription model, DescribeModel(manager, request.name(), request.version()));
+  model.version->metrics().CountQuery(Endpoint::kKserveGrpcMetadata, true);
   inference::ModelMetadataResponse response;
   response.set_name(model.version->model_name());
   for (const std::string& version : model.versions) response.add_versions(version);
@@ -77,9 +80,10 @@ RpcService GrpcInferenceService() {
                   {"/inference.GRPCInferenceService/ModelReady", ModelReady},
                   {"/inference.GRPCInferenceService/ServerMetadata", ServerMetadata},
                   {"/inference.GRPCInferenceService/ModelMetadata", ModelMetadata}},
-      .infer = {{"/inference.GRPCInferenceService/ModelInfer", DecodeInferRequest, nullptr, EncodeInferResponse, nullptr},
-                {"/inference.GRPCInferenceService/ModelStreamInfer", DecodeInferRequest, nullptr, EncodeStreamResponse,
-                 EncodeStreamError}},
+      .infer = {{"/inference.GRPCInferenceService/ModelInfer", Endpoint::kKserveGrpcInfer, DecodeInferRequest, nullptr,
+                 EncodeInferResponse, nullptr},
+                {"/inference.GRPCInferenceService/ModelStreamInfer", Endpoint::kKserveGrpcStreamInfer, DecodeInferRequest,
+                 nullptr, EncodeStreamResponse, EncodeStreamError}},
   };
 }
 

@@ -8,6 +8,7 @@
 #include "protocol/http/content_coding.h"
 #include "protocol/http/http_error.h"
 #include "protocol/tfs/rest_codec.h"
+#include "serving/call_metrics.h"
 #include "serving/infer_call.h"
 
 namespace switchyard {
@@ -20,35 +21,40 @@ struct RestCall final : InferCall {
   std::shared_ptr<HttpResponder> responder;
   std::string accept_encoding;
   Form form;
+  const Manager* manager = nullptr;
+  const Timer* timer = nullptr;
+
+  // Counts the call, and answers it. Counted first: whoever has the answer may look at the metrics at once.
+  void Answer(StatusCode code, HttpReply reply) {
+    RecordCall(*this, code, timer->Now(), *manager);
+    responder->Reply(std::move(reply));
+  }
+  void Refuse(const Status& status) { Answer(status.code(), ErrorReply(status)); }
 };
 
-HttpReply Encode(const InferCall& call, const KserveOutputForm& form) {
-  auto reply = EncodeKserveInfer(call, form);
-  return reply.ok() ? *std::move(reply) : ErrorReply(reply.status());
-}
+StatusOr<HttpReply> Encode(const InferCall& call, const KserveOutputForm& form) { return EncodeKserveInfer(call, form); }
 
 struct TfsForm {
   bool rows = false;
 };
 
-HttpReply Encode(const InferCall& call, const TfsForm& form) {
-  auto json = EncodeTfsPredict(call, form.rows);
-  return json.ok() ? JsonReply(*std::move(json)) : ErrorReply(json.status());
+StatusOr<HttpReply> Encode(const InferCall& call, const TfsForm& form) {
+  SY_ASSIGN_OR_RETURN(std::string json, EncodeTfsPredict(call, form.rows));
+  return JsonReply(std::move(json));
 }
 
 template <typename Form>
 void Start(Handle handle, std::shared_ptr<RestCall<Form>> call) {
   call->on_done = [](InferCall& done, const Status& status) {
     auto& self = static_cast<RestCall<Form>&>(done);
-    if (!status.ok()) {
-      self.responder->Reply(ErrorReply(status));
-      return;
-    }
+    if (!status.ok()) return self.Refuse(status);
     HttpResponder& responder = *self.responder;
     responder.Run([call = std::static_pointer_cast<RestCall<Form>>(done.shared_from_this())] {
-      HttpReply reply = Encode(*call, call->form);
+      StatusOr<HttpReply> encoded = Encode(*call, call->form);
+      const StatusCode code = encoded.status().code();
+      HttpReply reply = encoded.ok() ? *std::move(encoded) : ErrorReply(encoded.status());
       EncodeContent(call->accept_encoding, reply);
-      call->responder->Reply(std::move(reply));
+      call->Answer(code, std::move(reply));
     });
   };
   call->responder->OnClientGone([weak = std::weak_ptr<InferCall>(call)] {
@@ -58,13 +64,24 @@ void Start(Handle handle, std::shared_ptr<RestCall<Form>> call) {
 }
 
 template <typename Form>
-std::shared_ptr<RestCall<Form>> MakeCall(const Route& route, HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
+std::shared_ptr<RestCall<Form>> MakeCall(const Route& route, Endpoint endpoint, HttpRequest& request,
+                                         std::shared_ptr<HttpResponder> responder, const Manager& manager,
+                                         const Timer& timer) {
   auto call = std::make_shared<RestCall<Form>>();
+  call->endpoint = endpoint;
+  call->received = timer.Now();
+  call->manager = &manager;
+  call->timer = &timer;
   call->request.model_name = route.model;
   call->request.version = route.version;
   call->accept_encoding = std::move(request.accept_encoding);
   call->responder = std::move(responder);
   return call;
+}
+
+// Of a body that could not be unpacked: too large, or faulty.
+StatusCode CodeOf(const HttpReply& refused) {
+  return refused.code == 413 ? StatusCode::kResourceExhausted : StatusCode::kInvalidArgument;
 }
 
 }  // namespace
@@ -94,7 +111,15 @@ HttpReply RestApi::Query(const Route& route) const {
     case RouteKind::kTfsStatus: return TfsStatus(route);
     case RouteKind::kTfsMetadata: {
       const auto handle = manager_.Acquire(route.model, route.version);
-      return handle.ok() ? JsonReply(EncodeTfsMetadata(**handle)) : ErrorReply(handle.status());
+      if (!handle.ok()) return ErrorReply(handle.status());
+      (*handle)->metrics().CountQuery(Endpoint::kTfsRestMetadata, true);
+      return JsonReply(EncodeTfsMetadata(**handle));
+    }
+    case RouteKind::kMetrics: {
+      HttpReply reply;
+      reply.content_type = MetricsPage::kContentType;
+      reply.body = Frame(manager_.metrics().Text());
+      return reply;
     }
     case RouteKind::kConfigStatus: return JsonReply(EncodeTfsConfigStatus(manager_.Statuses()));
     case RouteKind::kTfsUnsupported:
@@ -108,7 +133,9 @@ HttpReply RestApi::Query(const Route& route) const {
 }
 
 HttpReply RestApi::ModelReady(const Route& route) const {
-  if (manager_.ModelReady(route.model, route.version)) return HttpReply();
+  const bool ready = manager_.ModelReady(route.model, route.version);
+  manager_.metrics().CountQuery(route.model, Endpoint::kKserveRestReady, ready);
+  if (ready) return HttpReply();
   const auto handle = manager_.Acquire(route.model, route.version);
   if (!handle.ok()) return ErrorReply(handle.status());
   return ErrorReply(503, fmt::format("Model {} is loaded, but no device answers for it", route.model));
@@ -117,39 +144,43 @@ HttpReply RestApi::ModelReady(const Route& route) const {
 HttpReply RestApi::KserveMetadata(const Route& route) const {
   const std::string version = route.version ? std::to_string(*route.version) : std::string();
   const auto model = kserve::DescribeModel(manager_, route.model, version);
-  return model.ok() ? JsonReply(EncodeKserveModelMetadata(*model)) : ErrorReply(model.status());
+  if (!model.ok()) return ErrorReply(model.status());
+  model->version->metrics().CountQuery(Endpoint::kKserveRestMetadata, true);
+  return JsonReply(EncodeKserveModelMetadata(*model));
 }
 
 HttpReply RestApi::TfsStatus(const Route& route) const {
   const auto versions = tfs::ReportModel(manager_, route.model, route.version);
+  manager_.metrics().CountQuery(route.model, Endpoint::kTfsRestStatus, versions.ok());
   return versions.ok() ? JsonReply(EncodeTfsStatus(*versions)) : ErrorReply(versions.status());
 }
 
 void RestApi::KserveInfer(const Route& route, HttpRequest request, std::shared_ptr<HttpResponder> responder) {
+  const auto call =
+      MakeCall<KserveOutputForm>(route, Endpoint::kKserveRestInfer, request, std::move(responder), manager_, timer_);
   auto handle = manager_.Acquire(route.model, route.version);
-  if (!handle.ok()) return responder->Reply(ErrorReply(handle.status()));
+  if (!handle.ok()) return call->Refuse(handle.status());
   const auto json_length = ParseJsonLength(request.inference_header_length);
-  if (!json_length.ok()) return responder->Reply(ErrorReply(json_length.status()));
+  if (!json_length.ok()) return call->Refuse(json_length.status());
   if (auto refused = DecodeContent(request.content_encoding, json_length->value_or(0), options_.max_body_bytes, request.body)) {
-    return responder->Reply(*std::move(refused));
+    return call->Answer(CodeOf(*refused), *std::move(refused));
   }
-  auto call = MakeCall<KserveOutputForm>(route, request, std::move(responder));
-  const Status decoded = DecodeKserveInfer(std::move(request.body), *json_length, timer_.Now(), call->request, call->form);
-  if (!decoded.ok()) return call->responder->Reply(ErrorReply(decoded));
-  Start(*std::move(handle), std::move(call));
+  const Status decoded = DecodeKserveInfer(std::move(request.body), *json_length, call->received, call->request, call->form);
+  if (!decoded.ok()) return call->Refuse(decoded);
+  Start(*std::move(handle), call);
 }
 
 void RestApi::TfsPredict(const Route& route, HttpRequest request, std::shared_ptr<HttpResponder> responder) {
+  const auto call = MakeCall<TfsForm>(route, Endpoint::kTfsRestPredict, request, std::move(responder), manager_, timer_);
   auto handle = manager_.Acquire(route.model, route.version);
-  if (!handle.ok()) return responder->Reply(ErrorReply(handle.status()));
+  if (!handle.ok()) return call->Refuse(handle.status());
   if (auto refused = DecodeContent(request.content_encoding, 0, options_.max_body_bytes, request.body)) {
-    return responder->Reply(*std::move(refused));
+    return call->Answer(CodeOf(*refused), *std::move(refused));
   }
   const Signature& signature = (*handle)->signature();
-  auto call = MakeCall<TfsForm>(route, request, std::move(responder));
   const Status decoded = DecodeTfsPredict(request.body, signature, call->request, call->form.rows);
-  if (!decoded.ok()) return call->responder->Reply(ErrorReply(decoded));
-  Start(*std::move(handle), std::move(call));
+  if (!decoded.ok()) return call->Refuse(decoded);
+  Start(*std::move(handle), call);
 }
 
 }  // namespace switchyard

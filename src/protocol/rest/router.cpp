@@ -57,7 +57,8 @@ RouteResult Unknown(std::string_view path) {
   return Refuse(
       404,
       fmt::format(
-          "There is nothing at {}; the paths of this server are those of KServe v2 (/v2/...) and TensorFlow Serving (/v1/...)",
+          "There is nothing at {}; the paths of this server are those of KServe v2 (/v2/...) and TensorFlow Serving "
+          "(/v1/...), and /metrics",
           path));
 }
 
@@ -178,6 +179,7 @@ RouteResult FindRoute(std::string_view method, std::string_view target) {
     at = slash + 1;
   }
   if (segments.size() > 1 && segments.back().empty()) segments.pop_back();
+  if (segments[0] == "metrics" && segments.size() == 1) return Answer(Route{.kind = RouteKind::kMetrics}, method, path);
   if (segments[0] == "v2") return FindKserve(segments, method, path);
   if (segments[0] == "v1") return FindTfs(std::move(segments), method, path);
   return Unknown(path);

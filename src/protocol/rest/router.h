@@ -23,6 +23,7 @@ enum class RouteKind {
   kTfsUnsupported,  // POST ...:classify, ...:regress
   kConfigStatus,    // GET /v1/config
   kConfigReload,    // POST /v1/config/reload
+  kMetrics,         // GET /metrics
 };
 
 struct Route {

@@ -42,6 +42,8 @@ TEST(Router, FindsEveryRoute) {
       {"POST", "/v1/models/m:regress", RouteKind::kTfsUnsupported, "m"},
       {"GET", "/v1/config", RouteKind::kConfigStatus},
       {"POST", "/v1/config/reload", RouteKind::kConfigReload},
+      {"GET", "/metrics", RouteKind::kMetrics},
+      {"HEAD", "/metrics/?x=1", RouteKind::kMetrics},
   };
   for (const Known& one : known) {
     const RouteResult found = FindRoute(one.method, one.target);
@@ -60,7 +62,7 @@ TEST(Router, RefusesTheRest) {
   };
   const Refused refused[] = {
       {"GET", "/", 404},
-      {"GET", "/metrics", 404},
+      {"GET", "/metrics/x", 404},
       {"GET", "/v3/models", 404},
       {"GET", "/v2/nothing", 404},
       {"GET", "/v2/models", 404},
@@ -83,6 +85,7 @@ TEST(Router, RefusesTheRest) {
       {"GET", "nowhere", 400},
       {"GET", "", 400},
       {"POST", "/v2/health/live", 405},
+      {"POST", "/metrics", 405},
       {"GET", "/v2/models/m/infer", 405},
       {"DELETE", "/v1/models/m", 405},
       {"GET", "/v1/models/m:predict", 405},

@@ -48,14 +48,16 @@ tensorflow::TensorInfo Describe(const TensorSpec& spec) {
 StatusOr<std::string> GetModelMetadata(const Manager& manager, ZeroCopyInputStream& message) {
   SY_ASSIGN_OR_RETURN(const auto request, Parse<proto::GetModelMetadataRequest>(message));
   if (!request.has_model_spec()) return InvalidArgument("model_spec is missing: it names the model");
-  if (request.metadata_field_size() != 1 || request.metadata_field(0) != kMetadataField) {
+  SY_ASSIGN_OR_RETURN(const auto number, VersionOf(request.model_spec()));
+  SY_ASSIGN_OR_RETURN(const Handle version, manager.Acquire(request.model_spec().name(), number));
+  const bool asks_signature = request.metadata_field_size() == 1 && request.metadata_field(0) == kMetadataField;
+  version->metrics().CountQuery(Endpoint::kTfsGrpcMetadata, asks_signature);
+  if (!asks_signature) {
     return InvalidArgument("Invalid signature name - Expected: exactly one metadata_field, {}; Actual: {} of "
                            "them{}{}", kMetadataField,
                            request.metadata_field_size(), request.metadata_field_size() > 0 ? ", the first is " : "",
                            request.metadata_field_size() > 0 ? request.metadata_field(0) : "");
   }
-  SY_ASSIGN_OR_RETURN(const auto number, VersionOf(request.model_spec()));
-  SY_ASSIGN_OR_RETURN(const Handle version, manager.Acquire(request.model_spec().name(), number));
   tensorflow::SignatureDef signature;
   for (const TensorSpec& spec : version->signature().inputs) (*signature.mutable_inputs())[spec.name] = Describe(spec);
   for (const TensorSpec& spec : version->signature().outputs) (*signature.mutable_outputs())[spec.name] = Describe(spec);
@@ -69,12 +71,18 @@ StatusOr<std::string> GetModelMetadata(const Manager& manager, ZeroCopyInputStre
   return response.SerializeAsString();
 }
 
+StatusOr<std::vector<ReportedVersion>> ReportOf(const Manager& manager, const proto::ModelSpec& spec) {
+  SY_ASSIGN_OR_RETURN(const auto number, VersionOf(spec));
+  return ReportModel(manager, spec.name(), number);
+}
+
 StatusOr<std::string> GetModelStatus(const Manager& manager, ZeroCopyInputStream& message) {
   SY_ASSIGN_OR_RETURN(const auto request, Parse<proto::GetModelStatusRequest>(message));
-  SY_ASSIGN_OR_RETURN(const auto number, VersionOf(request.model_spec()));
-  SY_ASSIGN_OR_RETURN(const auto versions, ReportModel(manager, request.model_spec().name(), number));
+  const StatusOr<std::vector<ReportedVersion>> versions = ReportOf(manager, request.model_spec());
+  manager.metrics().CountQuery(request.model_spec().name(), Endpoint::kTfsGrpcStatus, versions.ok());
+  SY_RETURN_IF_ERROR(versions.status());
   proto::GetModelStatusResponse response;
-  for (const ReportedVersion& version : versions) {
+  for (const ReportedVersion& version : *versions) {
     proto::ModelVersionStatus& status = *response.add_model_version_status();
     status.set_version(version.version);
     status.set_state(static_cast<proto::ModelVersionStatus::State>(version.state));
@@ -101,8 +109,8 @@ RpcService PredictionService() {
                   {"/tensorflow.serving.PredictionService/Classify", OnlyPredict},
                   {"/tensorflow.serving.PredictionService/Regress", OnlyPredict},
                   {"/tensorflow.serving.PredictionService/MultiInference", OnlyPredict}},
-      .infer = {{"/tensorflow.serving.PredictionService/Predict", DecodePredictRequest, ExpandValues, EncodePredictResponse,
-                 nullptr}},
+      .infer = {{"/tensorflow.serving.PredictionService/Predict", Endpoint::kTfsGrpcPredict, DecodePredictRequest, ExpandValues,
+                 EncodePredictResponse, nullptr}},
   };
 }
 

@@ -62,6 +62,10 @@ int BatchFactor(const ov::PartialShape& source, const ov::PartialShape& compiled
   return static_cast<int>(factor);
 }
 
+bool FromCache(const ov::CompiledModel& compiled) {
+  return AskText(compiled, ov::loaded_from_cache.name()).value_or("NO") == "YES";
+}
+
 LoadFacts MakeFacts(const ov::Model& model, const ov::CompiledModel& compiled, const std::string& target, uint32_t nireq,
                     bool cached) {
   LoadFacts facts;
@@ -80,8 +84,7 @@ LoadFacts MakeFacts(const ov::Model& model, const ov::CompiledModel& compiled, c
       nireq > 0 ? static_cast<int>(nireq)
                 : static_cast<int>(std::max(1u, Ask(compiled, ov::optimal_number_of_infer_requests).value_or(1)));
   if (cached) {
-    const bool hit = AskText(compiled, ov::loaded_from_cache.name()).value_or("NO") == "YES";
-    facts.cache = hit ? LoadFacts::Cache::kHit : LoadFacts::Cache::kMiss;
+    facts.cache = FromCache(compiled) ? LoadFacts::Cache::kHit : LoadFacts::Cache::kMiss;
   }
   // "CPU(1)" and the like stay apart: a device behind a virtual one may change while it runs.
   facts.cpu_only = target == "CPU" && facts.execution_devices == std::vector<std::string>{"CPU"};

@@ -20,4 +20,7 @@ int BatchFactor(const ov::PartialShape& source, const ov::PartialShape& compiled
 LoadFacts MakeFacts(const ov::Model& model, const ov::CompiledModel& compiled, const std::string& target, uint32_t nireq,
                     bool cached);
 
+// Whether it was imported from a cache.
+bool FromCache(const ov::CompiledModel& compiled);
+
 }  // namespace switchyard

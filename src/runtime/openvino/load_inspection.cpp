@@ -4,9 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <openvino/core/layout.hpp>
-#include <openvino/core/version.hpp>
 #include <openvino/runtime/intel_gpu/properties.hpp>
 #include <openvino/runtime/intel_npu/properties.hpp>
 #include <openvino/runtime/properties.hpp>
@@ -18,6 +16,7 @@
 #include "device/target.h"
 #include "runtime/openvino/convert.h"
 #include "runtime/openvino/memory_need.h"
+#include "runtime/openvino/model_cache.h"
 
 namespace switchyard {
 namespace {
@@ -230,13 +229,7 @@ std::optional<uint64_t> LoadInspection::UsedBytes() const {
 }
 
 std::string LoadInspection::Identity() const {
-  std::error_code error;
-  const std::filesystem::path path = request_.model_path;
-  const uintmax_t size = std::filesystem::is_regular_file(path, error) ? std::filesystem::file_size(path, error) : 0;
-  const auto written = std::filesystem::last_write_time(path, error).time_since_epoch().count();
-  std::string identity = fmt::format("{}\n{} {}\n{}\n{}\n{}", path.string(), size, written, request_.target,
-                                     ov::Any(properties_).as<std::string>(), ov::get_openvino_version().buildNumber);
-  for (const auto& input : model_->inputs()) identity += "\n" + input.get_partial_shape().to_string();
+  std::string identity = CacheIdentity(request_, ov::Any(properties_).as<std::string>());
   for (const std::string& device : devices_) {
     const Status told = Guarded(StatusCode::kInternal, device, [&]() -> Status {
       identity += fmt::format("\n{} {}", device, core_->get_property(device, ov::device::full_name));

@@ -275,7 +275,7 @@ TEST_F(OpenVinoRequestTest, MisuseAndFailingInferencesAreErrors) {
 }
 
 TEST_F(OpenVinoRequestTest, VirtualDevices) {
-  for (const char* target : {"BATCH:CPU(2)", "HETERO:CPU", "AUTO:CPU", "MULTI:CPU", "AUTO"}) {
+  for (const char* target : {"BATCH:CPU(2)", "HETERO:CPU"}) {
     SCOPED_TRACE(target);
     const auto loaded =
         Load(AddModel({1, 10}), {.target_device = target, .plugin_config = {{"AUTO_BATCH_TIMEOUT", {int64_t{1}}}}});

@@ -7,21 +7,24 @@
 #include <openvino/core/version.hpp>
 #include <openvino/op/parameter.hpp>
 #include <openvino/runtime/core.hpp>
-#include <openvino/runtime/intel_gpu/properties.hpp>
 #include <openvino/runtime/properties.hpp>
 #include <utility>
 
-#include "base/log.h"
 #include "base/mutex.h"
 #include "device/fault.h"
 #include "device/target.h"
 #include "runtime/openvino/canary.h"
 #include "runtime/openvino/convert.h"
+#include "runtime/openvino/inventory.h"
+#include "runtime/openvino/isolated_compile.h"
 #include "runtime/openvino/load_facts.h"
 #include "runtime/openvino/load_inspection.h"
+#include "runtime/openvino/make_core.h"
+#include "runtime/openvino/model_cache.h"
 #include "runtime/openvino/model_setup.h"
 #include "runtime/openvino/openvino_model.h"
 #include "runtime/openvino/properties.h"
+#include "runtime/openvino/property_check.h"
 
 namespace switchyard {
 namespace {
@@ -40,42 +43,18 @@ std::vector<std::optional<size_t>> PassedThrough(const ov::Model& model) {
   return result;
 }
 
-// An ov::Core with everything that the user added.
-StatusOr<std::shared_ptr<ov::Core>> MakeCore(const OpenVinoOptions& options) {
-  std::shared_ptr<ov::Core> core;
-  SY_RETURN_IF_ERROR(Guarded(StatusCode::kInternal, "OpenVINO does not start", [&]() -> Status {
-    core = std::make_shared<ov::Core>();
-    return absl::OkStatus();
-  }));
-  for (const auto& [name, library] : options.device_plugins) {
-    SY_RETURN_IF_ERROR(
-        Guarded(StatusCode::kInvalidArgument, fmt::format("--device_plugin {}={}", name, library), [&]() -> Status {
-          core->register_plugin(library, name);
-          return absl::OkStatus();
-        }));
-  }
-  if (!options.cpu_extension.empty()) {
-    SY_RETURN_IF_ERROR(Guarded(StatusCode::kInvalidArgument, fmt::format("Cannot load cpu_extension {}", options.cpu_extension),
-                               [&]() -> Status {
-                                 core->add_extension(options.cpu_extension);
-                                 return absl::OkStatus();
-                               }));
-  }
-  return core;
-}
-
 // A device's generation is a core of its own: compiling again in the same core makes no new contexts of the driver.
 class OpenVinoRuntime final : public Runtime {
  public:
   OpenVinoRuntime(OpenVinoOptions options, std::shared_ptr<ov::Core> core)
-      : options_(std::move(options)), core_(std::move(core)) {}
+      : options_(std::move(options)), core_(std::move(core)), checker_(options_) {}
 
   StatusOr<std::vector<std::string>> CheckProperties(const std::string& target, const std::vector<std::string>& devices,
                                                      const PropertyMap& plugin_config) override;
   StatusOr<std::shared_ptr<CompiledModel>> Load(const LoadRequest& request) override;
   Status Renew(const std::string& device) override;
   StatusOr<std::shared_ptr<CompiledModel>> LoadCanary(const std::string& device) override;
-  Inventory Devices() override;
+  Inventory Devices() override { return ReadInventory(*core_); }
   std::string Version() const override { return OpenVinoVersion(); }
 
  private:
@@ -86,6 +65,7 @@ class OpenVinoRuntime final : public Runtime {
 
   const OpenVinoOptions options_;
   const std::shared_ptr<ov::Core> core_;  // of every device that was never renewed
+  PropertyChecker checker_;
 
   struct Generation {
     uint64_t number = 0;
@@ -136,6 +116,73 @@ StatusOr<ov::CompiledModel> Compile(ov::Core& core, const std::shared_ptr<ov::Mo
   return compiled;
 }
 
+Status CheckPorts(const ov::CompiledModel& compiled, const Signature& signature, const std::string& target) {
+  if (compiled.inputs().size() == signature.inputs.size() && compiled.outputs().size() == signature.outputs.size()) {
+    return absl::OkStatus();
+  }
+  return Error(StatusCode::kInternal, "Device {} made {} inputs and {} outputs of the model's {} and {}", target,
+               compiled.inputs().size(), compiled.outputs().size(), signature.inputs.size(), signature.outputs.size());
+}
+
+// The cache for this load. With isolated_compile it holds the model then, if need be by a child's work.
+StatusOr<ModelCache> OpenCache(const OpenVinoOptions& options, const LoadRequest& request, ov::AnyMap& properties) {
+  LoadRequest in_child = request;
+  in_child.settings.isolated_compile = false;
+  const auto named = properties.find(ov::cache_dir.name());
+  if (named != properties.end()) in_child.cache_dir = named->second.as<std::string>();
+  properties.erase(ov::cache_dir.name());
+  const bool isolated = request.settings.isolated_compile;
+  ModelCache cache;
+  if (!in_child.cache_dir.empty()) {
+    const std::string identity = CacheIdentity(request, ov::Any(properties).as<std::string>());
+    cache = ModelCache(in_child.cache_dir, identity);
+    if (!isolated || cache.ready()) return cache;
+    SY_RETURN_IF_ERROR(CompileInChild(options, in_child));
+    cache = ModelCache(in_child.cache_dir, identity);
+    if (cache.ready()) return cache;
+    return Error(StatusCode::kInternal, "isolated_compile: what the child compiled is not in the cache folder {}",
+                 in_child.cache_dir);
+  }
+  if (isolated) SY_RETURN_IF_ERROR(CompileInChild(options, in_child));
+  return cache;
+}
+
+// What was compiled, and how.
+struct Compiled {
+  ov::CompiledModel model;
+  std::vector<std::string> reasons;
+  bool cached = false;
+  double compile_ms = 0;
+};
+
+StatusOr<Compiled> CompileCached(ov::Core& core, const std::shared_ptr<ov::Model>& model, const std::string& target,
+                                 ov::AnyMap properties, ModelCache cache) {
+  const auto begin = std::chrono::steady_clock::now();
+  // Given with each compilation: set on the core, it would be every model's.
+  if (!cache.directory().empty()) properties[ov::cache_dir.name()] = cache.directory();
+  auto compiled = Compile(core, model, target, properties);
+  Compiled result{.reasons = cache.reasons(), .cached = !cache.directory().empty()};
+  if (!compiled.ok() && result.cached && compiled.status().code() != StatusCode::kInvalidArgument &&
+      FaultOf(compiled.status()) != Fault::kDevice) {
+    // A folder that OpenVINO cannot work with must not cost the model.
+    properties.erase(ov::cache_dir.name());
+    auto without = Compile(core, model, target, properties);
+    if (!without.ok()) return compiled.status();
+    result.reasons.push_back(fmt::format("compiled without the cache, with which it fails: {}", Message(compiled.status())));
+    result.cached = false;
+    compiled = std::move(without);
+  }
+  SY_RETURN_IF_ERROR(compiled.status());
+  result.model = *std::move(compiled);
+  result.compile_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  if (result.cached) {
+    const size_t told = cache.reasons().size();
+    cache.Finish(FromCache(result.model));
+    result.reasons.insert(result.reasons.end(), cache.reasons().begin() + static_cast<ptrdiff_t>(told), cache.reasons().end());
+  }
+  return result;
+}
+
 StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest& request) {
   const auto begin = std::chrono::steady_clock::now();
   const ModelSettings& settings = request.settings;
@@ -145,40 +192,37 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest
   const std::string& target = request.target;
   const std::shared_ptr<ov::Core> core = CoreOf(target);
   SY_RETURN_IF_ERROR(CheckTarget(*core, target));
-  SY_ASSIGN_OR_RETURN(ov::AnyMap properties, MakeProperties(*core, target, request.properties));
-  // Given with each compilation: set on the core, it would be every model's.
+  ov::AnyMap properties = MakeProperties(*core, target, request.properties);
   if (!request.cache_dir.empty()) properties.try_emplace(ov::cache_dir.name(), request.cache_dir);
-  const auto cache = properties.find(ov::cache_dir.name());
-  const bool cached = cache != properties.end() && !cache->second.as<std::string>().empty();
 
   SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Model> model, Read(*core, request.model_path));
   SY_RETURN_IF_ERROR(ApplySettings(model, settings));
   SY_ASSIGN_OR_RETURN(Signature signature, MakeSignature(*model));
   LoadInspection inspection(request, LiveCores(), core, model, properties);
   SY_RETURN_IF_ERROR(inspection.Before());
-  const auto compile_begin = std::chrono::steady_clock::now();
-  auto made = Compile(*core, model, target, properties);
+  SY_ASSIGN_OR_RETURN(ModelCache cache, OpenCache(options_, request, properties));
+  auto made = CompileCached(*core, model, target, properties, std::move(cache));
   if (!made.ok()) return inspection.Explain(made.status());
-  ov::CompiledModel compiled = *std::move(made);
-  const auto compile_end = std::chrono::steady_clock::now();
-  return Guarded(
-      StatusCode::kInternal, "The compiled model does not answer", [&]() -> StatusOr<std::shared_ptr<CompiledModel>> {
-        if (compiled.inputs().size() != signature.inputs.size() || compiled.outputs().size() != signature.outputs.size()) {
-          return Error(StatusCode::kInternal, "Device {} made {} inputs and {} outputs of the model's {} and {}", target,
-                       compiled.inputs().size(), compiled.outputs().size(), signature.inputs.size(), signature.outputs.size());
-        }
-        LoadFacts facts = MakeFacts(*model, compiled, target, settings.nireq, cached);
-        inspection.After(compiled, facts);
-        facts.compile_ms = std::chrono::duration<double, std::milli>(compile_end - compile_begin).count();
-        facts.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
-        return std::make_shared<OpenVinoModel>(core, std::move(compiled), std::move(signature), std::move(facts),
-                                               PassedThrough(*model));
-      });
+  Compiled compiled = *std::move(made);
+  return Guarded(StatusCode::kInternal, "The compiled model does not answer",
+                 [&]() -> StatusOr<std::shared_ptr<CompiledModel>> {
+                   SY_RETURN_IF_ERROR(CheckPorts(compiled.model, signature, target));
+                   LoadFacts facts = MakeFacts(*model, compiled.model, target, settings.nireq, compiled.cached);
+                   inspection.After(compiled.model, facts);
+                   facts.compile_ms = compiled.compile_ms;
+                   facts.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+                   facts.reasons.insert(facts.reasons.end(), compiled.reasons.begin(), compiled.reasons.end());
+                   return std::make_shared<OpenVinoModel>(core, std::move(compiled.model), std::move(signature),
+                                                          std::move(facts), PassedThrough(*model));
+                 });
 }
 
-StatusOr<std::vector<std::string>> OpenVinoRuntime::CheckProperties(const std::string&, const std::vector<std::string>&,
-                                                                    const PropertyMap&) {
-  return std::vector<std::string>{};
+StatusOr<std::vector<std::string>> OpenVinoRuntime::CheckProperties(const std::string& target,
+                                                                    const std::vector<std::string>& devices,
+                                                                    const PropertyMap& plugin_config) {
+  return Guarded(StatusCode::kInternal, "Cannot check plugin_config", [&]() -> StatusOr<std::vector<std::string>> {
+    return checker_.Check(*core_, target, devices, plugin_config);
+  });
 }
 
 Status OpenVinoRuntime::Renew(const std::string& device) {
@@ -207,47 +251,9 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::LoadCanary(const std::
                                          std::vector<std::optional<size_t>>{std::nullopt});
 }
 
-DeviceInfo::Type TypeOf(ov::Core& core, const std::string& device) {
-  const std::string kind = device.substr(0, device.find('.'));
-  if (kind == "CPU") return DeviceInfo::Type::kCpu;
-  if (kind == "NPU") return DeviceInfo::Type::kNpu;
-  if (kind != "GPU") return DeviceInfo::Type::kOther;
-  return core.get_property(device, ov::device::type) == ov::device::Type::DISCRETE ? DeviceInfo::Type::kDiscreteGpu
-                                                                                   : DeviceInfo::Type::kIntegratedGpu;
-}
-
-Inventory OpenVinoRuntime::Devices() {
-  Inventory inventory;
-  const Status listed = Guarded(StatusCode::kInternal, "Cannot list the devices", [&]() -> Status {
-    for (const std::string& name : core_->get_available_devices()) {
-      DeviceInfo device{.name = CanonicalDevice(name)};
-      // A device that does not tell all of itself is still there.
-      const Status told = Guarded(StatusCode::kInternal, name, [&]() -> Status {
-        device.full_name = core_->get_property(name, ov::device::full_name);
-        device.type = TypeOf(*core_, name);
-        if (device.type == DeviceInfo::Type::kDiscreteGpu || device.type == DeviceInfo::Type::kIntegratedGpu) {
-          device.memory_total_bytes = core_->get_property(name, ov::intel_gpu::device_total_mem_size);
-          const std::map<std::string, uint64_t> used = core_->get_property(name, ov::intel_gpu::memory_statistics);
-          if (const auto found = used.find("usm_device"); found != used.end()) device.memory_used_bytes = found->second;
-        }
-        return absl::OkStatus();
-      });
-      if (!told.ok()) LogDebug("{}", Message(told));
-      inventory.push_back(std::move(device));
-    }
-    return absl::OkStatus();
-  });
-  if (!listed.ok()) LogWarning("{}", Message(listed));
-  return inventory;
-}
-
 }  // namespace
 
 StatusOr<std::unique_ptr<Runtime>> MakeOpenVinoRuntime(const OpenVinoOptions& options) {
-  std::error_code error;
-  if (!options.cpu_extension.empty() && !std::filesystem::exists(options.cpu_extension, error)) {
-    return Error(StatusCode::kNotFound, "cpu_extension {} is not there; expected a shared library", options.cpu_extension);
-  }
   SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Core> core, MakeCore(options));
   return std::make_unique<OpenVinoRuntime>(options, std::move(core));
 }

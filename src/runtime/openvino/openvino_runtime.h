@@ -1,6 +1,7 @@
 // The Runtime that runs models: OpenVINO, in this process.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -15,11 +16,16 @@ struct OpenVinoOptions {
   std::string cpu_extension;  // shared library with operations of the user's own; empty: none
   // Device plugins that OpenVINO does not ship: the device's name, and the path of its library.
   std::vector<std::pair<std::string, std::string>> device_plugins;
+  // What is started as a child for work that may crash or hang: the path of a program that calls RunAsChild
+  // (runtime/openvino/child_main.h); empty: this program itself.
+  std::string child_program = {};
+  std::chrono::milliseconds probe_limit{30000};     // for a child that tries a property's value
+  std::chrono::milliseconds compile_limit{600000};  // for a child that compiles a model (isolated_compile)
 };
 
 // One ov::Core for each generation of a device. The runtime is thread-safe; what it loads keeps the core alive by itself.
-// NotFound when the extension is not there, InvalidArgument when it cannot be loaded, Internal when OpenVINO itself cannot
-// start.
+// NotFound when a library of `options` is not there, InvalidArgument when it cannot be loaded or is not of its kind, Internal
+// when OpenVINO itself cannot start.
 StatusOr<std::unique_ptr<Runtime>> MakeOpenVinoRuntime(const OpenVinoOptions& options);
 
 // The version of the runtime library: "2026.4.1-...". Needs no device.

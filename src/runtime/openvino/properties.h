@@ -1,37 +1,31 @@
-// plugin_config and target_device to what OpenVINO takes.
+// target and plugin_config to what OpenVINO takes.
 #pragma once
 
+#include <map>
 #include <openvino/core/any.hpp>
 #include <openvino/runtime/core.hpp>
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include "base/status.h"
 #include "config/settings.h"
 
 namespace switchyard {
 
-// "HETERO:GPU.1,CPU(4)": the part before the colon, and the names behind it without their numbers in brackets. A name alone has
-// no `devices`. AUTO's exclusions ("AUTO:-GPU") are left out.
-struct TargetParts {
-  std::string name;
-  std::vector<std::string> devices;
-  // AUTO, MULTI, HETERO, BATCH: a device made of others.
-  bool is_virtual() const;
-  // Those that do the work: `devices`, or the name itself.
-  std::vector<std::string> Workers() const;
-};
-TargetParts ParseTarget(std::string_view target);
+// The properties that a device's plugin tells, and whether each can be set; empty when it tells none. "HETERO" and the like
+// too.
+std::map<std::string, bool> ToldProperties(ov::Core& core, const std::string& device);
 
-// NotFound when a device of `target` is not there, with the devices that are and what the plugin says. AUTO and MULTI may name
-// devices that are missing, as long as one is there.
+// Whether the canonical name `device` is among the available ones.
+bool IsThere(ov::Core& core, const std::string& device);
+
+// NotFound when a device of the canonical `target` is not there, with the devices that are and what the plugin says.
 Status CheckTarget(ov::Core& core, const std::string& target);
 
-// The properties for compiling on `target`: keys checked against what the target and its devices know (InvalidArgument names
-// the key, the device and the nearest key), values in the form that every plugin reads, OVMS's old names translated, LATENCY by
-// default.
-StatusOr<ov::AnyMap> MakeProperties(ov::Core& core, const std::string& target, const PropertyMap& plugin_config);
+// The properties for compiling on the canonical `target`: keys that none of its devices knows are left out, a device's own ones
+// (DEVICE_PROPERTIES) go before those for all, values are text, which every plugin reads. LATENCY when neither a hint nor
+// streams are given. DEVICE_PROPERTIES stay for HETERO alone; elsewhere there is one device to take them. Throws what OpenVINO
+// throws.
+ov::AnyMap MakeProperties(ov::Core& core, const std::string& target, const PropertyMap& plugin_config);
 
 // After a failed compilation: the entry of `properties` that is at fault, found by compiling a model of one operation with
 // each alone; OK when none is.

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "serving/call_metrics.h"
 #include "transport/grpc/messages.h"
 
 namespace switchyard::grpc_listener {
@@ -118,6 +119,8 @@ Status StreamCall::Submit(Slot& slot) {
   const std::shared_ptr<InferCall> call = slot.call;
   const InferMethod& method = *port_.infer;
   const TimePoint now = port_.context.timer.Now();
+  call->endpoint = method.endpoint;
+  call->received = now;
   const Status decoded = ReadMessage(message_, [&](google::protobuf::io::ZeroCopyInputStream& message, size_t size) {
     return method.decode(message, size, now, call->request);
   });
@@ -142,15 +145,16 @@ Status StreamCall::Submit(Slot& slot) {
 
 void StreamCall::Answer(Slot& slot, const Status& status) {
   Frame answer;
+  Status ended = status;
   if (status.ok()) {
     try {
       answer = port_.infer->encode(*slot.call);
     } catch (const std::exception& error) {
-      answer = port_.infer->encode_error(HandlerFailed(error.what()), slot.call->request.id);
+      ended = HandlerFailed(error.what());
     }
-  } else {
-    answer = port_.infer->encode_error(status, slot.call->request.id);
   }
+  if (!ended.ok()) answer = port_.infer->encode_error(ended, slot.call->request.id);
+  RecordCall(*slot.call, ended.code(), port_.context.timer.Now(), port_.context.manager);
   {
     MutexLock lock(&mutex_);
     slot.answer = std::move(answer);

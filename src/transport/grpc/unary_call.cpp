@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "serving/call_metrics.h"
 #include "transport/grpc/messages.h"
 
 namespace switchyard::grpc_listener {
@@ -83,6 +84,8 @@ void UnaryCall::HandleControl(const ControlMethod& method) {
 
 Status UnaryCall::Submit(const InferMethod& method) {
   const TimePoint now = port_.context.timer.Now();
+  infer_->endpoint = method.endpoint;
+  infer_->received = now;
   deadline_ = DeadlineOf(*context_, now);
   DecodedRequest& request = infer_->request;
   const Status decoded = ReadMessage(request_, [&](google::protobuf::io::ZeroCopyInputStream& message, size_t size) {
@@ -100,7 +103,10 @@ Status UnaryCall::Submit(const InferMethod& method) {
 }
 
 void UnaryCall::AnswerInference(InferCall& call, const Status& status) {
+  // Before the answer: whoever has it may look at the metrics at once, and this object may be gone.
+  const auto record = [&](StatusCode code) { RecordCall(call, code, port_.context.timer.Now(), port_.context.manager); };
   if (!status.ok()) {
+    record(status.code());
     Answer(status, Frame());
     return;
   }
@@ -111,6 +117,7 @@ void UnaryCall::AnswerInference(InferCall& call, const Status& status) {
   } catch (const std::exception& error) {
     encoded = HandlerFailed(error.what());
   }
+  record(encoded.code());
   Answer(encoded, std::move(frame));
 }
 

@@ -1,0 +1,291 @@
+#include "runtime/openvino/child_protocol.h"
+
+#include <rapidjson/document.h>
+#include <rapidjson/stringbuffer.h>
+#include <rapidjson/writer.h>
+
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "base/log.h"
+#include "base/subprocess.h"
+#include "device/fault.h"
+
+namespace switchyard {
+namespace {
+
+using Writer = rapidjson::Writer<rapidjson::StringBuffer>;
+using Json = rapidjson::Value;
+
+void Put(Writer& writer, const std::string& text) { writer.String(text.data(), static_cast<rapidjson::SizeType>(text.size())); }
+void PutKey(Writer& writer, const std::string& text) { writer.Key(text.data(), static_cast<rapidjson::SizeType>(text.size())); }
+void Put(Writer& writer, const Dimension& dimension) {
+  writer.StartArray();
+  writer.Int64(dimension.min);
+  writer.Int64(dimension.max);
+  writer.EndArray();
+}
+
+void Put(Writer& writer, const PropertyMap& properties) {
+  writer.StartObject();
+  for (const auto& [key, value] : properties) {
+    PutKey(writer, key);
+    std::visit(
+        [&writer](const auto& v) {
+          using T = std::decay_t<decltype(v)>;
+          if constexpr (std::is_same_v<T, bool>) {
+            writer.Bool(v);
+          } else if constexpr (std::is_same_v<T, int64_t>) {
+            writer.Int64(v);
+          } else if constexpr (std::is_same_v<T, double>) {
+            writer.Double(v);
+          } else {
+            Put(writer, v);
+          }
+        },
+        value.value);
+  }
+  writer.EndObject();
+}
+
+void Put(Writer& writer, const OpenVinoOptions& options) {
+  PutKey(writer, "cpu_extension");
+  Put(writer, options.cpu_extension);
+  PutKey(writer, "device_plugins");
+  writer.StartArray();
+  for (const auto& [name, library] : options.device_plugins) {
+    writer.StartArray();
+    Put(writer, name);
+    Put(writer, library);
+    writer.EndArray();
+  }
+  writer.EndArray();
+}
+
+void PutSettings(Writer& writer, const ModelSettings& settings) {
+  PutKey(writer, "name");
+  Put(writer, settings.name);
+  PutKey(writer, "nireq");
+  writer.Uint(settings.nireq);
+  if (settings.batch_size.has_value()) {
+    PutKey(writer, "batch_size");
+    Put(writer, *settings.batch_size);
+  }
+  PutKey(writer, "shapes");
+  writer.StartObject();
+  for (const auto& [input, shape] : settings.shapes) {
+    PutKey(writer, input);
+    writer.StartArray();
+    writer.Bool(shape.dynamic_rank);
+    for (const Dimension& dimension : shape.dims) Put(writer, dimension);
+    writer.EndArray();
+  }
+  writer.EndObject();
+  PutKey(writer, "layouts");
+  writer.StartObject();
+  for (const auto& [input, layout] : settings.layouts) {
+    PutKey(writer, input);
+    writer.StartArray();
+    Put(writer, layout.tensor);
+    Put(writer, layout.model);
+    writer.EndArray();
+  }
+  writer.EndObject();
+}
+
+// Reading throws this text: both ends are this program, so that a fault is one of ours.
+struct BadJson {
+  std::string what;
+};
+
+const Json& At(const Json& json, const char* key) {
+  const auto found = json.FindMember(key);
+  if (found == json.MemberEnd()) throw BadJson{fmt::format("\"{}\" is missing", key)};
+  return found->value;
+}
+
+std::string TextOf(const Json& json) {
+  if (!json.IsString()) throw BadJson{"a text is missing"};
+  return {json.GetString(), json.GetStringLength()};
+}
+
+const Json& Elements(const Json& json, rapidjson::SizeType least) {
+  if (!json.IsArray() || json.Size() < least) throw BadJson{"an array is missing or too short"};
+  return json;
+}
+
+const Json& Object(const Json& json) {
+  if (!json.IsObject()) throw BadJson{"an object is missing"};
+  return json;
+}
+
+Dimension DimensionOf(const Json& json) {
+  Elements(json, 2);
+  if (!json[0].IsInt64() || !json[1].IsInt64()) throw BadJson{"a dimension is no pair of numbers"};
+  return {json[0].GetInt64(), json[1].GetInt64()};
+}
+
+PropertyMap PropertiesOf(const Json& json) {
+  PropertyMap properties;
+  for (const auto& member : Object(json).GetObject()) {
+    PropertyValue& value = properties[TextOf(member.name)];
+    const Json& v = member.value;
+    if (v.IsBool()) {
+      value.value = v.GetBool();
+    } else if (v.IsInt64()) {
+      value.value = v.GetInt64();
+    } else if (v.IsDouble()) {
+      value.value = v.GetDouble();
+    } else if (v.IsObject()) {
+      value.value = PropertiesOf(v);
+    } else {
+      value.value = TextOf(v);
+    }
+  }
+  return properties;
+}
+
+OpenVinoOptions OptionsOf(const Json& json) {
+  OpenVinoOptions options;
+  options.cpu_extension = TextOf(At(json, "cpu_extension"));
+  for (const Json& plugin : Elements(At(json, "device_plugins"), 0).GetArray()) {
+    Elements(plugin, 2);
+    options.device_plugins.emplace_back(TextOf(plugin[0]), TextOf(plugin[1]));
+  }
+  return options;
+}
+
+ModelSettings SettingsOf(const Json& json) {
+  ModelSettings settings;
+  settings.name = TextOf(At(json, "name"));
+  if (!At(json, "nireq").IsUint()) throw BadJson{"\"nireq\" is no number"};
+  settings.nireq = At(json, "nireq").GetUint();
+  if (json.HasMember("batch_size")) settings.batch_size = DimensionOf(At(json, "batch_size"));
+  for (const auto& member : Object(At(json, "shapes")).GetObject()) {
+    PartialShape& shape = settings.shapes[TextOf(member.name)];
+    Elements(member.value, 1);
+    shape.dynamic_rank = member.value[0].IsTrue();
+    for (rapidjson::SizeType i = 1; i < member.value.Size(); ++i) shape.dims.push_back(DimensionOf(member.value[i]));
+  }
+  for (const auto& member : Object(At(json, "layouts")).GetObject()) {
+    Elements(member.value, 2);
+    settings.layouts[TextOf(member.name)] = {TextOf(member.value[0]), TextOf(member.value[1])};
+  }
+  return settings;
+}
+
+// Writes an object whose members `fill` gives.
+template <typename Fill>
+std::string Write(Fill&& fill) {
+  rapidjson::StringBuffer buffer;
+  Writer writer(buffer);
+  writer.StartObject();
+  fill(writer);
+  writer.EndObject();
+  return {buffer.GetString(), buffer.GetSize()};
+}
+
+template <typename T, typename Read>
+StatusOr<T> Parse(const std::string& text, Read&& read) {
+  rapidjson::Document document;
+  document.Parse<rapidjson::kParseIterativeFlag>(text.data(), text.size());
+  if (document.HasParseError() || !document.IsObject()) return InvalidArgument("expected a JSON object");
+  try {
+    return read(document);
+  } catch (const BadJson& bad) {
+    return InvalidArgument("the JSON object is not as expected: {}", bad.what);
+  }
+}
+
+std::optional<Status> AnswerFrom(const std::string& output) {
+  const auto answer = Parse<std::pair<int, std::pair<int, std::string>>>(output, [](const Json& json) {
+    if (!At(json, "code").IsInt() || !At(json, "fault").IsInt()) throw BadJson{"no code"};
+    return std::make_pair(At(json, "code").GetInt(), std::make_pair(At(json, "fault").GetInt(), TextOf(At(json, "message"))));
+  });
+  if (!answer.ok()) return std::nullopt;
+  if (answer->first == 0) return absl::OkStatus();
+  return MarkFault(Status(static_cast<StatusCode>(answer->first), answer->second.second),
+                   static_cast<Fault>(answer->second.first));
+}
+
+std::string LastLine(std::string_view text) {
+  constexpr size_t kMost = 300;
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
+  if (const size_t newline = text.rfind('\n'); newline != std::string_view::npos) text.remove_prefix(newline + 1);
+  return std::string(text.substr(0, kMost));
+}
+
+}  // namespace
+
+std::string ToJson(const ProbeRequest& request) {
+  return Write([&](Writer& writer) {
+    Put(writer, request.options);
+    PutKey(writer, "device");
+    Put(writer, request.device);
+    PutKey(writer, "properties");
+    Put(writer, request.properties);
+  });
+}
+
+StatusOr<ProbeRequest> ProbeRequestFrom(const std::string& json) {
+  return Parse<ProbeRequest>(json, [](const Json& object) {
+    return ProbeRequest{OptionsOf(object), TextOf(At(object, "device")), PropertiesOf(At(object, "properties"))};
+  });
+}
+
+std::string ToJson(const CompileRequest& request) {
+  return Write([&](Writer& writer) {
+    Put(writer, request.options);
+    PutSettings(writer, request.load.settings);
+    PutKey(writer, "version");
+    writer.Int64(request.load.version);
+    PutKey(writer, "model_path");
+    Put(writer, request.load.model_path);
+    PutKey(writer, "cache_dir");
+    Put(writer, request.load.cache_dir);
+    PutKey(writer, "target");
+    Put(writer, request.load.target);
+    PutKey(writer, "properties");
+    Put(writer, request.load.properties);
+  });
+}
+
+StatusOr<CompileRequest> CompileRequestFrom(const std::string& json) {
+  return Parse<CompileRequest>(json, [](const Json& object) {
+    CompileRequest request{.options = OptionsOf(object), .load = {.settings = SettingsOf(object)}};
+    if (!At(object, "version").IsInt64()) throw BadJson{"\"version\" is no number"};
+    request.load.version = At(object, "version").GetInt64();
+    request.load.model_path = TextOf(At(object, "model_path"));
+    request.load.cache_dir = TextOf(At(object, "cache_dir"));
+    request.load.target = TextOf(At(object, "target"));
+    request.load.properties = PropertiesOf(At(object, "properties"));
+    return request;
+  });
+}
+
+std::string AnswerJson(const Status& status) {
+  return Write([&](Writer& writer) {
+    PutKey(writer, "code");
+    writer.Int(static_cast<int>(status.code()));
+    PutKey(writer, "fault");
+    writer.Int(static_cast<int>(FaultOf(status)));
+    PutKey(writer, "message");
+    Put(writer, std::string(Message(status)));
+  });
+}
+
+ChildAnswer AskChild(const std::string& program, const std::string& subcommand, const std::string& json,
+                     std::chrono::milliseconds limit) {
+  auto run = RunSubprocess({program.empty() ? OwnExecutable() : program, subcommand}, json, limit);
+  if (!run.ok()) return {ChildAnswer::Kind::kNone, run.status()};
+  LogDebug("{}: {}; {}", subcommand, run->How(), LastLine(run->err));
+  if (!run->timed_out && run->signal == 0) {
+    if (const std::optional<Status> answer = AnswerFrom(run->out)) return {ChildAnswer::Kind::kAnswered, *answer};
+  }
+  const std::string last = LastLine(run->err);
+  return {ChildAnswer::Kind::kEnded,
+          Error(StatusCode::kInternal, "{}{}", run->How(), last.empty() ? "" : "; its last words: " + last)};
+}
+
+}  // namespace switchyard

@@ -1,0 +1,186 @@
+#include "runtime/openvino/model_cache.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <fstream>
+
+#include "runtime/openvino/test_models.h"
+
+namespace switchyard {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+namespace fs = std::filesystem;
+
+constexpr size_t kWidth = 64;
+
+// Sums of the input with constant weights, large enough that most of a blob are weights.
+std::shared_ptr<ov::Model> SumModel() {
+  auto input = Input("x", {1, kWidth});
+  std::vector<float> weights(kWidth * kWidth, 1);
+  auto product = std::make_shared<ops::MatMul>(
+      input, ops::Constant::create(ov::element::f32, ov::Shape{kWidth, kWidth}, weights), false, false);
+  return std::make_shared<ov::Model>(ov::OutputVector{Named(product->output(0), "y")}, ov::ParameterVector{input});
+}
+
+class ModelCacheTest : public OpenVinoTest {
+ protected:
+  void SetUp() override {
+    OpenVinoTest::SetUp();
+    cache_ = folder_ / "cache";
+    request_ = Request(Save(SumModel()), {.plugin_config = {{"INFERENCE_PRECISION_HINT", {std::string("f32")}}}});
+    request_.cache_dir = cache_;
+  }
+  // Loads, checks the answer, and gives what came of it.
+  LoadFacts Serve() {
+    const auto loaded = runtime_->Load(request_);
+    EXPECT_TRUE(loaded.ok()) << loaded.status();
+    if (!loaded.ok()) return {};
+    const auto request = (*loaded)->CreateInferRequest();
+    const std::vector<float> ones(kWidth, 1);
+    EXPECT_EQ(Values<float>(Run(**request, {View(ones, {1, static_cast<int64_t>(kWidth)})})[0]),
+              std::vector<float>(kWidth, kWidth));
+    return (*loaded)->facts();
+  }
+  std::vector<fs::path> Files(const std::string& ending) const {
+    std::vector<fs::path> files;
+    for (const auto& entry : fs::directory_iterator(cache_)) {
+      if (entry.path().string().ends_with(ending)) files.push_back(entry.path());
+    }
+    return files;
+  }
+  fs::path Blob() const {
+    const auto blobs = Files(".blob");
+    EXPECT_EQ(blobs.size(), 1u);
+    return blobs.empty() ? fs::path() : blobs.front();
+  }
+  static std::string ReadFile(const fs::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  static void WriteFile(const fs::path& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
+
+  fs::path cache_;
+  LoadRequest request_;
+};
+
+TEST_F(ModelCacheTest, ASecondLoadImports) {
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss);
+  EXPECT_EQ(Files("").size(), 2u) << "a blob and its list, nothing that was in the making";
+  const LoadFacts second = Serve();
+  EXPECT_EQ(second.cache, LoadFacts::Cache::kHit);
+  EXPECT_THAT(second.reasons, IsEmpty());
+}
+
+TEST_F(ModelCacheTest, ChangedBlobsAreSetAsideAndNeverUsed) {
+  Serve();
+  const fs::path blob = Blob();
+  const std::string good = ReadFile(blob);
+  std::string flipped = good;
+  for (size_t i = good.size() / 2; i < good.size() / 2 + 64; ++i) flipped[i] ^= 0x11;
+  const std::string half = good.substr(0, good.size() / 2);
+  for (const std::string& bad : {flipped, half, std::string(), std::string(good.size(), 'x'), good + "more"}) {
+    WriteFile(blob, bad);
+    const LoadFacts facts = Serve();
+    EXPECT_EQ(facts.cache, LoadFacts::Cache::kMiss);
+    EXPECT_THAT(facts.reasons, ElementsAre(AllOf(HasSubstr(blob.string()), HasSubstr("set aside"))));
+    EXPECT_EQ(ReadFile(blob.string() + ".bad"), bad);
+    EXPECT_EQ(Serve().cache, LoadFacts::Cache::kHit) << "made anew";
+  }
+}
+
+TEST_F(ModelCacheTest, BlobsOfUnknownOriginAreNotUsed) {
+  Serve();
+  const fs::path blob = Blob();
+  std::string foreign = ReadFile(blob);
+  for (size_t i = foreign.size() / 2; i < foreign.size() / 2 + 64; ++i) foreign[i] ^= 0x11;
+  fs::remove(Files(".sha256").front());
+  WriteFile(blob, foreign);
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss);
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kHit);
+  fs::remove(Blob());
+  const LoadFacts cleared = Serve();
+  EXPECT_EQ(cleared.cache, LoadFacts::Cache::kMiss);
+  EXPECT_THAT(cleared.reasons, IsEmpty()) << "a cleared cache is no fault";
+}
+
+TEST_F(ModelCacheTest, HostileListsAreNoWayOut) {
+  Serve();
+  const fs::path list = Files(".sha256").front(), outside = folder_ / "outside";
+  WriteFile(outside, "precious");
+  for (const std::string& text : {std::string("00  ../outside\n"), std::string("00  .\n"), std::string(1000000, 'a')}) {
+    WriteFile(list, text);
+    EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss);
+    EXPECT_EQ(ReadFile(outside), "precious");
+  }
+  fs::remove(Blob());
+  const std::string name = "1.blob";
+  fs::create_symlink("/dev/zero", cache_ / name);
+  WriteFile(list, "00  " + name + "\n");
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss) << "endless files are not read";
+}
+
+TEST_F(ModelCacheTest, FoldersThatCannotBeUsed) {
+  const fs::path file = folder_ / "file";
+  WriteFile(file, "x");
+  for (const std::string& folder : {file.string(), (file / "below").string(), std::string("/proc/nowhere")}) {
+    request_.cache_dir = folder;
+    const LoadFacts facts = Serve();
+    EXPECT_EQ(facts.cache, LoadFacts::Cache::kOff);
+    EXPECT_THAT(facts.reasons, ElementsAre(AllOf(HasSubstr(folder), HasSubstr("without a cache"))));
+  }
+}
+
+TEST_F(ModelCacheTest, ADiskWithoutRoom) {
+  // Files beyond this size fail as those on a full disk do.
+  const auto old = signal(SIGXFSZ, SIG_IGN);
+  rlimit before;
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small{8192, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  const LoadFacts facts = Serve();
+  setrlimit(RLIMIT_FSIZE, &before);
+  signal(SIGXFSZ, old);
+  EXPECT_EQ(facts.cache, LoadFacts::Cache::kMiss);
+  EXPECT_THAT(facts.reasons, ElementsAre(AllOf(HasSubstr(cache_.string()), HasSubstr("full"))));
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss) << "half a file is not used";
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kHit);
+}
+
+TEST_F(ModelCacheTest, OtherSettingsAreOtherModels) {
+  Serve();
+  request_.properties["NUM_STREAMS"] = PropertyValue{int64_t{2}};
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss);
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kHit);
+}
+
+TEST_F(ModelCacheTest, DevicesWithSeveralBlobs) {
+  request_.target = "BATCH:CPU(4)";
+  request_.properties["AUTO_BATCH_TIMEOUT"] = PropertyValue{int64_t{1}};
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss);
+  EXPECT_EQ(Files(".blob").size(), 2u);
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kHit);
+  WriteFile(Files(".blob").front(), "changed");
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss);
+  request_.target = "HETERO:CPU";
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss);
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kHit);
+}
+
+TEST_F(ModelCacheTest, WhatACrashLeftIsRemovedADayLater) {
+  const fs::path fresh = cache_ / ".staging-fresh", stale = cache_ / ".staging-stale";
+  fs::create_directories(fresh);
+  fs::create_directories(stale);
+  fs::last_write_time(stale, fs::file_time_type::clock::now() - std::chrono::hours(25));
+  Serve();
+  EXPECT_TRUE(fs::exists(fresh));
+  EXPECT_FALSE(fs::exists(stale));
+}
+
+}  // namespace
+}  // namespace switchyard

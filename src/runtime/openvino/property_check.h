@@ -1,0 +1,46 @@
+// Judges plugin_config before anything is compiled with it (Runtime::CheckProperties).
+#pragma once
+
+#include <map>
+#include <openvino/runtime/core.hpp>
+#include <set>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/status.h"
+#include "config/settings.h"
+#include "runtime/openvino/openvino_runtime.h"
+
+namespace switchyard {
+
+// Thread-safe. Values that only a device can judge are tried in a child process, once each.
+class PropertyChecker {
+ public:
+  explicit PropertyChecker(OpenVinoOptions options) : options_(std::move(options)) {}
+
+  // As Runtime::CheckProperties. `core` tells which devices are there, and their keys.
+  StatusOr<std::vector<std::string>> Check(ov::Core& core, const std::string& target, const std::vector<std::string>& devices,
+                                           const PropertyMap& plugin_config);
+
+ private:
+  struct Scope;
+
+  Status CheckKey(const Scope& scope, const std::string& key, const PropertyValue& value, std::vector<std::string>& notes);
+  Status CheckNested(ov::Core& core, const Scope& scope, const PropertyMap& by_device, std::vector<std::string>& notes);
+  // InvalidArgument without a context when `device` does not take the value.
+  Status Probe(const std::string& device, const std::string& key, const std::string& value, std::vector<std::string>& notes);
+
+  struct Probed {
+    Status status;
+    std::string note;
+  };
+  Probed AskDevice(const std::string& device, const std::string& key, const std::string& value) const;
+
+  const OpenVinoOptions options_;
+  Mutex mutex_;
+  std::map<std::tuple<std::string, std::string, std::string>, Probed> probed_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace switchyard

@@ -1,0 +1,66 @@
+#include "server/server_metrics.h"
+
+#include "serving/executor.h"
+#include "serving/placer.h"
+#include "telemetry/process_metrics.h"
+
+namespace switchyard {
+namespace {
+
+void CollectVersion(const Version& version, MetricsPage& page) {
+  const auto add = [&](Family family, std::string_view name_label, size_t value) {
+    page.Add(family, {{name_label, version.model_name()}, {"version", version.number_text()}}, static_cast<double>(value));
+  };
+  const size_t queued = version.executor().queued();
+  const size_t active = version.executor().active();
+  add(Family::kCurrentRequests, "name", queued + active);
+  add(Family::kInferRequestsActive, "name", active);
+  add(Family::kQueueLength, "model", queued);
+  if (version.placer() == nullptr) return;
+  const PlacementReport placement = version.placer()->Report();
+  size_t requests = 0, streams = 0;
+  uint64_t memory = 0;
+  for (const TargetPlacement& target : placement.targets) {
+    if (!target.facts) continue;
+    memory += target.facts->memory_bytes.value_or(0);
+    if (target.state != "serving") continue;
+    requests += target.num_requests;
+    streams += static_cast<size_t>(target.facts->num_streams.value_or(0));
+  }
+  add(Family::kStreams, "name", streams);
+  add(Family::kInferRequests, "name", requests);
+  if (memory > 0) add(Family::kModelMemory, "model", memory);
+}
+
+void CollectVersions(const Manager& manager, MetricsPage& page) {
+  for (const ModelStatus& model : manager.Statuses()) {
+    for (const VersionStatus& status : model.versions) {
+      const StatusOr<Handle> handle = manager.Acquire(model.name, status.version);
+      if (handle.ok()) CollectVersion(**handle, page);
+    }
+  }
+}
+
+void CollectDevices(const Manager& manager, MetricsPage& page) {
+  using enum DeviceState;
+  for (const DeviceReport& device : manager.Devices()) {
+    for (const DeviceState state : {kWell, kSuspect, kLost, kProbation, kAbsent}) {
+      page.Add(Family::kDeviceState, {{"device", device.info.name}, {"state", Name(state)}}, device.state == state ? 1 : 0);
+    }
+  }
+}
+
+}  // namespace
+
+void AddServerCollectors(MetricsRegistry& metrics, const Manager& manager) {
+  metrics.AddCollector([openvino = manager.runtime().Version()](MetricsPage& page) {
+    page.Add(Family::kBuildInfo, {{"version", SWITCHYARD_VERSION}, {"openvino", openvino}}, 1);
+  });
+  metrics.AddCollector([&manager](MetricsPage& page) {
+    CollectVersions(manager, page);
+    CollectDevices(manager, page);
+  });
+  metrics.AddCollector(CollectProcess);
+}
+
+}  // namespace switchyard

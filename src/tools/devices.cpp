@@ -1,0 +1,160 @@
+#include "tools/devices.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <future>
+#include <string_view>
+#include <thread>
+#include <variant>
+
+#include "tools/devices_report.h"
+
+namespace switchyard {
+namespace {
+
+constexpr int kOk = 0;
+constexpr int kFailure = 1;
+constexpr int kUsage = 64;
+constexpr int64_t kLongestAnswerMs = 20000;
+
+constexpr const char* kDescription =
+    "Lists the devices that models can run on, says why a GPU or an NPU is not there and what to do about it, and what\n"
+    "the process may use of the processor.\n"
+    "Exit code: 0, 1 when a plugin does not load, 64 when the command line is at fault.";
+
+struct Options {
+  bool json = false;
+  std::string sysroot;  // empty: this machine
+  int64_t timeout_ms = kLongestAnswerMs;
+  DevicePlugins plugins;
+};
+
+struct Exit {
+  int code = 0;
+  std::string text;
+};
+
+Exit Usage(std::string_view message) {
+  return {kUsage, fmt::format("switchyard devices: {}\nRun `switchyard devices --help` for the flags.\n", message)};
+}
+
+std::variant<Options, Exit> Parse(int argc, const char* const* argv) {
+  Options options;
+  std::vector<std::string> plugins;
+  CLI::App app(kDescription, "switchyard devices");
+  app.add_flag("--json", options.json, "print one JSON object");
+  app.add_option("--sysroot", options.sysroot,
+                 "judge the files below this folder instead of this machine's; OpenVINO is not asked")
+      ->option_text("FOLDER");
+  app.add_option("--device_plugin", plugins, "a device's name and the plugin for it, which OpenVINO does not ship; repeatable")
+      ->allow_extra_args(false)
+      ->option_text("NAME=PATH");
+  app.add_option("--timeout_ms", options.timeout_ms, "longest time to wait for the devices' drivers (20000 if not given)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->option_text("N");
+  std::vector<std::string> arguments;
+  for (int i = argc - 1; i >= 2; --i) arguments.emplace_back(argv[i]);
+  try {
+    app.parse(arguments);
+  } catch (const CLI::CallForHelp&) {
+    return Exit{kOk, app.help()};
+  } catch (const CLI::ParseError& error) {
+    return Usage(error.what());
+  }
+  for (const std::string& plugin : plugins) {
+    const size_t at = plugin.find('=');
+    if (at == 0 || at == std::string::npos || at + 1 == plugin.size()) {
+      return Usage(
+          fmt::format("--device_plugin {}: expected NAME=PATH, as in NVIDIA=/opt/libopenvino_nvidia_gpu_plugin.so", plugin));
+    }
+    options.plugins.emplace_back(plugin.substr(0, at), plugin.substr(at + 1));
+  }
+  std::error_code error;
+  if (!options.sysroot.empty() && !std::filesystem::is_directory(options.sysroot, error)) {
+    return Usage(fmt::format("--sysroot {}: no such folder; expected the root of a file system", options.sysroot));
+  }
+  return options;
+}
+
+struct Found {
+  Inventory inventory;
+  std::string version;
+};
+
+// The devices that the runtime finds; nothing when it does not answer in time: a broken driver must not hang the one tool that
+// is to tell about it.
+std::optional<StatusOr<Found>> Ask(RuntimeFactory make_runtime, const Options& options) {
+  auto promise = std::make_shared<std::promise<StatusOr<Found>>>();
+  std::future<StatusOr<Found>> answer = promise->get_future();
+  std::thread([promise, plugins = options.plugins, make = std::move(make_runtime)]() mutable {
+    auto ask = [&]() -> StatusOr<Found> {
+      SY_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime, make(plugins));
+      return Found{runtime->Devices(), runtime->Version()};
+    };
+    // The runtime is gone by now: its drivers are not unloaded while this process ends.
+    promise->set_value_at_thread_exit(ask());
+  }).detach();
+  if (answer.wait_for(std::chrono::milliseconds(options.timeout_ms)) != std::future_status::ready) return std::nullopt;
+  return answer.get();
+}
+
+int Run(const Options& options, RuntimeFactory make_runtime) {
+  const SystemView view = options.sysroot.empty() ? SystemView::Own() : SystemView::At(options.sysroot);
+  DevicesReport report;
+  report.cpu = ReadCpuFacts(view);
+  std::optional<Inventory> inventory;
+  bool hung = false;
+  if (view.live()) {
+    auto found = Ask(std::move(make_runtime), options);
+    if (found && !found->ok()) {
+      std::fprintf(stderr, "switchyard devices: %s\n", std::string(Message(found->status())).c_str());
+      return kFailure;
+    }
+    hung = !found;
+    if (hung) {
+      report.notes.push_back(fmt::format(
+          "A device's driver has not answered within {} ms: what follows is told by files alone.", options.timeout_ms));
+    } else {
+      inventory = std::move((*found)->inventory);
+      report.runtime = "OpenVINO " + (*found)->version;
+    }
+  } else {
+    report.sysroot = options.sysroot;
+    report.notes.push_back(fmt::format("Told by the files below {} alone: OpenVINO was not asked.", options.sysroot));
+  }
+  report.devices = MakeRows(inventory, report.cpu, view);
+  for (const auto& [name, path] : options.plugins) {
+    if (!inventory || Find(*inventory, name) != nullptr) continue;
+    const bool several = std::any_of(inventory->begin(), inventory->end(), [&, prefix = name + "."](const DeviceInfo& info) {
+      return info.name.starts_with(prefix);
+    });
+    if (several) continue;
+    report.devices.push_back(
+        {DeviceInfo{.name = name}, Absence{fmt::format("its plugin {} loads, and finds no device", Printable(path)),
+                                           "see the plugin's own documentation for the drivers that it needs"}});
+  }
+  const std::string text = options.json ? ToJson(report) : ToText(report);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+  if (hung) _exit(kOk);
+  return kOk;
+}
+
+}  // namespace
+
+int RunDevices(int argc, const char* const* argv, RuntimeFactory make_runtime) {
+  const auto parsed = Parse(argc, argv);
+  if (const auto* exit = std::get_if<Exit>(&parsed)) {
+    std::fwrite(exit->text.data(), 1, exit->text.size(), exit->code == kOk ? stdout : stderr);
+    return exit->code;
+  }
+  return Run(std::get<Options>(parsed), std::move(make_runtime));
+}
+
+}  // namespace switchyard

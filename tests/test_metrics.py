@@ -1,0 +1,282 @@
+"""/metrics: the names, types, labels and buckets that dashboards rely on, and that every front end's requests are counted."""
+
+import json
+import pathlib
+import re
+
+import numpy as np
+import pytest
+from tritonclient.grpc import service_pb2 as pb
+
+from clients import FRONT_ENDS, KserveGrpc, KserveRest, TfsGrpc, TfsRest, tensor
+from conftest import write_config
+from harness import ROOT, Server
+
+TEN = np.arange(10, dtype=np.float32).reshape(1, 10)
+GOLDEN = ROOT / "tests" / "golden" / "metrics.txt"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPTIONAL = ("ovms_infer_req_queue_size", "ovms_infer_req_active")
+
+SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\[\\n"])*",?)*)\})? (\S+)')
+LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\\n]|\\[\\n"])*)"')
+
+
+class Page:
+    """The text format 0.0.4, read strictly: every sample stands under its family's TYPE, and none comes twice."""
+
+    def __init__(self, text):
+        self.types, self.samples, self.labels = {}, {}, {}
+        family = None
+        assert text.endswith("\n")
+        for line in text.splitlines():
+            if line.startswith("# HELP "):
+                assert line.split(" ", 3)[3], line
+            elif line.startswith("# TYPE "):
+                _, _, family, kind = line.split(" ")
+                assert family not in self.types, line
+                self.types[family] = kind
+            else:
+                found = SAMPLE.fullmatch(line)
+                assert found, line
+                name, labels, value = found.groups()
+                tails = ("_bucket", "_sum", "_count") if self.types[family] == "histogram" else ("",)
+                assert name in [family + tail for tail in tails], line
+                pairs = LABEL.findall(labels or "")
+                key = (name, frozenset(pairs))
+                assert key not in self.samples, line
+                self.samples[key] = float(value)
+                names = tuple(label for label, _ in pairs if not (name.endswith("_bucket") and label == "le"))
+                self.labels.setdefault(family, set()).add(names)
+
+    def value(self, name, /, **labels):
+        return self.samples.get((name, frozenset(labels.items())))
+
+    def sum(self, name, /, **labels):
+        return sum(v for (n, have), v in self.samples.items() if n == name and labels.items() <= dict(have).items())
+
+
+def golden():
+    families, buckets = {}, []
+    for line in GOLDEN.read_text().splitlines():
+        name, *rest = line.split()
+        if name == "buckets":
+            buckets = [int(bound) for bound in rest]
+        elif name != "#":
+            kind, when, *labels = rest
+            families[name] = (kind, when, {tuple(entry.split(",")) if entry != "-" else () for entry in labels})
+    return families, buckets
+
+
+def scrape(server):
+    answer = server.http("GET", "/metrics")
+    assert answer.code == 200
+    assert answer.headers["content-type"] == CONTENT_TYPE
+    return Page(answer.body.decode())
+
+
+def start(folder, models, *args):
+    return Server(folder, "--model_name", "dummy", "--model_path", models / "dummy", "--target_device", "CPU", *args)
+
+
+@pytest.fixture(scope="module")
+def server(models, tmp_path_factory):
+    with start(tmp_path_factory.mktemp("metrics"), models, "--metrics_enable") as running:
+        yield running
+
+
+def test_the_page_is_as_the_golden_file_says(server):
+    families, buckets = golden()
+    KserveRest(server).infer("dummy", [tensor("b", "FP32", TEN)])
+    page = scrape(server)
+    expected = {name for name, (_, when, _) in families.items() if when != "optional"}
+    assert set(page.types) == expected
+    for name in expected:
+        kind, _, labels = families[name]
+        assert page.types[name] == kind, name
+        assert page.labels.get(name, labels) <= labels, name
+        # Always with samples, but for what only happens to devices.
+        if name not in ("switchyard_retried_calls_total", "switchyard_failovers_total", "switchyard_model_memory_bytes"):
+            assert page.labels[name] == labels, name
+    for name, (kind, _, _) in families.items():
+        if kind != "histogram":
+            continue
+        series = {}
+        for (sample, labels), value in page.samples.items():
+            if sample == name + "_bucket":
+                rest = frozenset(pair for pair in labels if pair[0] != "le")
+                series.setdefault(rest, {})[dict(labels)["le"]] = value
+        assert series, name
+        for labels, counts in series.items():
+            assert list(counts) == [str(bound) for bound in buckets] + ["+Inf"], name
+            assert sorted(counts.values()) == list(counts.values()), name
+            assert counts["+Inf"] == page.samples[(name + "_count", labels)]
+
+
+# front end -> labels of an inference
+INFERENCES = {
+    "kserve-grpc": ("KServe", "gRPC", "ModelInfer"),
+    "kserve-rest": ("KServe", "REST", "ModelInfer"),
+    "tfs-grpc": ("TensorFlowServing", "gRPC", "Predict"),
+    "tfs-rest": ("TensorFlowServing", "REST", "Predict"),
+}
+
+
+@pytest.mark.parametrize("front_end", FRONT_ENDS, ids=lambda each: each.name)
+def test_inferences_are_counted(server, front_end):
+    client = front_end(server)
+    api, interface, method = INFERENCES["-".join(front_end.name.split("-")[:2])]
+    labels = {"name": "dummy", "version": "1"}
+    endpoint = {"api": api, "interface": interface, "method": method, **labels}
+    good = {"model": "dummy", "version": "1", "device": "CPU", "code": "OK"}
+    bad = {"model": "dummy", "version": "1", "device": "none", "code": "INVALID_ARGUMENT"}
+    before = scrape(server)
+    for _ in range(3):
+        outcome = client.infer("dummy", [tensor("b", "FP32", TEN)])
+        assert outcome.ok, outcome
+    for _ in range(2):
+        assert not client.infer("dummy", [tensor("wrong", "FP32", TEN)]).ok
+    assert not client.infer("nobody", [tensor("b", "FP32", TEN)]).ok  # not counted anywhere
+    after = scrape(server)
+    client.close()
+
+    def rise(name, /, **labels):
+        return after.sum(name, **labels) - before.sum(name, **labels)
+
+    assert rise("ovms_requests_success", **endpoint) == 3
+    assert rise("ovms_requests_fail", **endpoint) == 2
+    assert rise("ovms_requests_fail") == 2
+    assert rise("switchyard_requests_total", **good) == 3
+    assert rise("switchyard_requests_total", **bad) == 2
+    assert rise("switchyard_requests_total") == 5
+    assert rise("ovms_request_time_us_count", interface=interface, **labels) == 3
+    assert rise("ovms_request_time_us_count") == 3
+    assert rise("ovms_inference_time_us_count", **labels) == 3
+    assert rise("ovms_wait_for_infer_req_time_us_count", **labels) == 3
+    infer, wait, total = (
+        rise(f"ovms_{name}_us_sum") for name in ("inference_time", "wait_for_infer_req_time", "request_time")
+    )
+    assert 0 < infer and 0 < wait and infer + wait <= total
+
+
+def test_metadata_readiness_and_status_are_counted(server):
+    clients = {"KServe": (KserveGrpc, KserveRest), "TensorFlowServing": (TfsGrpc, TfsRest)}
+    before = scrape(server)
+    for api, (over_grpc, over_rest) in clients.items():
+        for client in (over_grpc(server), over_rest(server)):
+            assert client.metadata("dummy")[0].ok
+            if api == "TensorFlowServing":
+                assert client.status("dummy")[0].ok
+            client.close()
+    ready = KserveGrpc(server)
+    assert ready.stub.ModelReady(pb.ModelReadyRequest(name="dummy")).ready
+    assert not ready.stub.ModelReady(pb.ModelReadyRequest(name="nobody")).ready
+    ready.close()
+    assert server.http("GET", "/v2/models/dummy/ready").code == 200
+    assert server.http("GET", "/v2/models/nobody/ready").code == 404
+    assert server.http("GET", "/v2/models/dummy/versions/9/ready").code == 404
+    after = scrape(server)
+    assert "nobody" not in str(after.samples)
+    for interface in ("gRPC", "REST"):
+        for api, method, versioned in (
+            ("KServe", "ModelMetadata", True),
+            ("KServe", "ModelReady", False),
+            ("TensorFlowServing", "GetModelMetadata", True),
+            ("TensorFlowServing", "GetModelStatus", False),
+        ):
+            labels = {"api": api, "interface": interface, "method": method, "name": "dummy"}
+            if versioned:
+                labels["version"] = "1"
+            assert after.value("ovms_requests_success", **labels) - before.value("ovms_requests_success", **labels) == 1, labels
+    failed = {"api": "KServe", "interface": "REST", "method": "ModelReady", "name": "dummy"}
+    assert after.value("ovms_requests_fail", **failed) - before.value("ovms_requests_fail", **failed) == 1
+
+
+def test_a_stream_counts_its_messages(server):
+    labels = {"api": "KServe", "interface": "gRPC", "method": "ModelInferStream", "name": "dummy", "version": "1"}
+    client = KserveGrpc(server)
+    before = scrape(server)
+    messages = [client.request("dummy", [tensor(name, "FP32", TEN)]) for name in ("b", "wrong", "b")]
+    answers = list(client.stub.ModelStreamInfer(iter(messages)))
+    client.close()
+    assert [bool(answer.error_message) for answer in answers] == [False, True, False]
+    after = scrape(server)
+    assert after.value("ovms_requests_success", **labels) - before.value("ovms_requests_success", **labels) == 2
+    assert after.value("ovms_requests_fail", **labels) - before.value("ovms_requests_fail", **labels) == 1
+
+
+@pytest.mark.parametrize(
+    "path, body",
+    [("/v2/models/dummy/infer", "{no json"), ("/v1/models/dummy:predict", "{no json"), ("/v2/models/dummy/infer", "")],
+)
+def test_a_request_that_cannot_be_decoded_is_a_failure_of_its_model(server, path, body):
+    before = scrape(server)
+    assert server.http("POST", path, body).code == 400
+    after = scrape(server)
+    assert after.sum("ovms_requests_fail", name="dummy") - before.sum("ovms_requests_fail", name="dummy") == 1
+
+
+def test_gauges_tell_what_is(server):
+    page = scrape(server)
+    assert page.value("ovms_streams", name="dummy", version="1") >= 1
+    assert page.value("ovms_current_requests", name="dummy", version="1") == 0
+    assert page.value("switchyard_queue_length", model="dummy", version="1") == 0
+    states = [page.value("switchyard_device_state", device="CPU", state=state) for state in ("well", "suspect", "lost")]
+    assert states == [1, 0, 0]
+    assert page.sum("switchyard_build_info") == 1
+    assert page.value("process_open_fds") > 3
+    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+    resident = int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024
+    assert page.value("process_resident_memory_bytes") == pytest.approx(resident, rel=0.3)
+
+
+def test_verbs(server):
+    head = server.http("HEAD", "/metrics")
+    assert (head.code, head.body, head.headers["content-type"]) == (200, b"", CONTENT_TYPE)
+    assert server.http("GET", "/metrics?name=x").code == 200
+    refused = server.http("POST", "/metrics", "x")
+    assert (refused.code, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+
+
+def test_without_the_flag_only_our_own_are_there(models, tmp_path):
+    with start(tmp_path, models) as running:
+        page = scrape(running)
+        own = {name for name, (_, when, _) in golden()[0].items() if when == "own"}
+        assert set(page.types) == own
+
+
+def test_a_list_replaces_the_default(models, tmp_path):
+    chosen = ["ovms_requests_success", *OPTIONAL]
+    with start(tmp_path, models, "--metrics_enable", "--metrics_list", ", ".join(chosen)) as running:
+        page = scrape(running)
+        assert {name for name in page.types if name.startswith("ovms_")} == set(chosen)
+        assert page.value("ovms_infer_req_queue_size", name="dummy", version="1") >= 1
+        assert page.value("ovms_infer_req_active", name="dummy", version="1") == 0
+
+
+def with_monitoring(path, models, metrics):
+    config = write_config(path, [{"name": "dummy", "base_path": str(models / "dummy"), "target_device": "CPU"}])
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "monitoring": {"metrics": metrics}}))
+    return config
+
+
+def test_config_file(models, tmp_path):
+    listed = {"enable": True, "metrics_list": ["ovms_requests_fail"]}
+    config = with_monitoring(tmp_path / "config.json", models, listed)
+    with Server(tmp_path, "--config_path", config) as running:
+        assert {name for name in scrape(running).types if name.startswith("ovms_")} == {"ovms_requests_fail"}
+
+
+@pytest.mark.parametrize(
+    "metrics, args, text",
+    [
+        ({"enable": True, "metrics_list": ["ovms_stream"]}, [], "ovms_stream.*ovms_streams"),
+        ({"enable": True}, ["--metrics_enable"], "one place"),
+        ({"enable": True}, ["--rest_port", "0", "--rest_bind_address", "127.0.0.1"], "rest_port"),
+    ],
+)
+def test_faulty_config_files(models, tmp_path, metrics, args, text):
+    config = with_monitoring(tmp_path / "config.json", models, metrics)
+    failed = Server(tmp_path, "--config_path", config, *args)
+    assert failed.wait_exit() == 1
+    assert re.search(text, failed.log), failed.log
