@@ -68,13 +68,16 @@ bool IsLostCode(int code) {
   return std::find(std::begin(kCodes), std::end(kCodes), code) != std::end(kCodes);
 }
 
-// A refused argument or an unsupported feature is not the device's end; anything else of Level Zero while it computes is.
+// A refused argument, an unsupported feature or a model that does not compile is not the device's end; anything else of Level
+// Zero while it computes is.
 Fault LevelZero(std::string_view text) {
   constexpr std::string_view kMark = "ze_result_error_";
   bool found = false;
   for (size_t at = text.find(kMark); at != std::string_view::npos; at = text.find(kMark, at + 1)) {
     const std::string_view name = text.substr(at + kMark.size());
-    if (name.rfind("invalid_", 0) != 0 && name.rfind("unsupported_", 0) != 0) return Fault::kDevice;
+    if (name.rfind("invalid_", 0) != 0 && name.rfind("unsupported_", 0) != 0 && name.rfind("module_", 0) != 0) {
+      return Fault::kDevice;
+    }
     found = true;
   }
   return found ? Fault::kUnclear : Fault::kNone;

@@ -60,6 +60,7 @@ TEST(ClassifyFaultTest, TellsTheDevicesFromTheModels) {
       {"GPU.0", "[GPU] clEnqueueNDRangeKernel, error code: -54", Fault::kUnclear},
       {"GPU.0", "clEnqueueNDRangeKernel failed: CL_INVALID_KERNEL_ARGS", Fault::kUnclear},
       {"NPU", "L0 zeGraphSetArgument result: ZE_RESULT_ERROR_INVALID_ARGUMENT, code 0x78000004", Fault::kUnclear},
+      {"NPU", "Level0 pfnCreate2 result: ZE_RESULT_ERROR_MODULE_BUILD_FAILURE, code 0x70000004", Fault::kUnclear},
       {"NPU", "L0 pfnX result: ZE_RESULT_ERROR_UNSUPPORTED_FEATURE", Fault::kUnclear},
       {"NPU", "ZE_RESULT_ERROR_INVALID_ARGUMENT, then ZE_RESULT_ERROR_DEVICE_LOST", Fault::kDevice},
       {"GPU.0", "Check 'false' failed at src/plugins/intel_gpu/src/plugin/x.cpp:1: no", Fault::kUnclear},

@@ -8,12 +8,20 @@ namespace switchyard {
 namespace {
 
 constexpr size_t kMaxLines = 3;
+// Words with which the GPU plugin begins its advice: what follows is not about this error, and some of it is not for our users.
+constexpr std::string_view kAdvice[] = {"Due to a driver bug, any subsequent", "error typically occurs in"};
 constexpr size_t kMaxMessageBytes = 600;
 
 // Lines that tell where in OpenVINO's source something was checked, not what is wrong.
 bool IsNoise(std::string_view line) {
   return line.starts_with("Exception from ") || line.starts_with("FrontEnd API failed with") ||
+         line.starts_with("Standard exception from compilation library: Exception from ") ||
          (line.starts_with("Check '") && line.find("' failed at ") != std::string_view::npos);
+}
+
+bool IsAdvice(std::string_view line) {
+  return std::any_of(std::begin(kAdvice), std::end(kAdvice),
+                     [&](std::string_view words) { return line.find(words) != std::string_view::npos; });
 }
 
 std::string_view Trim(std::string_view text) {
@@ -89,6 +97,7 @@ std::string ReadableMessage(std::string_view what) {
     if (line.empty()) continue;
     if (first.empty()) first = line;
     if (IsNoise(line)) continue;
+    if (lines > 0 && IsAdvice(line)) break;
     if (lines++ > 0) message += "; ";
     message += line;
   }

@@ -42,22 +42,25 @@ bool HasSteadyCost(const ov::Model& model) {
   return true;
 }
 
-// How many requests BATCH runs as one: the rows that the compiled model takes for each row of the source model.
+// How many requests BATCH runs as one.
 int BatchSize(const ov::Model& model, const ov::CompiledModel& compiled, const std::string& target) {
   if (!target.starts_with("BATCH:") || model.inputs().empty()) return 1;
   const auto runtime_model = compiled.get_runtime_model();
-  const ov::PartialShape asked = model.input(0).get_partial_shape();
-  const ov::PartialShape got = runtime_model->inputs().empty() ? asked : runtime_model->input(0).get_partial_shape();
-  if (asked.is_dynamic() || got.is_dynamic() || asked.size() != got.size()) return 1;
-  size_t factor = 1;
-  for (size_t i = 0; i < asked.size(); ++i) {
-    const size_t rows = std::max<size_t>(1, asked[i].get_length());
-    factor = std::max(factor, got[i].get_length() / rows);
-  }
-  return static_cast<int>(factor);
+  if (runtime_model->inputs().empty()) return 1;
+  return BatchFactor(model.input(0).get_partial_shape(), runtime_model->input(0).get_partial_shape());
 }
 
 }  // namespace
+
+int BatchFactor(const ov::PartialShape& source, const ov::PartialShape& compiled) {
+  if (source.is_dynamic() || compiled.is_dynamic() || compiled.size() < source.size()) return 1;
+  size_t factor = 1;
+  for (size_t i = 0; i < source.size(); ++i) {
+    const size_t rows = std::max<size_t>(1, source[i].get_length());
+    factor = std::max(factor, compiled[i].get_length() / rows);
+  }
+  return static_cast<int>(factor);
+}
 
 bool FromCache(const ov::CompiledModel& compiled) {
   return AskText(compiled, ov::loaded_from_cache.name()).value_or("NO") == "YES";

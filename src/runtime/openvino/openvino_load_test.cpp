@@ -245,6 +245,14 @@ TEST(ReadableMessageTest, LeavesOutTheSourcePlaces) {
       "ir: Could not open the file: \"m.xml\"");
   EXPECT_EQ(ReadableMessage("one\n\ntwo\nthree\nfour"), "one; two; three");
   EXPECT_EQ(ReadableMessage("Exception from src/a.cpp:1:\n"), "Exception from src/a.cpp:1:");
+  EXPECT_EQ(ReadableMessage("Exception from src/a.cpp:1:\n[GPU] CL_OUT_OF_RESOURCES exception.\n"
+                            "\tDue to a driver bug, any subsequent OpenCL API call may cause the application to hang,\n"
+                            "so the GPU plugin may be unable to finish.\n"
+                            "\tThe CL_OUT_OF_RESOURCES error typically occurs in two cases:\n\t1. Insufficient memory\n"),
+            "[GPU] CL_OUT_OF_RESOURCES exception.");
+  EXPECT_EQ(ReadableMessage("Standard exception from compilation library: Exception from src/plugin.cpp:54:\nno"), "no");
+  EXPECT_EQ(ReadableMessage("\tThe X error typically occurs in two cases:"), "The X error typically occurs in two cases:")
+      << "nothing else is said";
   EXPECT_EQ(ReadableMessage(""), "no reason given");
   EXPECT_LE(ReadableMessage(std::string(10000, 'x')).size(), 600u);
 }

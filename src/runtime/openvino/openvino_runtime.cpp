@@ -18,6 +18,7 @@
 #include "runtime/openvino/inventory.h"
 #include "runtime/openvino/isolated_compile.h"
 #include "runtime/openvino/load_facts.h"
+#include "runtime/openvino/load_inspection.h"
 #include "runtime/openvino/make_core.h"
 #include "runtime/openvino/model_cache.h"
 #include "runtime/openvino/model_setup.h"
@@ -59,6 +60,8 @@ class OpenVinoRuntime final : public Runtime {
  private:
   // The core of the newest generation among the target's devices.
   std::shared_ptr<ov::Core> CoreOf(const std::string& target) const;
+  // Of every generation that is still in use.
+  std::vector<std::shared_ptr<ov::Core>> LiveCores() const;
 
   const OpenVinoOptions options_;
   const std::shared_ptr<ov::Core> core_;  // of every device that was never renewed
@@ -71,6 +74,7 @@ class OpenVinoRuntime final : public Runtime {
   mutable Mutex mutex_;
   uint64_t last_generation_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, Generation> renewed_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::weak_ptr<ov::Core>> made_ ABSL_GUARDED_BY(mutex_);  // beside core_
 };
 
 std::shared_ptr<ov::Core> OpenVinoRuntime::CoreOf(const std::string& target) const {
@@ -81,6 +85,15 @@ std::shared_ptr<ov::Core> OpenVinoRuntime::CoreOf(const std::string& target) con
     if (found != renewed_.end() && found->second.number > newest.number) newest = found->second;
   }
   return newest.core;
+}
+
+std::vector<std::shared_ptr<ov::Core>> OpenVinoRuntime::LiveCores() const {
+  std::vector<std::shared_ptr<ov::Core>> cores = {core_};
+  MutexLock lock(&mutex_);
+  for (const auto& made : made_) {
+    if (auto core = made.lock()) cores.push_back(std::move(core));
+  }
+  return cores;
 }
 
 StatusOr<std::shared_ptr<ov::Model>> Read(ov::Core& core, const std::string& path) {
@@ -185,12 +198,17 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest
   SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Model> model, Read(*core, request.model_path));
   SY_RETURN_IF_ERROR(ApplySettings(model, settings));
   SY_ASSIGN_OR_RETURN(Signature signature, MakeSignature(*model));
+  LoadInspection inspection(request, LiveCores(), core, model, properties);
+  SY_RETURN_IF_ERROR(inspection.Before());
   SY_ASSIGN_OR_RETURN(ModelCache cache, OpenCache(options_, request, properties));
-  SY_ASSIGN_OR_RETURN(Compiled compiled, CompileCached(*core, model, target, properties, std::move(cache)));
+  auto made = CompileCached(*core, model, target, properties, std::move(cache));
+  if (!made.ok()) return inspection.Explain(made.status());
+  Compiled compiled = *std::move(made);
   return Guarded(StatusCode::kInternal, "The compiled model does not answer",
                  [&]() -> StatusOr<std::shared_ptr<CompiledModel>> {
                    SY_RETURN_IF_ERROR(CheckPorts(compiled.model, signature, target));
                    LoadFacts facts = MakeFacts(*model, compiled.model, target, settings.nireq, compiled.cached);
+                   inspection.After(compiled.model, facts);
                    facts.compile_ms = compiled.compile_ms;
                    facts.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
                    facts.reasons.insert(facts.reasons.end(), compiled.reasons.begin(), compiled.reasons.end());
@@ -215,6 +233,8 @@ Status OpenVinoRuntime::Renew(const std::string& device) {
     return absl::OkStatus();
   }));
   MutexLock lock(&mutex_);
+  std::erase_if(made_, [](const auto& made) { return made.expired(); });
+  made_.push_back(core);
   renewed_[CanonicalDevice(device)] = Generation{++last_generation_, std::move(core)};
   return absl::OkStatus();
 }
