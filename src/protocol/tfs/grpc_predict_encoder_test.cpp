@@ -68,11 +68,15 @@ TEST(ReportTest, StatesAreTensorFlowServings) {
   using tensorflow::serving::ModelVersionStatus;
   for (const VersionState state : {VersionState::kWanted, VersionState::kLoading, VersionState::kAvailable,
                                    VersionState::kUnloading, VersionState::kGone, VersionState::kFailed}) {
-    const ReportedVersion reported = Report({1, state, InvalidArgument("broken")});
+    const bool failed = state == VersionState::kFailed;
+    const ReportedVersion reported = Report({1, state, failed ? InvalidArgument("broken") : absl::OkStatus()});
     EXPECT_EQ(ModelVersionStatus::State_Name(static_cast<ModelVersionStatus::State>(reported.state)), reported.state_name);
     EXPECT_EQ(tensorflow::error::Code_Name(static_cast<tensorflow::error::Code>(reported.error_code)), reported.error_name);
-    EXPECT_EQ(reported.error_message, state == VersionState::kFailed ? "broken" : "OK");
+    EXPECT_EQ(reported.error_message, failed ? "broken" : "OK");
   }
+  const ReportedVersion waits = Report({2, VersionState::kLoading, absl::UnavailableError("device GPU.0 is lost")});
+  EXPECT_EQ(waits.error_name, "UNAVAILABLE");
+  EXPECT_EQ(waits.error_message, "device GPU.0 is lost");
   EXPECT_EQ(Report({2, VersionState::kAvailable, {}}).state, ModelVersionStatus::AVAILABLE);
   EXPECT_EQ(Report({2, VersionState::kFailed, InvalidArgument("broken")}).state, ModelVersionStatus::END);
 }
