@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -40,8 +39,8 @@ class NpusimTest : public ::testing::Test {
   static void SetUpTestSuite() {
     setenv("NPUSIM_FAIL_FILE", FaultPath().c_str(), 1);
     SetFaults("");
-    auto devices = ov::Core().get_available_devices();
-    ASSERT_NE(std::find(devices.begin(), devices.end(), "NPU"), devices.end())
+    // Not the list of all devices: a GPU's driver that this machine may have need not stand sanitizers.
+    ASSERT_FALSE(ov::Core().get_property("NPU", ov::available_devices).empty())
         << "run this by ctest, or with build/<preset>/testing/npusim/lib in LD_LIBRARY_PATH";
   }
   static void TearDownTestSuite() { std::filesystem::remove(FaultPath()); }

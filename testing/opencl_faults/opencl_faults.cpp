@@ -5,6 +5,9 @@
 //   hang               submissions return, and nothing that waits for them does until the fault is gone
 // "@INDEX" is the position among the devices of the platform; where a call tells no device, it is that of the context, if it
 // has but one. once_in:N is heeded by the first two.
+#if !__has_include(<CL/cl_layer.h>)
+#error "OpenCL's headers are missing: scripts/install_packages scripts/packages.test"
+#endif
 #include <CL/cl_ext.h>
 #include <CL/cl_layer.h>
 
