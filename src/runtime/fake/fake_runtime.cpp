@@ -182,19 +182,23 @@ class FakeRequest final : public InferRequest {
   void Complete(const Status& status) {
     const Status result = Run(status);
     Done done = std::move(done_);
+    const std::shared_ptr<FakeModel> keep = model_;
+    const std::shared_ptr<std::recursive_mutex> in_callback = in_callback_;
+    // Before the members below: the callback that started this inference may still run, on another thread.
+    const std::lock_guard inside(*in_callback);
     // The callback may start the next inference on this very request, so that it must look ended before; and what outlives a
     // wrong destruction within the callback must not be touched after it.
     bool destroyed = false;
-    destroyed_ = &destroyed;
+    bool* const destroyed_outside = std::exchange(destroyed_, &destroyed);
     const auto outer = callback_thread_.exchange(std::this_thread::get_id());
-    const std::shared_ptr<FakeModel> keep = model_;
-    const std::shared_ptr<std::recursive_mutex> in_callback = in_callback_;
-    const std::lock_guard inside(*in_callback);
     Finish();
     done(result);
-    if (destroyed) return;
+    if (destroyed) {
+      if (destroyed_outside != nullptr) *destroyed_outside = true;
+      return;
+    }
     callback_thread_ = outer;
-    destroyed_ = nullptr;
+    destroyed_ = destroyed_outside;
   }
 
  private:

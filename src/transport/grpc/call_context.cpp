@@ -21,12 +21,13 @@ void CallContext::EndStreams() {
 }
 
 void MethodPort::Fill() {
-  while (!context.stopping.load(std::memory_order_relaxed) && armed.load(std::memory_order_relaxed) < most) {
+  while (armed.load(std::memory_order_relaxed) < most && gate.Enter(context.stopping)) {
     if (streaming()) {
       StreamCall::Arm(*this);
     } else {
       (new UnaryCall(*this))->Arm();
     }
+    gate.Leave();
   }
 }
 

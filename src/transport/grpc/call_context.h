@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstddef>
 #include <set>
+#include <thread>
 
 #include "base/mutex.h"
 #include "base/timer.h"
@@ -67,6 +68,27 @@ class RawService final : public grpc::Service {
 
 class StreamCall;
 
+// Who is about to make a call object wait. gRPC may take the object and end it before the function that hands it over returns,
+// and it forgets one that comes while it shuts down: the server may be stopped only when nobody is in here any more.
+class ArmingGate {
+ public:
+  // False when the server stops; else Leave() comes next, when gRPC has the call object. From any thread.
+  bool Enter(const std::atomic<bool>& stopping) {
+    inside_.fetch_add(1);
+    if (!stopping.load()) return true;
+    Leave();
+    return false;
+  }
+  void Leave() { inside_.fetch_sub(1, std::memory_order_release); }
+  // After `stopping` was set. Those inside need microseconds.
+  void WaitUntilEmpty() const {
+    while (inside_.load() != 0) std::this_thread::yield();
+  }
+
+ private:
+  std::atomic<int> inside_{0};
+};
+
 // Counts what lives, so that the queues are shut down only when nobody can touch them any more.
 class CallContext {
  public:
@@ -115,6 +137,7 @@ struct MethodPort {
   int least = 1;
   int most = 1;
   std::atomic<int> armed{0};
+  ArmingGate gate;
 
   bool streaming() const { return infer != nullptr && infer->encode_error != nullptr; }
   // Makes call objects wait until there are `most`.

@@ -184,6 +184,8 @@ void GrpcServer::Impl::Drain(TimePoint deadline) {
   drained_ = true;
   context_.stopping.store(true);
   if (server_ != nullptr) {
+    for (const auto& port : ports_) port->gate.WaitUntilEmpty();
+    health_.gate().WaitUntilEmpty();
     SetServing(false);
     context_.EndStreams();
     ShutDownServer(deadline);

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <thread>
 
+#include "transport/grpc/call_context.h"
 #include "transport/grpc/grpc_test_server.h"
 
 namespace switchyard {
@@ -307,6 +308,44 @@ TEST_F(GrpcServerTest, DrainCancelsWhatTakesTooLong) {
   server_->Drain(timer_.Now() + milliseconds(50));
   client.join();
   EXPECT_EQ(server_->calls_in_flight(), 0u);
+}
+
+// A call object that begins to wait while gRPC shuts down may be forgotten by it, and the drain then waits for ever.
+TEST_F(GrpcServerTest, DrainEndsWhileCallsKeepComing) {
+  for (int round = 0; round < 8; ++round) {
+    Start();
+    std::atomic<int> answered{0};
+    std::vector<std::thread> clients;
+    for (int c = 0; c < 4; ++c) {
+      clients.emplace_back([&] {
+        inference::ServerLiveResponse live;
+        while (Call("/inference.GRPCInferenceService/ServerLive", inference::ServerLiveRequest(), live).ok()) ++answered;
+      });
+    }
+    while (answered < 8) std::this_thread::yield();
+    server_->Drain(timer_.Now() + std::chrono::seconds(60));
+    for (std::thread& client : clients) client.join();
+    EXPECT_EQ(server_->calls_in_flight(), 0u);
+    server_.reset();
+    manager_.reset();
+  }
+}
+
+TEST_F(GrpcServerTest, NobodyMakesACallWaitOnceTheServerStops) {
+  std::atomic<bool> stopping{false};
+  grpc_listener::ArmingGate gate;
+  ASSERT_TRUE(gate.Enter(stopping));
+  stopping = true;
+  EXPECT_FALSE(gate.Enter(stopping));
+  std::atomic<bool> left{false};
+  std::thread stop([&] {
+    gate.WaitUntilEmpty();
+    EXPECT_TRUE(left);
+  });
+  std::this_thread::yield();
+  left = true;
+  gate.Leave();
+  stop.join();
 }
 
 TEST_F(GrpcServerTest, DrainDoesNotWaitForAClientThatWatchesHealth) {

@@ -51,7 +51,7 @@ class CheckCall {
       delete this;
       return;
     }
-    if (!service_.context_.stopping.load()) new CheckCall(service_, queue_);
+    service_.Arm<CheckCall>(queue_);
     const StatusOr<std::string> name = ReadName(request_);
     if (!name.ok()) {
       responder_.FinishWithError(ToGrpcStatus(name.status()), static_cast<Event*>(&finished_event_));
@@ -98,7 +98,7 @@ class WatchCall {
       delete this;  // the event of the call's end never comes for a call that never came
       return;
     }
-    if (!service_.context_.stopping.load()) new WatchCall(service_, queue_);
+    service_.Arm<WatchCall>(queue_);
     const StatusOr<std::string> name = ReadName(request_);
     MutexLock lock(&service_.mutex_);
     known_ = name.ok() && service_.Knows(*name);
@@ -150,8 +150,8 @@ HealthService::HealthService(CallContext& context, std::vector<std::string> name
 }
 
 void HealthService::Open(grpc::ServerCompletionQueue& queue) {
-  new CheckCall(*this, queue);
-  new WatchCall(*this, queue);
+  Arm<CheckCall>(queue);
+  Arm<WatchCall>(queue);
 }
 
 bool HealthService::Knows(const std::string& name) const {

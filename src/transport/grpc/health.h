@@ -27,12 +27,20 @@ class HealthService final : public grpc::Service {
   // Begins to take calls from `queue`. Watchers end when the server cancels their calls.
   void Open(grpc::ServerCompletionQueue& queue);
   void SetServing(bool serving);
+  const ArmingGate& gate() const { return gate_; }
 
  private:
   friend class CheckCall;
   friend class WatchCall;
 
   bool Knows(const std::string& name) const;
+  // Has a call object wait, unless the server stops.
+  template <typename Call>
+  void Arm(grpc::ServerCompletionQueue& queue) {
+    if (!gate_.Enter(context_.stopping)) return;
+    new Call(*this, queue);
+    gate_.Leave();
+  }
   void RequestCheck(grpc::ServerContext& context, grpc::ByteBuffer& request,
                     grpc::internal::ServerAsyncStreamingInterface& responder, grpc::ServerCompletionQueue& queue,
                     Event& event) {
@@ -44,6 +52,7 @@ class HealthService final : public grpc::Service {
   }
 
   CallContext& context_;
+  ArmingGate gate_;
   const std::vector<std::string> names_;
   Mutex mutex_;
   bool serving_ ABSL_GUARDED_BY(mutex_) = false;

@@ -21,7 +21,7 @@ namespace switchyard::grpc_listener {
 // is done.
 class StreamCall {
  public:
-  // Waits for a call. The object is gone when it is over.
+  // Waits for a call; within the port's gate. The object is gone when it is over.
   static void Arm(MethodPort& port);
 
   // The server stops: what was read is answered, then the stream ends with UNAVAILABLE. Thread-safe.

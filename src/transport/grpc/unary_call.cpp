@@ -147,11 +147,13 @@ void UnaryCall::CancelInference() {
 void UnaryCall::Release() {
   if (holders_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   port_.context.in_flight.fetch_sub(1, std::memory_order_relaxed);
-  if (port_.context.stopping.load(std::memory_order_relaxed) || port_.armed.load(std::memory_order_relaxed) >= port_.most) {
+  MethodPort& port = port_;
+  if (port.armed.load(std::memory_order_relaxed) >= port.most || !port.gate.Enter(port.context.stopping)) {
     delete this;
-  } else {
-    Arm();
+    return;
   }
+  Arm();
+  port.gate.Leave();
 }
 
 }  // namespace switchyard::grpc_listener

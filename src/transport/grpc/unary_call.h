@@ -21,7 +21,7 @@ class UnaryCall {
   explicit UnaryCall(MethodPort& port);
   ~UnaryCall();
 
-  // Begins to wait. The object may be gone when this returns.
+  // Begins to wait, within the port's gate. The object may be gone when this returns.
   void Arm();
 
  private:

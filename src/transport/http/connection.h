@@ -56,6 +56,10 @@ class Connection final : public HttpResponder, public BodySink, public std::enab
 
   void Advance();
   void Read();
+  bool ReadPiece();
+  boost::asio::mutable_buffer BodyRoom();
+  void SetLowWater(int bytes);
+  bool HasBytes();
   void OnRead(const boost::system::error_code& error, size_t bytes);
   bool MakeInputRoom();
   void OnEnd();
@@ -99,6 +103,8 @@ class Connection final : public HttpResponder, public BodySink, public std::enab
   HttpBody body_;
   size_t body_room_ = 0;      // bytes of the body that its memory has room for
   uint64_t body_length_ = 0;  // kBody: Content-Length
+  bool slow_ = false;         // kBody: is read as it comes, not in large pieces
+  int low_water_ = 1;         // of the socket: see SetLowWater
 
   bool inside_ = false;  // the handler, or work of its own, is on the stack
   bool replied_ = false;

@@ -105,6 +105,9 @@ TEST_F(HttpLimitsTest, SlowHeadersAndBodiesTimeOut) {
   TestClient body(server_->address());
   body.Send("POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nabc");
   EXPECT_EQ(body.Receive().code, 408);
+  TestClient large(server_->address());
+  large.Send("POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + std::string(50000, 'x'));
+  EXPECT_EQ(large.Receive().code, 408);
   TestClient chunk(server_->address());
   chunk.Send("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab");
   EXPECT_EQ(chunk.Receive().code, 408);
@@ -113,6 +116,24 @@ TEST_F(HttpLimitsTest, SlowHeadersAndBodiesTimeOut) {
   TestClient idle(server_->address());
   EXPECT_EQ(idle.Exchange(Get("/a")).body, "/a");
   EXPECT_TRUE(idle.AtEnd());
+}
+
+// Large pieces are waited for, but not longer than the client is silent.
+TEST_F(HttpLimitsTest, ALargeBodyMayComeSlowly) {
+  HttpServerOptions options;
+  options.body_timeout_ms = 400;
+  StartServer(options);
+  TestClient client(server_->address());
+  const std::string piece(10000, 'x');
+  client.Send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n");
+  for (int i = 0; i < 30; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // a fast one sends everything before the limit
+    client.Send(piece);
+  }
+  const ClientReply reply = client.Receive();
+  EXPECT_EQ(reply.code, 200);
+  EXPECT_EQ(reply.body.size(), 300000u);
+  EXPECT_EQ(client.Exchange(Get("/alive")).body, "/alive");
 }
 
 TEST_F(HttpLimitsTest, ACallInFlightHasNoTimeoutOfTheListener) {
@@ -144,6 +165,10 @@ TEST_F(HttpLimitsTest, ABodyThatEndsEarlyIsRefused) {
   client.Send("POST / HTTP/1.1\r\nContent-Length: 50\r\n\r\nabc");
   client.ShutdownSend();
   EXPECT_EQ(client.Receive().code, 400);
+  TestClient large(server_->address());
+  large.Send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + std::string(50000, 'x'));
+  large.ShutdownSend();
+  EXPECT_EQ(large.Receive().code, 400);
 }
 
 TEST_F(HttpLimitsTest, ConnectionsAboveTheLimitAreRefused) {
