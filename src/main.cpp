@@ -9,6 +9,7 @@
 #include "server/server.h"
 #include "tools/devices.h"
 #include "tools/infer.h"
+#include "tools/plan.h"
 
 namespace switchyard {
 namespace {
@@ -21,6 +22,11 @@ int Main(int argc, char** argv) {
   if (command == "devices") {
     return RunDevices(argc, argv, [](const DevicePlugins& plugins) {
       return MakeOpenVinoRuntime({.cpu_extension = "", .device_plugins = plugins});
+    });
+  }
+  if (command == "plan") {
+    return RunPlan(argc, argv, [](const ServerSettings& settings) {
+      return MakeOpenVinoRuntime({.cpu_extension = settings.cpu_extension, .device_plugins = settings.device_plugins});
     });
   }
   if (argc == 2) {

@@ -61,6 +61,14 @@ Status ConfigureLog(LogLevel level, const std::string& file) {
   return absl::OkStatus();
 }
 
+void LogToStderr() {
+  auto& logger = Logger();
+  logger->sinks() = {std::make_shared<spdlog::sinks::stderr_sink_mt>()};
+  logger->set_pattern("[%^%l%$] %v");
+  logger->set_level(spdlog::level::warn);
+  logger->flush_on(spdlog::level::warn);
+}
+
 bool LogEnabled(LogLevel level) { return Logger()->should_log(ToSpdlog(level)); }
 void FlushLog() { Logger()->flush(); }
 void LogLine(LogLevel level, std::string_view line) {

@@ -19,6 +19,8 @@ StatusOr<LogLevel> ParseLogLevel(std::string_view name);
 
 // Replaces where and how much is logged. An empty `file` means stdout alone. Call before threads start.
 Status ConfigureLog(LogLevel level, const std::string& file);
+// For tools whose answer is on stdout: warnings and errors alone, on stderr. Call before threads start.
+void LogToStderr();
 bool LogEnabled(LogLevel level);
 void FlushLog();
 void LogLine(LogLevel level, std::string_view line);

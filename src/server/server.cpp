@@ -15,8 +15,6 @@
 #include "base/log.h"
 #include "base/timer.h"
 #include "config/command_line.h"
-#include "device/doctor.h"
-#include "device/system_view.h"
 #include "protocol/kserve/grpc_codec.h"
 #include "protocol/rest/rest_api.h"
 #include "protocol/tfs/grpc_codec.h"
@@ -24,6 +22,7 @@
 #include "server/limits.h"
 #include "server/report.h"
 #include "server/server_metrics.h"
+#include "serving/absent_devices.h"
 #include "serving/manager.h"
 #include "transport/grpc/grpc_server.h"
 #include "transport/http/http_server.h"
@@ -83,20 +82,6 @@ class Server {
   std::thread start_up_;
 };
 
-// The kinds of accelerators of which none was found, with the doctor's word.
-std::vector<AbsentDevice> ExplainAbsentDevices(const Inventory& inventory) {
-  std::vector<AbsentDevice> absent;
-  for (const std::string kind : {"GPU", "NPU"}) {
-    const bool found = std::any_of(inventory.begin(), inventory.end(), [&](const DeviceInfo& device) {
-      return device.name == kind || device.name.starts_with(kind + ".");
-    });
-    if (found) continue;
-    const Absence absence = DescribeAbsence(kind, SystemView::Own());
-    absent.push_back({kind, absence.reason, absence.remedy});
-  }
-  return absent;
-}
-
 Status Server::Start() {
   SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions{settings_.cpu_extension, settings_.device_plugins}));
   Manager::Options options{.max_queue = settings_.max_queue,
@@ -109,7 +94,7 @@ Status Server::Start() {
                                const std::string& reason) { metrics_.CountFailover(model, from, to, reason); };
   options.on_retry = [this](const std::string& model, const std::string& device) { metrics_.CountRetry(model, device); };
   for (const auto& [name, library] : settings_.device_plugins) options.device_plugins.push_back(name);
-  options.explain_absent = ExplainAbsentDevices;
+  options.explain_absent = FindAbsentDevices;
   manager_ = std::make_unique<Manager>(*runtime_, timer_, std::move(options));
   AddServerCollectors(metrics_, *manager_);
   if (settings_.grpc.enabled) {

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "device/placement.h"
+#include "serving/absent_devices.h"
 #include "serving/executor.h"
 
 namespace switchyard {
@@ -45,16 +46,6 @@ std::atomic<uint64_t> last_snapshot_id{0};
 
 Status NotLoadedYet(const std::string& model) {
   return Error(StatusCode::kUnavailable, "Model is not loaded yet - Name: {}; try again", model);
-}
-
-// What the doctor says of the devices that `target` names, in brackets.
-std::string Explain(const std::vector<AbsentDevice>& absent, std::string_view target) {
-  std::string text;
-  for (const AbsentDevice& device : absent) {
-    if (target.find(device.name) == target.npos || device.reason.empty()) continue;
-    text += fmt::format(" ({}: {}; {})", device.name, device.reason, device.remedy);
-  }
-  return text;
 }
 
 }  // namespace
@@ -279,7 +270,7 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<VersionFiles>>&
 StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& settings, int64_t number, const std::string& path) {
   auto plan = MakePlan(settings, monitor_->inventory(), options_.device_plugins);
   if (plan.status().code() == StatusCode::kNotFound) {
-    return Status(StatusCode::kNotFound, fmt::format("{}{}", Message(plan.status()), Explain(absent_, settings.target_device)));
+    return Error(StatusCode::kNotFound, "{}{}", Message(plan.status()), ExplainAbsent(absent_, settings.target_device));
   }
   SY_RETURN_IF_ERROR(plan.status());
   std::vector<std::pair<std::string, PlacementPlan::Priority>> occupied;

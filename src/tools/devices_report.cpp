@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "device/gpu_doctor.h"
+#include "tools/text_table.h"
 
 namespace switchyard {
 namespace {
@@ -21,35 +22,11 @@ std::string_view TypeText(const DeviceRow& row) {
   return Name(row.info.type);
 }
 
-std::string Bytes(uint64_t bytes) {
-  constexpr double kMiB = 1 << 20, kGiB = 1 << 30;
-  if (bytes == 0) return "-";
-  return bytes >= uint64_t{1} << 30 ? fmt::format("{:.1f} GiB", static_cast<double>(bytes) / kGiB)
-                                    : fmt::format("{:.0f} MiB", static_cast<double>(bytes) / kMiB);
-}
-
 std::string Joined(const std::vector<std::string>& words, std::string_view separator = " ") {
   return words.empty() ? "-" : fmt::format("{}", fmt::join(words, separator));
 }
 
 std::string OrDash(std::string_view text) { return text.empty() ? "-" : Printable(text); }
-
-// Columns as wide as their widest cell, two spaces between; nothing behind the last one.
-std::string Table(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<size_t> widths;
-  for (const auto& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  std::string text;
-  for (const auto& row : rows) {
-    std::string line;
-    for (size_t i = 0; i < row.size(); ++i) line += fmt::format("{:<{}}  ", row[i], widths[i]);
-    line.erase(line.find_last_not_of(' ') + 1);
-    text += line + "\n";
-  }
-  return text;
-}
 
 std::string CpuText(const CpuFacts& cpu) {
   std::vector<std::vector<std::string>> rows;
@@ -60,7 +37,7 @@ std::string CpuText(const CpuFacts& cpu) {
       {"  quota", cpu.quota ? fmt::format("{:.2f} processors ({})", *cpu.quota, Printable(cpu.quota_from)) : "none"});
   for (const NumaNode& node : cpu.numa_nodes) {
     rows.push_back({fmt::format("  NUMA node {}", node.id),
-                    fmt::format("processors {}, memory {}", node.cpus, Bytes(node.memory_total_bytes))});
+                    fmt::format("processors {}, memory {}", node.cpus, BytesText(node.memory_total_bytes))});
   }
   rows.push_back({"  instruction sets", Joined(cpu.instruction_sets)});
   return "\nProcessor\n" + Table(rows);
@@ -190,8 +167,8 @@ std::string ToText(const DevicesReport& report) {
   for (const DeviceRow& row : report.devices) {
     const DeviceInfo& info = row.info;
     rows.push_back({Printable(info.name), row.absence ? "absent" : "well", std::string(TypeText(row)),
-                    Bytes(info.memory_total_bytes), Bytes(info.memory_used_bytes), OrDash(info.driver), OrDash(info.full_name),
-                    Printable(Joined(info.capabilities))});
+                    BytesText(info.memory_total_bytes), BytesText(info.memory_used_bytes), OrDash(info.driver),
+                    OrDash(info.full_name), Printable(Joined(info.capabilities))});
   }
   text += (text.empty() ? "" : "\n") + Table(rows);
   for (const DeviceRow& row : report.devices) {

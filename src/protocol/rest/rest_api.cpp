@@ -1,5 +1,6 @@
 #include "protocol/rest/rest_api.h"
 
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -7,6 +8,7 @@
 #include "protocol/kserve/rest_metadata.h"
 #include "protocol/http/content_coding.h"
 #include "protocol/http/http_error.h"
+#include "protocol/rest/ledger.h"
 #include "protocol/tfs/rest_codec.h"
 #include "serving/call_metrics.h"
 #include "serving/infer_call.h"
@@ -120,6 +122,12 @@ HttpReply RestApi::Query(const Route& route) const {
       reply.content_type = MetricsPage::kContentType;
       reply.body = Frame(manager_.metrics().Text());
       return reply;
+    }
+    case RouteKind::kDevices:
+      return JsonReply(EncodeDevices(ReadDevices(manager_), timer_.Now(), std::chrono::system_clock::now()));
+    case RouteKind::kPlacement: {
+      const auto placement = manager_.Placement(route.model, route.version);
+      return placement.ok() ? JsonReply(EncodePlacement(*placement)) : ErrorReply(placement.status());
     }
     case RouteKind::kConfigStatus: return JsonReply(EncodeTfsConfigStatus(manager_.Statuses()));
     case RouteKind::kTfsUnsupported:

@@ -137,6 +137,7 @@ RouteResult FindTfs(Segments segments, std::string_view method, std::string_view
     route.kind = kind;
     return Answer(std::move(route), method, path);
   };
+  if (segments.size() == 2 && segments[1] == "devices") return answer(RouteKind::kDevices);
   if (segments.size() == 2 && segments[1] == "config") return answer(RouteKind::kConfigStatus);
   if (segments.size() == 3 && segments[1] == "config" && segments[2] == "reload") return answer(RouteKind::kConfigReload);
   if (segments.size() < 3 || segments[1] != "models" || segments[2].empty()) return Unknown(path);
@@ -155,6 +156,7 @@ RouteResult FindTfs(Segments segments, std::string_view method, std::string_view
   }
   if (segments.size() == used) return answer(RouteKind::kTfsStatus);
   if (segments.size() == used + 1 && segments[used] == "metadata") return answer(RouteKind::kTfsMetadata);
+  if (segments.size() == used + 1 && segments[used] == "placement") return answer(RouteKind::kPlacement);
   return Unknown(path);
 }
 

@@ -24,6 +24,8 @@ enum class RouteKind {
   kConfigStatus,    // GET /v1/config
   kConfigReload,    // POST /v1/config/reload
   kMetrics,         // GET /metrics
+  kDevices,         // GET /v1/devices
+  kPlacement,       // GET /v1/models/{m}[/versions/{v}]/placement
 };
 
 struct Route {

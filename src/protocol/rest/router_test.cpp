@@ -43,6 +43,9 @@ TEST(Router, FindsEveryRoute) {
       {"GET", "/v1/config", RouteKind::kConfigStatus},
       {"POST", "/v1/config/reload", RouteKind::kConfigReload},
       {"GET", "/metrics", RouteKind::kMetrics},
+      {"GET", "/v1/devices", RouteKind::kDevices},
+      {"GET", "/v1/models/m/placement", RouteKind::kPlacement, "m"},
+      {"GET", "/v1/models/m/versions/2/placement", RouteKind::kPlacement, "m", 2},
       {"HEAD", "/metrics/?x=1", RouteKind::kMetrics},
   };
   for (const Known& one : known) {

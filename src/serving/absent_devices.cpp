@@ -1,0 +1,34 @@
+#include "serving/absent_devices.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "device/doctor.h"
+#include "device/system_view.h"
+
+namespace switchyard {
+
+std::vector<AbsentDevice> FindAbsentDevices(const Inventory& inventory) {
+  std::vector<AbsentDevice> absent;
+  for (const std::string kind : {"GPU", "NPU"}) {
+    const bool found = std::any_of(inventory.begin(), inventory.end(), [&](const DeviceInfo& device) {
+      return device.name == kind || device.name.starts_with(kind + ".");
+    });
+    if (found) continue;
+    const Absence absence = DescribeAbsence(kind, SystemView::Own());
+    absent.push_back({kind, absence.reason, absence.remedy});
+  }
+  return absent;
+}
+
+std::string ExplainAbsent(const std::vector<AbsentDevice>& absent, std::string_view target) {
+  std::string text;
+  for (const AbsentDevice& device : absent) {
+    if (target.find(device.name) == target.npos || device.reason.empty()) continue;
+    text += fmt::format(" ({}: {}; {})", device.name, device.reason, device.remedy);
+  }
+  return text;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,98 @@
+#include "tools/plan.h"
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/log.h"
+#include "config/command_line.h"
+#include "protocol/rest/ledger.h"
+#include "tools/plan_trial.h"
+
+namespace switchyard {
+namespace {
+
+constexpr std::string_view kHelp =
+    "Tells what a server would make of a model: loads it once for each device that its target names, and prints where it\n"
+    "runs, what came of the settings, and why that is not what was asked for.\n\n"
+    "switchyard plan --model_path PATH [--target_device TARGET] [--plugin_config JSON] [--json]\n"
+    "  --json   print the object of GET /v1/models/{model}/placement\n"
+    "All flags about one model, --device_plugin, --cpu_extension, --cache_dir and --strict are those of the server: see\n"
+    "`switchyard --help`. Exit code: 0, 1 when the model cannot be served (with the reason), 64 when the command line is at\n"
+    "fault.\n";
+
+struct Arguments {
+  std::vector<std::string> server;  // for the server's own parser
+  bool json = false;
+  bool help = false;
+  bool config_file = false;
+};
+
+bool Is(std::string_view argument, std::string_view flag) {
+  return argument == flag || (argument.starts_with(flag) && argument.substr(flag.size()).starts_with('='));
+}
+
+Arguments Sort(int argc, const char* const* argv) {
+  Arguments sorted;
+  sorted.server.emplace_back(argv[0]);
+  bool named = false;
+  for (int i = 2; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == "--json") {
+      sorted.json = true;
+    } else if (argument == "--help" || argument == "-h") {
+      sorted.help = true;
+    } else {
+      named = named || Is(argument, "--model_name");
+      sorted.config_file = sorted.config_file || Is(argument, "--config_path");
+      sorted.server.emplace_back(argument);
+    }
+  }
+  // A server must have a port and a name for its model; a plan needs neither.
+  if (!named) sorted.server.insert(sorted.server.end(), {"--model_name", "model"});
+  sorted.server.insert(sorted.server.end(), {"--port", "auto"});
+  return sorted;
+}
+
+int Fail(int code, std::string_view message) {
+  std::fprintf(stderr, "switchyard plan: %.*s\n", static_cast<int>(message.size()), message.data());
+  return code;
+}
+
+}  // namespace
+
+int RunPlan(int argc, const char* const* argv, PlanRuntimeFactory make_runtime) {
+  const Arguments arguments = Sort(argc, argv);
+  if (arguments.help) {
+    std::fwrite(kHelp.data(), 1, kHelp.size(), stdout);
+    return kExitOk;
+  }
+  if (arguments.config_file) {
+    return Fail(kExitUsage, "--config_path: a plan is made of one model; give --model_path and the model's flags instead");
+  }
+  std::vector<const char*> pointers;
+  for (const std::string& argument : arguments.server) pointers.push_back(argument.c_str());
+  const auto parsed = ParseCommandLine(static_cast<int>(pointers.size()), pointers.data(), "");
+  if (const auto* error = std::get_if<SettingsError>(&parsed)) return Fail(error->exit_code, error->message);
+  const CommandLine& line = std::get<CommandLine>(parsed);
+  if (line.action == CommandLine::Action::kPrintAndExit || line.settings.models.size() != 1) {
+    return Fail(kExitUsage, "expected the flags of one model; see `switchyard plan --help`");
+  }
+  LogToStderr();
+  const auto runtime = make_runtime(line.settings);
+  if (!runtime.ok()) return Fail(kExitFailure, Message(runtime.status()));
+  const auto report = TryPlan(line.settings, **runtime, [](const std::string& step) {
+    std::fprintf(stderr, "switchyard plan: %s\n", step.c_str());
+  });
+  if (!report.ok()) {
+    return Fail(kExitFailure, fmt::format("model {}: {}", line.settings.models.front().name, Message(report.status())));
+  }
+  const std::string text = arguments.json ? EncodePlacement(*report) + "\n" : PlanText(*report);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  return kExitOk;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,172 @@
+#include "tools/plan_trial.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/timer.h"
+#include "device/placement.h"
+#include "device/system_view.h"
+#include "repository/source.h"
+#include "serving/absent_devices.h"
+#include "serving/lane_maker.h"
+#include "tools/text_table.h"
+
+namespace switchyard {
+namespace {
+
+StatusOr<VersionFiles> PickVersion(const ModelSettings& model) {
+  SY_ASSIGN_OR_RETURN(const std::vector<VersionFiles> found, ListVersions(model.base_path));
+  std::vector<int64_t> available;
+  for (const VersionFiles& files : found) available.push_back(files.version);
+  const std::vector<int64_t> wanted = WantedVersions(model.version_policy, available);
+  if (wanted.empty()) {
+    return Error(StatusCode::kNotFound,
+                 "no version is there: expected {}/<number>/ with a model's files, or a model file itself as base path",
+                 model.base_path);
+  }
+  const auto files =
+      std::find_if(found.begin(), found.end(), [&](const VersionFiles& one) { return one.version == wanted.back(); });
+  if (files->model_path.empty()) {
+    return Error(StatusCode::kNotFound, "the folder of version {} under {} holds no complete set of model files",
+                 files->version, model.base_path);
+  }
+  return *files;
+}
+
+StatusOr<PlacementPlan> Plan(const ServerSettings& settings, Runtime& runtime) {
+  const ModelSettings& model = settings.models.front();
+  std::vector<std::string> plugins;
+  for (const auto& [name, path] : settings.device_plugins) plugins.push_back(name);
+  const Inventory inventory = runtime.Devices();
+  auto plan = MakePlan(model, inventory, plugins);
+  if (plan.status().code() == StatusCode::kNotFound) {
+    return Error(StatusCode::kNotFound, "{}{}", Message(plan.status()),
+                 ExplainAbsent(FindAbsentDevices(inventory), model.target_device));
+  }
+  return plan;
+}
+
+// Adds the notes to the plan's reasons.
+Status CheckProperties(const ServerSettings& settings, Runtime& runtime, PlacementPlan& plan) {
+  std::vector<std::string> devices;
+  for (const Candidate& candidate : plan.candidates) {
+    for (const std::string& device : candidate.devices) {
+      if (std::find(devices.begin(), devices.end(), device) == devices.end()) devices.push_back(device);
+    }
+  }
+  SY_ASSIGN_OR_RETURN(const std::vector<std::string> notes,
+                      runtime.CheckProperties(plan.asked, devices, settings.models.front().plugin_config));
+  plan.reasons.insert(plan.reasons.end(), notes.begin(), notes.end());
+  if (settings.strict && !plan.reasons.empty()) return InvalidArgument("--strict: {}", plan.reasons.front());
+  return absl::OkStatus();
+}
+
+// Loads the candidate as a server does, with as many requests, and frees it.
+Status Try(const Candidate& candidate, const LoadRequest& base, Runtime& runtime, const Timer& timer, TargetPlacement& target) {
+  LaneRequest request{.load = base, .options = {}, .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency())};
+  request.load.target = candidate.target;
+  request.load.properties = candidate.properties;
+  request.options.target = candidate.target;
+  request.options.device = candidate.devices.front();
+  request.options.devices = candidate.devices;
+  SY_ASSIGN_OR_RETURN(const std::shared_ptr<Lane> lane, MakeLane(runtime, timer, std::move(request)));
+  target.facts = lane->facts();
+  target.execution_devices = lane->facts().execution_devices;
+  target.num_requests = lane->request_count();
+  lane->Close();
+  lane->Destroy();
+  return absl::OkStatus();
+}
+
+// Says of each candidate whether it would serve.
+void SetStates(const PlacementPlan& plan, PlacementReport& report) {
+  std::vector<CandidateState> states;
+  for (const TargetPlacement& target : report.targets) {
+    states.push_back({target.facts ? CandidateState::Lane::kReady : CandidateState::Lane::kFailed, true});
+  }
+  const PlacementDecision decision = Decide(plan, states);
+  for (size_t i = 0; i < report.targets.size(); ++i) {
+    TargetPlacement& target = report.targets[i];
+    const bool routed = std::find(decision.route.begin(), decision.route.end(), i) != decision.route.end();
+    const bool serves = routed && (i == decision.route.front() || plan.mode == PlacementPlan::Mode::kAll);
+    target.state = !target.facts ? "failed" : serves ? "serving" : routed ? "standby" : "idle";
+    if (target.facts) {
+      report.reasons.insert(report.reasons.end(), target.facts->reasons.begin(), target.facts->reasons.end());
+    } else {
+      report.reasons.push_back(fmt::format("{} does not serve: {}", target.target, target.reason));
+    }
+    if (serves) {
+      report.execution_devices.insert(report.execution_devices.end(), target.execution_devices.begin(),
+                                      target.execution_devices.end());
+    }
+  }
+}
+
+std::string LayersText(const LoadFacts& facts) {
+  std::string text;
+  for (const auto& [device, types] : facts.layers) {
+    int count = 0;
+    for (const auto& [type, number] : types) count += number;
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", device, count);
+  }
+  return text.empty() ? "-" : text;
+}
+
+}  // namespace
+
+StatusOr<PlacementReport> TryPlan(const ServerSettings& settings, Runtime& runtime,
+                                  const std::function<void(const std::string&)>& progress) {
+  const ModelSettings& model = settings.models.front();
+  SY_ASSIGN_OR_RETURN(const VersionFiles files, PickVersion(model));
+  progress("asking the devices");
+  SY_ASSIGN_OR_RETURN(PlacementPlan plan, Plan(settings, runtime));
+  SY_RETURN_IF_ERROR(CheckProperties(settings, runtime, plan));
+  PlacementReport report{.target_device = plan.asked, .execution_devices = {}, .targets = {}, .reasons = plan.reasons};
+  const LoadRequest base{
+      .settings = model, .version = files.version, .model_path = files.model_path, .cache_dir = settings.cache_dir};
+  const ThreadTimer timer;
+  Status why;
+  for (const Candidate& candidate : plan.candidates) {
+    progress(fmt::format("loading {} for {}", files.model_path, candidate.target));
+    TargetPlacement& target =
+        report.targets.emplace_back(TargetPlacement{.target = candidate.target, .device = candidate.devices.front()});
+    const Status tried = Try(candidate, base, runtime, timer, target);
+    if (tried.ok()) continue;
+    target.reason = std::string(Message(tried));
+    const Status one = plan.candidates.size() == 1 ? tried : Annotate(tried, candidate.target);
+    why = why.ok() ? one : Status(why.code(), fmt::format("{}; {}", Message(why), Message(one)));
+  }
+  const bool any =
+      std::any_of(report.targets.begin(), report.targets.end(), [](const auto& target) { return target.facts.has_value(); });
+  if (!any) return why;
+  SetStates(plan, report);
+  return report;
+}
+
+std::string PlanText(const PlacementReport& report) {
+  std::vector<std::vector<std::string>> rows = {{"TARGET", "DEVICES", "STATE", "LAYERS", "PRECISION", "STREAMS", "REQUESTS",
+                                                 "BATCH", "COMPILE", "CACHE", "MEMORY"}};
+  for (const TargetPlacement& target : report.targets) {
+    if (!target.facts) {
+      rows.push_back({target.target, "-", target.state, "-", "-", "-", "-", "-", "-", "-", "-"});
+      continue;
+    }
+    const LoadFacts& facts = *target.facts;
+    rows.push_back({target.target, fmt::format("{}", fmt::join(target.execution_devices, ",")), target.state,
+                    LayersText(facts), facts.precision.empty() ? "-" : facts.precision,
+                    facts.num_streams ? std::to_string(*facts.num_streams) : "-", std::to_string(target.num_requests),
+                    std::to_string(facts.batch_size), fmt::format("{:.0f} ms", facts.compile_ms),
+                    std::string(Name(facts.cache)), BytesText(facts.memory_bytes.value_or(0))});
+  }
+  std::string text = fmt::format("Asked for: {}\n\n{}", report.target_device, Table(rows));
+  if (!report.reasons.empty()) text += "\nReasons\n";
+  for (const std::string& reason : report.reasons) text += fmt::format("  {}\n", Printable(reason));
+  return text;
+}
+
+}  // namespace switchyard

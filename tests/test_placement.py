@@ -1,0 +1,187 @@
+"""What the server and `plan` say of where models run, on the CPU and a second device that is the CPU's plugin once more."""
+
+import json
+import pathlib
+import re
+from datetime import datetime, timedelta, timezone
+
+import openvino
+import pytest
+from openapi import Api
+
+from conftest import write_config
+from harness import Server, run_binary
+
+CPU_PLUGIN = pathlib.Path(openvino.__file__).parent / "libs" / "libopenvino_intel_cpu_plugin.so"
+VCPU = ["--device_plugin", f"VCPU={CPU_PLUGIN}"]
+TARGETS = {
+    "cpu": "CPU",
+    "hetero": "HETERO:VCPU,CPU",
+    "auto": "AUTO:VCPU,CPU",
+    "multi": "MULTI:VCPU,CPU",
+    "batch": "BATCH:CPU(4)",
+}
+API = Api()
+
+
+@pytest.fixture(scope="module")
+def placed(models, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("placed")
+    entries = [{"name": name, "base_path": str(models / "dummy"), "target_device": target} for name, target in TARGETS.items()]
+    entries.append({"name": "broken", "base_path": str(folder / "nowhere"), "target_device": "CPU"})
+    with Server(folder, "--config_path", write_config(folder / "config.json", entries), *VCPU) as server:
+        yield server
+
+
+def infer(server, name):
+    body = {"inputs": [{"name": "b", "shape": [1, 10], "datatype": "FP32", "data": list(range(10))}]}
+    answer = server.http("POST", f"/v2/models/{name}/infer", body)
+    assert answer.code == 200, answer
+
+
+def placement(server, name):
+    answer = server.http("GET", f"/v1/models/{name}/placement")
+    assert answer.code == 200, answer
+    assert answer.headers["content-type"] == "application/json"
+    API.check("Placement", answer.json())
+    return answer.json()
+
+
+def test_devices_are_told_with_state_and_models(placed):
+    answer = placed.http("GET", "/v1/devices")
+    assert answer.code == 200
+    API.check("DevicesReport", answer.json())
+    devices = {device["name"]: device for device in answer.json()["devices"]}
+    assert devices["CPU"]["state"] == devices["VCPU"]["state"] == "well"
+    assert set(devices["CPU"]["models"]) >= {"cpu", "batch", "multi", "hetero"}
+    assert "cpu" not in devices["VCPU"]["models"] and "multi" in devices["VCPU"]["models"]
+    assert 0 < devices["CPU"]["memory_used_bytes"] < devices["CPU"]["memory_total_bytes"]
+    since = datetime.fromisoformat(devices["CPU"]["since"])
+    assert timedelta(0) <= datetime.now(timezone.utc) - since < timedelta(minutes=5)
+    for name, device in devices.items():
+        if device["state"] == "absent":
+            assert name in ("GPU", "NPU") and device["reason"] and device["remedy"], device
+
+
+def test_one_device(placed):
+    infer(placed, "cpu")
+    told = placement(placed, "cpu")
+    assert told["target_device"] == "CPU" and told["execution_devices"] == ["CPU"] and told["helping"] is False
+    assert told["cache"] == "off" and told["compile_ms"] > 0 and told["batch_size"] == 1
+    assert list(told["by_device"]) == ["CPU"]
+    assert told["by_device"]["CPU"]["state"] == "serving"
+    assert told["by_device"]["CPU"]["num_requests"] == told["num_requests"] >= 1
+    served = told["by_device"]["CPU"]["requests_served"]
+    infer(placed, "cpu")
+    assert placement(placed, "cpu")["by_device"]["CPU"]["requests_served"] == served + 1
+
+
+def test_auto_serves_on_the_first_and_has_the_next_stand_by(placed):
+    told = placement(placed, "auto")
+    assert told["target_device"] == "AUTO:VCPU,CPU"
+    assert told["execution_devices"] in (["VCPU"], ["CPU"])
+    assert set(told["by_device"]) == {"VCPU", "CPU"}
+    assert told["helping"] == (told["execution_devices"] == ["CPU"])
+
+
+def test_multi_sums_up_both(placed):
+    told = placement(placed, "multi")
+    assert told["execution_devices"] == ["VCPU", "CPU"]
+    assert told["num_requests"] == sum(one["num_requests"] for one in told["by_device"].values())
+    assert {one["state"] for one in told["by_device"].values()} == {"serving"}
+
+
+def test_hetero_is_one_target(placed):
+    told = placement(placed, "hetero")
+    (one,) = told["by_device"].values()
+    assert one["target"] == "HETERO:VCPU,CPU" and one["state"] == "serving"
+    assert set(told["execution_devices"]) <= {"VCPU", "CPU"} and told["execution_devices"]
+
+
+def test_batch_tells_its_size(placed):
+    told = placement(placed, "batch")
+    assert told["batch_size"] == 4
+    assert told["num_requests"] % 4 == 0
+
+
+def test_what_is_not_there_has_its_code(placed):
+    for path, code in {
+        "/v1/models/unknown/placement": 404,
+        "/v1/models/cpu/versions/77/placement": 404,
+        "/v1/models/broken/placement": 503,
+        "/v1/models/cpu/placement/more": 404,
+    }.items():
+        answer = placed.http("GET", path)
+        assert answer.code == code, (path, answer)
+        API.check("Error", answer.json())
+    assert placed.http("GET", "/v1/models/cpu/versions/1/placement").code == 200
+    assert placed.http("POST", "/v1/devices", "{}").code == 405
+
+
+def test_every_route_of_the_contract_is_served(placed):
+    for method, path in API.routes():
+        filled = path.replace("{model}", "cpu").replace("{version}", "1")
+        answer = placed.http(method, filled, "{}" if method == "POST" else None)
+        # The bodies are empty objects: 400 is a route's own answer.
+        assert answer.code not in (404, 405), (method, path, answer)
+
+
+@pytest.mark.parametrize("target", TARGETS.values())
+def test_plan_prints_what_the_server_tells(placed, models, target):
+    done = run_binary("plan", "--model_path", models / "dummy", "--target_device", target, *VCPU, "--json")
+    assert done.returncode == 0, done.stderr
+    planned = json.loads(done.stdout)
+    API.check("Placement", planned)
+    name = next(name for name, one in TARGETS.items() if one == target)
+    served = placement(placed, name)
+    assert list(planned) == list(served)
+    keys = ["target_device", "precision", "num_streams", "num_requests", "batch_size", "layers", "layers_by_type", "cache"]
+    if target.startswith("AUTO"):  # its second device may be helping at this moment
+        keys = ["target_device"]
+    assert {key: planned[key] for key in keys} == {key: served[key] for key in keys}
+    assert set(planned["by_device"]) == set(served["by_device"])
+    assert "plan: loading" in done.stderr
+
+
+def test_plan_prints_a_table(models):
+    done = run_binary("plan", "--model_path", models / "dummy", "--target_device", "MULTI:VCPU,CPU", *VCPU)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Asked for: MULTI:VCPU,CPU"
+    header = lines[2].split()
+    assert header[:3] == ["TARGET", "DEVICES", "STATE"] and header[-3:] == ["COMPILE", "CACHE", "MEMORY"]
+    assert [line.split()[:3] for line in lines[3:5]] == [["VCPU", "VCPU", "serving"], ["CPU", "CPU", "serving"]]
+
+
+def test_plan_uses_the_cache(models, tmp_path):
+    args = ["plan", "--model_path", models / "dummy", "--target_device", "CPU", "--cache_dir", tmp_path, "--json"]
+    told = [json.loads(run_binary(*args).stdout)["cache"] for _ in range(2)]
+    assert told == ["miss", "hit"]
+
+
+FAULTS = {
+    "unknown_device": ["--target_device", "FPGA"],
+    "absent_device": ["--target_device", "HETERO:GPU.7,NPU"],
+    "faulty_list": ["--target_device", "HETERO:"],
+    "faulty_batch": ["--target_device", "BATCH:CPU(0)"],
+    "faulty_property": ["--target_device", "CPU", "--plugin_config", '{"NUM_STREEMS": 2}'],
+    "strict": ["--target_device", "CPU", "--strict", "--plugin_config", '{"NUM_STREAMS": 2, "PERFORMANCE_HINT": "LATENCY"}'],
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_plan_gives_the_servers_own_message(models, case):
+    args = ["--model_name", "dummy", "--model_path", models / "dummy", *FAULTS[case]]
+    planned = run_binary("plan", *args)
+    served = run_binary("--port", "auto", "--grpc_bind_address", "127.0.0.1", *args)
+    assert planned.returncode == served.returncode == 1, planned.stderr + served.stderr
+    assert planned.stdout == ""
+    message = planned.stderr.strip().splitlines()[-1].removeprefix("switchyard plan: ")
+    assert re.match("model dummy: .{20}", message), planned.stderr
+    assert served.stderr.strip().splitlines()[-1] == f"switchyard: {message}"
+
+
+def test_plan_refuses_a_faulty_command_line(models):
+    for args in (["--target_device", "CPU"], ["--model_path", models / "dummy", "--nonsense"], ["--config_path", "x.json"]):
+        done = run_binary("plan", *args)
+        assert done.returncode == 64 and done.stderr.startswith("switchyard plan: "), done
