@@ -8,15 +8,16 @@ import tritonclient.grpc as triton
 
 
 class SteadyClients:
-    """`count` threads that call model `dummy` (b + 1) over KServe gRPC from the beginning of the `with` block to its end.
+    """`count` threads that call `model`, which computes b + 1, over KServe gRPC from the beginning of the `with` block to its end.
 
     `faults` gets a line for each error and each wrong answer; `computes` says that there are right answers (a recording GPU has
     none: its outputs are whatever was in that memory).
     """
 
-    def __init__(self, address, computes=True, count=8):
+    def __init__(self, address, computes=True, count=8, model="dummy"):
         self.address = address
         self.computes = computes
+        self.model = model
         self.stopping = threading.Event()
         self.faults = []
         self.calls = [0] * count
@@ -29,7 +30,7 @@ class SteadyClients:
         tensor.set_data_from_numpy(value)
         while not self.stopping.is_set():
             try:
-                answer = client.infer("dummy", [tensor], client_timeout=20).as_numpy("a")
+                answer = client.infer(self.model, [tensor], client_timeout=20).as_numpy("a")
             except Exception as error:  # every error of a call is what this looks for
                 self.faults.append(str(error))
                 continue

@@ -182,7 +182,9 @@ void DecideFirst(const PlacementPlan& plan, const std::vector<CandidateState>& s
   }
   if (home && standby && able.size() > 1) start(able[1]);
   for (size_t k = 0; k < able.size(); ++k) {
-    const bool needed = k == 0 || !home || (standby && k == 1);
+    // A helper stays until the one that shall stand by is ready.
+    const bool stands_by = standby && k > 0 && (k == 1 || !ready(able[1]));
+    const bool needed = k == 0 || !home || stands_by;
     if (ready(able[k]) && needed) decision.route.push_back(able[k]);
   }
   decision.helping = !decision.route.empty() && decision.route.front() != able.front();

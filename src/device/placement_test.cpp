@@ -163,11 +163,13 @@ TEST_F(DecideTest, TheCpuHelpsWhileTheBestDeviceCompilesThenHandsOverAndAStandby
   EXPECT_THAT(Next().route, ElementsAre(2u));
   EXPECT_TRUE(Next().helping);
   states_[0].lane = Lane::kReady;
-  // The helper goes: the second best stands by.
-  EXPECT_THAT(Next().route, ElementsAre(0u));
+  // The helper stands by until the second best does.
+  EXPECT_THAT(Next().route, ElementsAre(0u, 2u));
   EXPECT_THAT(Next().compile, ElementsAre(1u));
-  EXPECT_THAT(Next().release, ElementsAre(2u));
   EXPECT_FALSE(Next().helping);
+  states_[1].lane = Lane::kReady;
+  EXPECT_THAT(Next().route, ElementsAre(0u, 1u));
+  EXPECT_THAT(Next().release, ElementsAre(2u));
 }
 
 TEST_F(DecideTest, WithoutStandbyOnlyTheServingOneStays) {

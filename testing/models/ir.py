@@ -121,6 +121,13 @@ def loop(folder, trip_count=None):
     _save(folder, [_output(final, "y")], inputs, "loop")
 
 
+def two_operations(folder):
+    """ReLU(x + 1): two operations, so that each may go to a device of its own."""
+    x = _input("x", [1, 10])
+    added = ops.add(x, ops.constant(np.ones((1, 10), np.float32)))
+    _save(folder, [_output(ops.relu(added), "y")], [x], "two_operations")
+
+
 def broken(folder):
     """Files with the right names that no runtime can read."""
     (folder / "model.xml").write_text("<net name='broken' version='11'><layers>")
@@ -140,6 +147,7 @@ MAKERS = {
     "two_outputs": two_outputs,
     "no_name_output": no_name_output,
     "sink": sink,
+    "two_operations": two_operations,
     "loop": loop,
     "slow": functools.partial(loop, trip_count=SLOW_STEPS),
     "broken": broken,
