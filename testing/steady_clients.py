@@ -8,7 +8,7 @@ import tritonclient.grpc as triton
 
 
 class SteadyClients:
-    """`count` threads that call `model`, which computes b + 1, over KServe gRPC from the beginning of the `with` block to its end.
+    """`count` threads that call `model`, which computes b + 1, over KServe gRPC for as long as the `with` block lasts.
 
     `faults` gets a line for each error and each wrong answer; `computes` says that there are right answers (a recording GPU has
     none: its outputs are whatever was in that memory).
