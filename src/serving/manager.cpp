@@ -76,6 +76,14 @@ Manager::~Manager() {
     stopping_ = true;
   }
   thread_.join();
+  // Before the rest of this object: compilations that still run wake it when they end.
+  std::vector<std::shared_ptr<Placer>> discarded;
+  {
+    MutexLock lock(&mutex_);
+    discarded.swap(discarded_);
+  }
+  discarded.clear();
+  monitor_.reset();
 }
 
 void Manager::Wake() {

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "runtime/fake/fake_runtime.h"
 #include "serving/executor.h"
 #include "serving/test_calls.h"
@@ -158,6 +160,19 @@ TEST_F(ManagerTest, ChangedSettingsAreANewVersionAndAFailedOneKeepsTheOld) {
   EXPECT_EQ((*manager_->Acquire("dummy", 1))->settings().nireq, 4u);
   EXPECT_EQ(StateOf("dummy", 1), VersionState::kAvailable);
   EXPECT_EQ(Message(manager_->StatusOf("dummy")->versions[0].error), "no");
+}
+
+TEST_F(ManagerTest, AStopWaitsForTheModelThatIsBeingCompiled) {
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.hold_load = true; });
+  Start();
+  Want({repository_.Add("dummy", {1})});
+  ASSERT_TRUE(runtime_.WaitForLoads(1));
+  manager_->Shutdown();
+  ASSERT_TRUE(manager_->Drain(timer_.Now() + std::chrono::seconds(10)));
+  std::thread stop([this] { manager_.reset(); });
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.hold_load = false; });
+  stop.join();
+  EXPECT_EQ(runtime_.live_models(), 0u);
 }
 
 TEST_F(ManagerTest, DrainWaitsForTheCallInFlightAndGivesUpAtItsDeadline) {
