@@ -11,6 +11,7 @@ namespace {
 constexpr double kGap = 16;        // between neighbours in a row
 constexpr double kLineWidth = 6;   // what a line that passes through a row takes of it
 constexpr double kMargin = 24;     // around everything
+constexpr double kPull = 0.85;
 constexpr int kSweeps = 8;
 // A hostile model could have lines of this number times its rows; beyond it they run straight, behind the boxes.
 constexpr size_t kMaxPassages = 100000;
@@ -109,7 +110,9 @@ class Layout {
       const std::vector<size_t>& near = places_[index].*neighbours;
       double sum = 0;
       for (const size_t other : near) sum += places_[other].x;
-      wanted.push_back(near.empty() ? places_[index].x : sum / static_cast<double>(near.size()));
+      const double mean = near.empty() ? places_[index].x : sum / static_cast<double>(near.size());
+      // Where lines come together, a little towards the middle: else a model of many equal blocks drifts sideways as a whole.
+      wanted.push_back(near.size() > 1 ? kPull * mean : mean);
     }
     return wanted;
   }

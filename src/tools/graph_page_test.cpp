@@ -47,6 +47,18 @@ TEST(GraphLayout, EveryNodeIsBelowItsInputs) {
   EXPECT_LT(layout.width, 4 * kBoxWidth) << "three branches side by side, not more";
 }
 
+TEST(GraphLayout, ManyEqualBlocksDoNotDriftSideways) {
+  ModelGraph graph{.nodes = {Node("in", "CPU", {})}};
+  for (size_t i = 0; i < 200; ++i) {
+    const size_t from = graph.nodes.size() - 1;
+    graph.nodes.push_back(Node("q", "CPU", {from}));
+    graph.nodes.push_back(Node("k", "CPU", {from}));
+    graph.nodes.push_back(Node("score", "CPU", {from + 1, from + 2}));
+    graph.nodes.push_back(Node("sum", "CPU", {from, from + 3}));
+  }
+  EXPECT_LT(LayOut(graph).width, 6 * kBoxWidth);
+}
+
 TEST(GraphLayout, NoBoxLiesOnAnotherOrOutside) {
   ModelGraph graph = Blocks(20);
   for (size_t i = 0; i < 30; ++i) graph.nodes.push_back(Node("wide", "CPU", {i}));
