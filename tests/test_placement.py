@@ -13,7 +13,7 @@ from openapi import Api
 from openvino import opset13 as ops
 
 from conftest import write_config
-from harness import Server, run_binary
+from harness import Server, run_binary, wait_until
 
 CPU_PLUGIN = pathlib.Path(openvino.__file__).parent / "libs" / "libopenvino_intel_cpu_plugin.so"
 VCPU = ["--device_plugin", f"VCPU={CPU_PLUGIN}"]
@@ -51,6 +51,12 @@ def placement(server, name):
 
 
 def test_devices_are_told_with_state_and_models(placed):
+    # The server is ready as soon as every model has one device that serves; a second one may still be compiling.
+    wait_until(
+        lambda: all(one["state"] != "compiling" for one in placement(placed, "multi")["by_device"].values()),
+        limit_s=30,
+        what="both devices of MULTI",
+    )
     answer = placed.http("GET", "/v1/devices")
     assert answer.code == 200
     API.check("DevicesReport", answer.json())
