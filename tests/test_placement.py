@@ -4,13 +4,16 @@ import json
 import pathlib
 import re
 from datetime import datetime, timedelta, timezone
+from xml.etree import ElementTree
 
+import numpy as np
 import openvino
 import pytest
 from openapi import Api
+from openvino import opset13 as ops
 
 from conftest import write_config
-from harness import Server, run_binary
+from harness import Server, run_binary, wait_until
 
 CPU_PLUGIN = pathlib.Path(openvino.__file__).parent / "libs" / "libopenvino_intel_cpu_plugin.so"
 VCPU = ["--device_plugin", f"VCPU={CPU_PLUGIN}"]
@@ -48,6 +51,12 @@ def placement(server, name):
 
 
 def test_devices_are_told_with_state_and_models(placed):
+    # The server is ready as soon as every model has one device that serves; a second one may still be compiling.
+    wait_until(
+        lambda: all(one["state"] != "compiling" for one in placement(placed, "multi")["by_device"].values()),
+        limit_s=30,
+        what="both devices of MULTI",
+    )
     answer = placed.http("GET", "/v1/devices")
     assert answer.code == 200
     API.check("DevicesReport", answer.json())
@@ -157,6 +166,47 @@ def test_plan_uses_the_cache(models, tmp_path):
     args = ["plan", "--model_path", models / "dummy", "--target_device", "CPU", "--cache_dir", tmp_path, "--json"]
     told = [json.loads(run_binary(*args).stdout)["cache"] for _ in range(2)]
     assert told == ["miss", "hit"]
+
+
+HOSTILE = "</title><script>alert('x')</script>"
+
+
+def test_plan_draws_the_graph(tmp_path):
+    """Two branches from one input, by operations whose names would be markup."""
+    source = ops.parameter([1, 10], np.float32, name="b")
+    left = ops.add(source, ops.constant(np.ones((1, 10), np.float32)), name=HOSTILE)
+    right = ops.relu(source, name="right")
+    folded = ops.multiply(ops.constant(np.float32(2)), ops.constant(np.float32(3)), name="folded")
+    total = ops.multiply(ops.add(left, right, name="both"), folded, name="last")
+    openvino.save_model(openvino.Model([ops.result(total, name="a")], [source]), tmp_path / "model.xml", compress_to_fp16=False)
+    page_path = tmp_path / "out.html"
+    done = run_binary(
+        "plan", "--model_path", tmp_path / "model.xml", "--target_device", "HETERO:VCPU,CPU", *VCPU, "--html", page_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Asked for: HETERO:VCPU,CPU")
+    page = page_path.read_text(encoding="utf-8")
+    assert not re.search(r"https?://|\bsrc=|\bhref=|@import|url\(", page)
+    assert page.count("<script") == 1
+    svg = ElementTree.fromstring(re.search(r"<svg.*</svg>", page, re.DOTALL).group())
+    boxes = {}
+    for group in svg.findall("g"):
+        assert len(group.findall("rect")) == 1
+        name, operation, device = group.find("title").text.split("\n")
+        boxes[name] = (operation, device, float(group.find("rect").get("y")))
+    assert boxes.keys() == {"b", HOSTILE, "right", "both", "last", "a"}
+    assert boxes[HOSTILE][:2] == ("Add (1,10)", "VCPU")
+    assert boxes["b"][2] < boxes[HOSTILE][2] == boxes["right"][2] < boxes["both"][2] < boxes["last"][2] < boxes["a"][2]
+    assert "VCPU: 6 layers" in page and "3 constant nodes" not in page and "4 constant nodes" in page
+
+
+def test_plan_tells_that_it_cannot_write_the_page(models, tmp_path):
+    args = ["plan", "--model_path", models / "dummy", "--target_device", "CPU"]
+    done = run_binary(*args, "--html", tmp_path / "no" / "folder.html")
+    assert done.returncode == 1 and done.stdout == ""
+    assert "--html" in done.stderr and "folder.html" in done.stderr
+    for flag in (["--html"], ["--html="]):
+        assert run_binary(*args, *flag).returncode == 64
 
 
 FAULTS = {

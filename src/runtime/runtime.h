@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "config/settings.h"
 #include "device/inventory.h"
+#include "runtime/model_graph.h"
 #include "tensor/signature.h"
 #include "tensor/tensor_view.h"
 
@@ -100,6 +101,11 @@ class Runtime {
   // device, ResourceExhausted when the device's memory cannot hold it, Internal for the rest, marked by MarkFault
   // (device/fault.h).
   virtual StatusOr<std::shared_ptr<CompiledModel>> Load(const LoadRequest& request) = 0;
+
+  // The operations of what Load would compile, with the device that each is for: for HETERO as the plugins divide it, which
+  // takes them about as long as compiling a small model; else all on the target's device. Compiles nothing. Errors: NotFound
+  // and InvalidArgument as Load's, Internal when the plugins do not tell.
+  virtual StatusOr<ModelGraph> Graph(const LoadRequest& request) = 0;
 
   // A new generation of a device: new contexts of its driver, that models loaded from now on use. What was loaded before stays
   // in the old one. Blocks; a broken device may never answer.

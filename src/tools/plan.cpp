@@ -1,6 +1,8 @@
 #include "tools/plan.h"
 
 #include <cstdio>
+#include <fstream>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -10,6 +12,7 @@
 #include "base/log.h"
 #include "config/command_line.h"
 #include "protocol/rest/ledger.h"
+#include "tools/graph_page.h"
 #include "tools/plan_trial.h"
 
 namespace switchyard {
@@ -18,14 +21,16 @@ namespace {
 constexpr std::string_view kHelp =
     "Tells what a server would make of a model: loads it once for each device that its target names, and prints where it\n"
     "runs, what came of the settings, and why that is not what was asked for.\n\n"
-    "switchyard plan --model_path PATH [--target_device TARGET] [--plugin_config JSON] [--json]\n"
-    "  --json   print the object of GET /v1/models/{model}/placement\n"
+    "switchyard plan --model_path PATH [--target_device TARGET] [--plugin_config JSON] [--json] [--html FILE]\n"
+    "  --json        print the object of GET /v1/models/{model}/placement\n"
+    "  --html FILE   write a page with the model's graph, coloured by device; it needs nothing but a browser\n"
     "All flags about one model, --device_plugin, --cpu_extension, --cache_dir and --strict are those of the server: see\n"
     "`switchyard --help`. Exit code: 0, 1 when the model cannot be served (with the reason), 64 when the command line is at\n"
     "fault.\n";
 
 struct Arguments {
   std::vector<std::string> server;  // for the server's own parser
+  std::optional<std::string> html;  // the file's path
   bool json = false;
   bool help = false;
   bool config_file = false;
@@ -43,6 +48,10 @@ Arguments Sort(int argc, const char* const* argv) {
     const std::string_view argument = argv[i];
     if (argument == "--json") {
       sorted.json = true;
+    } else if (argument == "--html" && i + 1 < argc) {
+      sorted.html = argv[++i];
+    } else if (argument.starts_with("--html=")) {
+      sorted.html = argument.substr(std::string_view("--html=").size());
     } else if (argument == "--help" || argument == "-h") {
       sorted.help = true;
     } else {
@@ -55,6 +64,14 @@ Arguments Sort(int argc, const char* const* argv) {
   if (!named) sorted.server.insert(sorted.server.end(), {"--model_name", "model"});
   sorted.server.insert(sorted.server.end(), {"--port", "auto"});
   return sorted;
+}
+
+// Whole, or with an error.
+bool Write(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(text.data(), static_cast<std::streamsize>(text.size()));
+  file.close();
+  return file.good();
 }
 
 int Fail(int code, std::string_view message) {
@@ -73,6 +90,7 @@ int RunPlan(int argc, const char* const* argv, PlanRuntimeFactory make_runtime) 
   if (arguments.config_file) {
     return Fail(kExitUsage, "--config_path: a plan is made of one model; give --model_path and the model's flags instead");
   }
+  if (arguments.html && arguments.html->empty()) return Fail(kExitUsage, "--html: expected the path of the file to write");
   std::vector<const char*> pointers;
   for (const std::string& argument : arguments.server) pointers.push_back(argument.c_str());
   const auto parsed = ParseCommandLine(static_cast<int>(pointers.size()), pointers.data(), "");
@@ -84,11 +102,20 @@ int RunPlan(int argc, const char* const* argv, PlanRuntimeFactory make_runtime) 
   LogToStderr();
   const auto runtime = make_runtime(line.settings);
   if (!runtime.ok()) return Fail(kExitFailure, Message(runtime.status()));
-  const auto report = TryPlan(line.settings, **runtime, [](const std::string& step) {
-    std::fprintf(stderr, "switchyard plan: %s\n", step.c_str());
-  });
+  PlanGraph drawn;
+  const auto progress = [](const std::string& step) { std::fprintf(stderr, "switchyard plan: %s\n", step.c_str()); };
+  const auto report = TryPlan(line.settings, **runtime, progress, arguments.html ? &drawn : nullptr);
   if (!report.ok()) {
     return Fail(kExitFailure, fmt::format("model {}: {}", line.settings.models.front().name, Message(report.status())));
+  }
+  if (arguments.html) {
+    const GraphPageText about = {
+        .title = line.settings.models.front().base_path, .target = drawn.target, .summary = PlanText(*report)};
+    if (!Write(*arguments.html, GraphPage(about, drawn.graph))) {
+      return Fail(kExitFailure, fmt::format("--html {}: cannot write the file; name one in a folder that is there and may be "
+                                            "written to",
+                                            *arguments.html));
+    }
   }
   const std::string text = arguments.json ? EncodePlacement(*report) + "\n" : PlanText(*report);
   std::fwrite(text.data(), 1, text.size(), stdout);

@@ -107,6 +107,19 @@ void SetStates(const PlacementPlan& plan, PlacementReport& report) {
   }
 }
 
+StatusOr<PlanGraph> Draw(const PlacementPlan& plan, const PlacementReport& report, LoadRequest request, Runtime& runtime,
+                         const std::function<void(const std::string&)>& progress) {
+  const auto serving =
+      std::find_if(report.targets.begin(), report.targets.end(), [](const auto& target) { return target.state == "serving"; });
+  if (serving == report.targets.end()) return Error(StatusCode::kInternal, "no target serves: there is no graph to draw");
+  const Candidate& candidate = plan.candidates[static_cast<size_t>(serving - report.targets.begin())];
+  progress(fmt::format("drawing the graph for {}", candidate.target));
+  request.target = candidate.target;
+  request.properties = candidate.properties;
+  SY_ASSIGN_OR_RETURN(ModelGraph graph, runtime.Graph(request));
+  return PlanGraph{.target = candidate.target, .graph = std::move(graph)};
+}
+
 std::string LayersText(const LoadFacts& facts) {
   std::string text;
   for (const auto& [device, types] : facts.layers) {
@@ -120,7 +133,7 @@ std::string LayersText(const LoadFacts& facts) {
 }  // namespace
 
 StatusOr<PlacementReport> TryPlan(const ServerSettings& settings, Runtime& runtime,
-                                  const std::function<void(const std::string&)>& progress) {
+                                  const std::function<void(const std::string&)>& progress, PlanGraph* graph) {
   const ModelSettings& model = settings.models.front();
   SY_ASSIGN_OR_RETURN(const VersionFiles files, PickVersion(model));
   progress("asking the devices");
@@ -145,6 +158,9 @@ StatusOr<PlacementReport> TryPlan(const ServerSettings& settings, Runtime& runti
       std::any_of(report.targets.begin(), report.targets.end(), [](const auto& target) { return target.facts.has_value(); });
   if (!any) return why;
   SetStates(plan, report);
+  if (graph != nullptr) {
+    SY_ASSIGN_OR_RETURN(*graph, Draw(plan, report, base, runtime, progress));
+  }
   return report;
 }
 

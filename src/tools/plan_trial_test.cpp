@@ -68,6 +68,23 @@ TEST_F(PlanTest, AllOfAMultiServe) {
   EXPECT_EQ(report->targets[1].state, "serving");
 }
 
+TEST_F(PlanTest, TheGraphIsThatOfTheFirstThatServes) {
+  runtime_.Set("dummy@GPU.0", {.load_error = InvalidArgument("the GPU knows no such operator")});
+  ASSERT_TRUE(Try("CPU").ok());
+  settings_.models[0].target_device = "AUTO:GPU,CPU";
+  PlanGraph drawn;
+  const auto report = TryPlan(settings_, runtime_, [](const auto&) {}, &drawn);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(drawn.target, "CPU");
+  ASSERT_EQ(drawn.graph.nodes.size(), 3u);
+  EXPECT_EQ(drawn.graph.nodes[1].device, "CPU");
+  settings_.models[0].target_device = "HETERO:GPU,CPU";
+  ASSERT_TRUE(TryPlan(settings_, runtime_, [](const auto&) {}, &drawn).ok());
+  EXPECT_EQ(drawn.target, "HETERO:GPU.0,CPU");
+  EXPECT_EQ(drawn.graph.nodes[1].device, "GPU.0");
+  EXPECT_EQ(drawn.graph.nodes[2].device, "CPU");
+}
+
 TEST_F(PlanTest, FaultsAreTheServersOwn) {
   EXPECT_THAT(std::string(Message(Try("NPU").status())), HasSubstr("there is no device NPU"));
   // The doctor's word.

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/mutex.h"
+#include "device/target.h"
 #include "tensor/buffer.h"
 
 namespace switchyard {
@@ -383,6 +384,18 @@ StatusOr<std::shared_ptr<CompiledModel>> FakeRuntime::Load(const LoadRequest& re
 StatusOr<std::vector<std::string>> FakeRuntime::CheckProperties(const std::string&, const std::vector<std::string>&,
                                                                 const PropertyMap&) {
   return std::vector<std::string>{};
+}
+
+StatusOr<ModelGraph> FakeRuntime::Graph(const LoadRequest& request) {
+  const Script script = state_->CopyOf(request.settings.name, request.version, request.target);
+  if (!script.load_error.ok()) return script.load_error;
+  const std::vector<std::string> devices = DevicesOf(request.target);
+  const std::string first = devices.empty() ? "CPU" : devices.front();
+  const std::string last = devices.empty() ? "CPU" : devices.back();
+  return ModelGraph{.nodes = {{.name = "b", .type = "Parameter", .device = first, .shape = "(1,10)", .inputs = {}},
+                              {.name = "add", .type = "Add", .device = first, .shape = "(1,10)", .inputs = {0}},
+                              {.name = "a", .type = "Result", .device = last, .shape = "(1,10)", .inputs = {1}}},
+                    .left_out = 1};
 }
 
 Status FakeRuntime::Renew(const std::string& device) {

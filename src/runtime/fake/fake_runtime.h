@@ -97,6 +97,9 @@ class FakeRuntime final : public Runtime {
   StatusOr<std::vector<std::string>> CheckProperties(const std::string& target, const std::vector<std::string>& devices,
                                                      const PropertyMap& plugin_config) override;
   StatusOr<std::shared_ptr<CompiledModel>> Load(const LoadRequest& request) override;
+  // A Parameter "b" and an Add on the first of the target's devices, and a Result "a" on the last. The script's load_error goes
+  // first.
+  StatusOr<ModelGraph> Graph(const LoadRequest& request) override;
   Status Renew(const std::string& device) override;
   StatusOr<std::shared_ptr<CompiledModel>> LoadCanary(const std::string& device) override;
   Inventory Devices() override;

@@ -85,6 +85,42 @@ TEST_F(LoadInspectionTest, HeteroTellsWhatItsDevicesTell) {
   EXPECT_GT(facts.memory_bytes, 0u);
 }
 
+TEST_F(LoadInspectionTest, TheGraphHasAllButConstantsWithTheirDevices) {
+  two_ = *MakeOpenVinoRuntime({.device_plugins = {{"VCPU", CpuPlugin()}}});
+  auto input = Input("b", {1, 10});
+  const auto one = ops::Constant::create(ov::element::f32, ov::Shape{1, 10}, {1});
+  const auto folded = std::make_shared<ops::Add>(one, one);
+  const auto sum = std::make_shared<ops::Add>(std::make_shared<ops::Add>(input, folded), input);
+  sum->set_friendly_name("sum");
+  const auto model =
+      std::make_shared<ov::Model>(ov::OutputVector{Named(sum, "a"), Named(folded, "fixed")}, ov::ParameterVector{input});
+  LoadRequest request = Request(Save(model));
+  for (const auto& [target, device] : std::map<std::string, std::string>{
+           {"CPU", "CPU"}, {"BATCH:CPU(4)", "CPU"}, {"HETERO:VCPU,CPU", "VCPU"}}) {
+    request.target = target;
+    const auto graph = two_->Graph(request);
+    ASSERT_TRUE(graph.ok()) << graph.status();
+    EXPECT_EQ(graph->left_out, 2u) << "the constant, and what is added up of it";
+    ASSERT_EQ(graph->nodes.size(), 5u) << target;
+    size_t results = 0;
+    for (size_t i = 0; i < graph->nodes.size(); ++i) {
+      const GraphNode& node = graph->nodes[i];
+      EXPECT_EQ(node.device, device) << node.name;
+      EXPECT_EQ(node.shape, "(1,10)");
+      results += node.type == "Result" ? 1 : 0;
+      for (const size_t before : node.inputs) EXPECT_LT(before, i);
+      EXPECT_TRUE(node.name != "sum" || node.inputs.size() == 2);
+    }
+    EXPECT_EQ(results, 2u);
+  }
+  request.settings.batch_size = Dimension::Fixed(4);
+  EXPECT_EQ(two_->Graph(request)->nodes.front().shape, "(4,10)");
+  request.model_path = "/no/such/model.xml";
+  EXPECT_EQ(two_->Graph(request).status().code(), StatusCode::kNotFound);
+  request.target = "FPGA";
+  EXPECT_EQ(two_->Graph(request).status().code(), StatusCode::kNotFound);
+}
+
 TEST_F(LoadInspectionTest, StrictPlacementRefusesADeviceWithoutLayers) {
   const auto strict = LoadOn("HETERO:VCPU,CPU", AddModel({1, 10}), {}, true);
   EXPECT_EQ(strict.status().code(), StatusCode::kInvalidArgument);

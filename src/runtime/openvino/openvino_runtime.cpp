@@ -15,6 +15,7 @@
 #include "device/target.h"
 #include "runtime/openvino/canary.h"
 #include "runtime/openvino/convert.h"
+#include "runtime/openvino/graph.h"
 #include "runtime/openvino/inventory.h"
 #include "runtime/openvino/isolated_compile.h"
 #include "runtime/openvino/load_facts.h"
@@ -52,6 +53,7 @@ class OpenVinoRuntime final : public Runtime {
   StatusOr<std::vector<std::string>> CheckProperties(const std::string& target, const std::vector<std::string>& devices,
                                                      const PropertyMap& plugin_config) override;
   StatusOr<std::shared_ptr<CompiledModel>> Load(const LoadRequest& request) override;
+  StatusOr<ModelGraph> Graph(const LoadRequest& request) override;
   Status Renew(const std::string& device) override;
   StatusOr<std::shared_ptr<CompiledModel>> LoadCanary(const std::string& device) override;
   Inventory Devices() override { return ReadInventory(*core_); }
@@ -215,6 +217,16 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest
                    return std::make_shared<OpenVinoModel>(core, std::move(compiled.model), std::move(signature),
                                                           std::move(facts), PassedThrough(*model));
                  });
+}
+
+StatusOr<ModelGraph> OpenVinoRuntime::Graph(const LoadRequest& request) {
+  const std::shared_ptr<ov::Core> core = CoreOf(request.target);
+  SY_RETURN_IF_ERROR(CheckTarget(*core, request.target));
+  SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Model> model, Read(*core, request.model_path));
+  SY_RETURN_IF_ERROR(ApplySettings(model, request.settings));
+  ov::AnyMap properties = MakeProperties(*core, request.target, request.properties);
+  properties.erase(ov::cache_dir.name());
+  return ReadGraph(*core, model, request.target, properties);
 }
 
 StatusOr<std::vector<std::string>> OpenVinoRuntime::CheckProperties(const std::string& target,

@@ -1,0 +1,23 @@
+// A model's operations as they are given to devices: for drawings.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace switchyard {
+
+struct GraphNode {
+  std::string name;            // as in the model's file: any bytes
+  std::string type;            // "Convolution"
+  std::string device;          // canonical; empty when no plugin tells that it takes it
+  std::string shape;           // of its outputs: "(1,64,?,?)", several with ", " between
+  std::vector<size_t> inputs;  // nodes before this one, in the order of its inputs; one may stand several times
+};
+
+struct ModelGraph {
+  std::vector<GraphNode> nodes;  // every node after its inputs
+  size_t left_out = 0;           // constants, and operations that compute with nothing but constants
+};
+
+}  // namespace switchyard
