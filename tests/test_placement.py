@@ -145,6 +145,8 @@ def test_plan_prints_what_the_server_tells(placed, models, target):
     served = placement(placed, name)
     assert list(planned) == list(served)
     keys = ["target_device", "precision", "num_streams", "num_requests", "batch_size", "layers", "layers_by_type", "cache"]
+    if target == "CPU":  # a cheap model has a request for each thread, unless the machine was busy when it was measured
+        keys.remove("num_requests")
     if target.startswith("AUTO"):  # its second device may be helping at this moment
         keys = ["target_device"]
     assert {key: planned[key] for key in keys} == {key: served[key] for key in keys}
