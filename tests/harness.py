@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -133,6 +134,11 @@ class Server:
 
     def http(self, method, path, body=None, headers=None, timeout_s=30):
         return http_call(self.rest, method, path, body, headers, timeout_s)
+
+    def metric(self, pattern) -> float:
+        """The sum of the samples of /metrics whose line the pattern finds."""
+        lines = self.http("GET", "/metrics").body.decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.search(pattern, line))
 
     def resident_bytes(self) -> int:
         """0 for a binary with a sanitizer, whose memory says nothing."""

@@ -26,18 +26,12 @@ def serve(models, folder, target, env, *args):
     )
 
 
-def metric(server, pattern):
-    """The sum of the samples whose line matches."""
-    text = server.http("GET", "/metrics").body.decode()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.search(pattern, line))
-
-
 def served(server, device):
-    return metric(server, rf'^switchyard_requests_total{{.*device="{re.escape(device)}".*code="OK"')
+    return server.metric(rf'^switchyard_requests_total{{.*device="{re.escape(device)}".*code="OK"')
 
 
 def state_is(server, device, state):
-    return metric(server, rf'^switchyard_device_state{{device="{re.escape(device)}",state="{state}"}}') == 1
+    return server.metric(rf'^switchyard_device_state{{device="{re.escape(device)}",state="{state}"}}') == 1
 
 
 def wait_served_by(server, device, limit_s=HOME_S):
@@ -46,7 +40,7 @@ def wait_served_by(server, device, limit_s=HOME_S):
 
 
 def failovers(server, source, target, reason):
-    return metric(server, rf'^switchyard_failovers_total{{model="dummy",from="{source}",to="{target}",reason="{reason}"}}')
+    return server.metric(rf'^switchyard_failovers_total{{model="dummy",from="{source}",to="{target}",reason="{reason}"}}')
 
 
 def devices(tmp_path, kind):

@@ -24,7 +24,6 @@ class InferCall;
 class Lane {
  public:
   struct Options {
-    size_t candidate = 0;  // of the plan
     std::string target;    // "HETERO:GPU.0,CPU"
     std::string device;    // the first of the target's devices, for labels
     std::vector<std::string> devices;

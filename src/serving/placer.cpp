@@ -150,8 +150,7 @@ void Placer::StartCompiling(size_t index) {
   LaneRequest request{.load = base_, .options = {}, .inline_threads = env_.inline_threads};
   request.load.target = candidate.target;
   request.load.properties = candidate.properties;
-  request.options = {.candidate = index,
-                     .target = candidate.target,
+  request.options = {.target = candidate.target,
                      .device = candidate.devices.front(),
                      .devices = candidate.devices,
                      .generation = row.compilation->generation,
