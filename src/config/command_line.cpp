@@ -158,8 +158,16 @@ StatusOr<bool> ParseReadiness(std::string_view text) {
   return text == "all";
 }
 
+StatusOr<ModelControlMode> ParseModelControl(std::string_view text) {
+  if (text == "poll") return ModelControlMode::kPoll;
+  if (text == "explicit") return ModelControlMode::kExplicit;
+  if (text == "none") return ModelControlMode::kNone;
+  return InvalidArgument("expected poll, explicit or none, got {}", Quote(text));
+}
+
 Status ReadRest(const GivenFlags& flags, ServerSettings* settings) {
   SY_RETURN_IF_ERROR(ReadParsed(flags, "readiness", ParseReadiness, &settings->ready_needs_all));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "model_control", ParseModelControl, &settings->model_control));
   ReadText(flags, "ready_file", &settings->ready_file);
   ReadText(flags, "cache_dir", &settings->cache_dir);
   ReadText(flags, "log_path", &settings->log_path);

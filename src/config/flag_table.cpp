@@ -70,6 +70,9 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"ready_file", "FILE", "",
             "written once the server is ready: {\"grpc\": \"host:port\", \"rest\": \"host:port\", \"pid\": n}"},
            {"file_system_poll_wait_seconds", "S", "1", "time between two looks at the config file and the models; 0: never"},
+           {"model_control", "poll|explicit|none", "poll",
+            "who changes what is served: config.json when it changes and the API, the API alone (nothing of config.json is "
+            "loaded before it is asked for), or nobody"},
            {"cache_dir", "DIR", "", "where compiled models are kept for the next start"},
            {"device_plugin", "NAME=PATH", "", "a device plugin that OpenVINO does not ship; may be given several times",
             FlagSpec::Form::kRepeated},

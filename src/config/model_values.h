@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 #include "config/settings.h"
@@ -36,6 +37,12 @@ StatusOr<std::map<std::string, LayoutSetting>> ParseLayouts(std::string_view tex
 // {"all": {}}, {"latest": {"num_versions": n}} or {"specific": {"versions": [...]}}.
 StatusOr<VersionPolicy> VersionPolicyOf(const rapidjson::Value& json);
 StatusOr<VersionPolicy> ParseVersionPolicy(std::string_view text);
+
+// {"stable": 3, "canary": 4}: names of versions. A name is not empty, has no control characters and is no number, so that
+// KServe's text of a version is one or the other.
+StatusOr<std::map<std::string, int64_t>> LabelsOf(const rapidjson::Value& json);
+// Other names of the model `name`: a list of model names, each there once.
+StatusOr<std::vector<std::string>> AliasesOf(const rapidjson::Value& json, std::string_view name);
 
 // Neither empty nor with control characters.
 Status CheckModelName(std::string_view name);

@@ -58,6 +58,9 @@ struct ModelSettings {
       0;  // how long an inference may take on the device; 0: the larger of 3000 and 20 times the slowest
   bool strict_placement = false;  // a device of a list that is missing or gets no layer is an error
   bool isolated_compile = false;  // a child process compiles into the cache first
+  // Names by which clients ask for versions, and names of the model beside its own. A change of them alone loads nothing.
+  std::map<std::string, int64_t> labels;
+  std::vector<std::string> aliases;
   friend bool operator==(const ModelSettings&, const ModelSettings&) = default;
 };
 
@@ -72,6 +75,13 @@ struct ListenAddress {
   bool enabled = false;
   std::vector<std::string> hosts = {"0.0.0.0"};
   uint16_t port = 0;  // 0 with `enabled`: take a free one ("auto")
+};
+
+// Who may change what is served while the server runs.
+enum class ModelControlMode {
+  kPoll,      // config.json when it changes, and calls of the API
+  kExplicit,  // calls of the API alone: config.json names what they may load
+  kNone,      // nobody: what is served is fixed at the start
 };
 
 struct ServerSettings {
@@ -94,6 +104,7 @@ struct ServerSettings {
   // Device plugins that OpenVINO does not ship: the device's name, and the path of its library.
   std::vector<std::pair<std::string, std::string>> device_plugins;
   uint32_t file_system_poll_wait_seconds = 1;
+  ModelControlMode model_control = ModelControlMode::kPoll;
   std::string cache_dir;
   std::string cpu_extension;
   std::string ready_file;

@@ -1,0 +1,142 @@
+#include "control/config_check.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "config/text.h"
+#include "device/placement.h"
+#include "repository/source.h"
+
+namespace switchyard {
+namespace {
+
+class ModelJudge {
+ public:
+  ModelJudge(const CheckedModel& model, const CheckEnvironment& environment, std::vector<ConfigFault>* faults)
+      : model_(model), settings_(model.settings), environment_(environment), faults_(*faults) {}
+
+  void Judge() {
+    if (IsFaulty("")) return;
+    if (!IsFaulty("base_path") && !IsFaulty("name")) JudgeFiles();
+    if (!IsFaulty("target_device") && !IsFaulty("fallback_devices") && !IsFaulty("plugin_config")) JudgeDevices();
+    if (environment_.read_models && model_.faulty_keys.empty() && plan_ && !device_fault_) ReadModels();
+  }
+
+ private:
+  bool IsFaulty(const std::string& key) const { return model_.faulty_keys.count(key) != 0; }
+  void Add(std::string_view key, std::string expected, std::string got) {
+    faults_.push_back({PointerTo(model_.pointer, key), std::move(expected), std::move(got)});
+  }
+
+  void JudgeFiles() {
+    const auto found = ListVersions(settings_.base_path);
+    if (!found.ok()) {
+      return Add("base_path", "a folder of version folders (1/, 2/, ...), or a model file",
+                 fmt::format("{}: {}", Quote(settings_.base_path), Message(found.status())));
+    }
+    std::vector<int64_t> there;
+    for (const VersionFiles& files : *found) there.push_back(files.version);
+    if (there.empty()) {
+      return Add("base_path", "a folder of version folders (1/, 2/, ...) with a model's files, or a model file",
+                 fmt::format("{}, in which no version is", Quote(settings_.base_path)));
+    }
+    const std::vector<int64_t> wanted =
+        IsFaulty("model_version_policy") ? there : WantedVersions(settings_.version_policy, there);
+    if (wanted.empty()) {
+      return Add("model_version_policy", fmt::format("a version that is there: {}", fmt::join(there, ", ")),
+                 fmt::format("{}", fmt::join(settings_.version_policy.versions, ", ")));
+    }
+    for (const VersionFiles& files : *found) {
+      if (std::find(wanted.begin(), wanted.end(), files.version) == wanted.end()) continue;
+      if (!files.model_path.empty()) {
+        whole_.push_back(files);
+      } else if (environment_.read_models) {
+        AddIncomplete(files.version);
+      }
+    }
+    if (whole_.empty() && !environment_.read_models) AddIncomplete(wanted.back());
+    if (IsFaulty("labels")) return;
+    for (const auto& [label, version] : settings_.labels) {
+      if (std::find(wanted.begin(), wanted.end(), version) != wanted.end()) continue;
+      faults_.push_back(
+          {PointerTo(PointerTo(model_.pointer, "labels"), label),
+           fmt::format("a version that is there and that model_version_policy serves: {}", fmt::join(wanted, ", ")),
+           std::to_string(version)});
+    }
+  }
+
+  void AddIncomplete(int64_t version) {
+    Add("base_path", fmt::format("a complete set of model files in the folder of version {}", version),
+        fmt::format("{} without one", Quote(fmt::format("{}/{}", settings_.base_path, version))));
+  }
+
+  void AddDeviceFault(const Status& fault) {
+    device_fault_ = true;
+    std::string_view message = Message(fault);
+    std::string_view key = "target_device";
+    for (const std::string_view other : {"fallback_devices", "plugin_config"}) {
+      if (message.starts_with(other)) key = other;
+    }
+    if (message.starts_with(std::string(key) + ": ")) message.remove_prefix(key.size() + 2);
+    const std::string described = key == "target_device" ? Quote(settings_.target_device)
+                                  : key == "plugin_config"
+                                      ? "properties that this target does not take"
+                                      : Quote(fmt::format("{}", fmt::join(settings_.fallback_devices, ";")));
+    faults_.push_back(FaultAt(PointerTo(model_.pointer, key), message, described));
+  }
+
+  void JudgeDevices() {
+    auto plan = MakePlan(settings_, environment_.inventory, environment_.device_plugins);
+    if (!plan.ok()) return AddDeviceFault(plan.status());
+    plan_ = *std::move(plan);
+    std::vector<std::string> devices;
+    for (const Candidate& candidate : plan_->candidates) {
+      for (const std::string& device : candidate.devices) {
+        if (std::find(devices.begin(), devices.end(), device) == devices.end()) devices.push_back(device);
+      }
+    }
+    const auto notes = environment_.runtime.CheckProperties(plan_->asked, devices, settings_.plugin_config);
+    if (!notes.ok()) {
+      return AddDeviceFault(Message(notes.status()).starts_with("plugin_config") ? notes.status()
+                                                                                 : Annotate(notes.status(), "plugin_config"));
+    }
+    if (!environment_.strict) return;
+    for (const std::string& note : *notes) Add("plugin_config", "no warning, because of --strict", note);
+    for (const std::string& reason : plan_->reasons) Add("target_device", "no warning, because of --strict", reason);
+  }
+
+  void ReadModels() {
+    for (const VersionFiles& files : whole_) {
+      const Candidate& best = plan_->candidates.front();
+      const LoadRequest request{.settings = settings_,
+                                .version = files.version,
+                                .model_path = files.model_path,
+                                .target = best.target,
+                                .properties = best.properties};
+      const auto graph = environment_.runtime.Graph(request);
+      if (graph.ok()) continue;
+      faults_.push_back(
+          {PointerTo(model_.pointer, "base_path"),
+           fmt::format("a model that can be read and takes the settings of its entry (version {})", files.version),
+           std::string(Message(graph.status()))});
+    }
+  }
+
+  const CheckedModel& model_;
+  const ModelSettings& settings_;
+  const CheckEnvironment& environment_;
+  std::vector<ConfigFault>& faults_;
+  std::vector<VersionFiles> whole_;
+  std::optional<PlacementPlan> plan_;
+  bool device_fault_ = false;
+};
+
+}  // namespace
+
+void CheckModel(const CheckedModel& model, const CheckEnvironment& environment, std::vector<ConfigFault>* faults) {
+  ModelJudge(model, environment, faults).Judge();
+}
+
+}  // namespace switchyard
