@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "base/timer.h"
 #include "serving/version.h"
+#include "serving/version_label.h"
 #include "telemetry/model_metrics.h"
 #include "tensor/buffer.h"
 #include "tensor/tensor_view.h"
@@ -31,6 +32,7 @@ struct NamedTensor {
 struct DecodedRequest {
   std::string model_name;
   std::optional<int64_t> version;  // none: the default version
+  VersionLabel label;              // in place of a version
   std::string id;                  // KServe's request id
   absl::InlinedVector<NamedTensor, 4> inputs;
   // Names of the outputs that are wanted; empty: all, in the signature's order.

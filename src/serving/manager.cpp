@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "config/text.h"
 #include "device/placement.h"
 #include "serving/absent_devices.h"
 #include "serving/executor.h"
@@ -25,6 +26,9 @@ struct Manager::Model {
   bool wanted = true;
   bool look = true;  // its folder has to be looked at
   std::map<int64_t, Entry> entries;
+  // Kept apart from the settings: a change of names loads nothing.
+  std::map<std::string, int64_t> labels;
+  std::vector<std::string> aliases;
 };
 
 struct Manager::Snapshot {
@@ -36,6 +40,7 @@ struct Manager::Snapshot {
     std::map<int64_t, VersionRow> versions;
     std::shared_ptr<VersionSlot> serving;  // the highest available version
     Status status;                         // why there is none
+    std::map<std::string, int64_t, std::less<>> labels;
   };
   std::map<std::string, ModelRow, std::less<>> models;
 };
@@ -104,6 +109,8 @@ void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyMod
   for (ModelSettings& settings : models) {
     Model& model = model_of(settings.name);
     model.fault = absl::OkStatus();
+    model.labels = std::exchange(settings.labels, {});
+    model.aliases = std::exchange(settings.aliases, {});
     model.settings = std::move(settings);
   }
   for (FaultyModel& faulty_model : faulty) {
@@ -209,16 +216,24 @@ void Manager::StepPlacers() {
   Publish();
 }
 
-bool Manager::LoadsPending() const {
-  for (const auto& [name, model] : models_) {
-    if (!model->wanted) continue;
-    if (model->look) return true;
-    for (const auto& [number, entry] : model->entries) {
-      if (entry.state == VersionState::kWanted) return true;
-      if (entry.placer != nullptr && entry.placer->phase() == Placer::Phase::kLoading) return true;
-    }
+bool Manager::LoadPending(const Model& model) {
+  if (!model.wanted) return false;
+  if (model.look) return true;
+  for (const auto& [number, entry] : model.entries) {
+    if (entry.state == VersionState::kWanted) return true;
+    if (entry.placer != nullptr && entry.placer->phase() == Placer::Phase::kLoading) return true;
   }
   return false;
+}
+
+bool Manager::LoadsPending() const {
+  return std::any_of(models_.begin(), models_.end(), [](const auto& model) { return LoadPending(*model.second); });
+}
+
+bool Manager::LoadPending(std::string_view name) const {
+  MutexLock lock(&mutex_);
+  const auto model = models_.find(name);
+  return model != models_.end() && LoadPending(*model->second);
 }
 
 void Manager::StartLoads() {
@@ -371,6 +386,7 @@ void Manager::Publish() {
   for (const auto& [name, model] : models_) {
     if (!model->wanted) continue;
     Snapshot::ModelRow& row = next->models[name];
+    row.labels.insert(model->labels.begin(), model->labels.end());
     row.status = model->fault;
     if (!row.status.ok())
       row.status = Error(StatusCode::kUnavailable, "Model {} cannot be served: {}", name, Message(model->fault));
@@ -397,6 +413,10 @@ void Manager::Publish() {
     any = any || serves;
     all = all && serves;
   }
+  for (const auto& [name, model] : models_) {
+    if (!model->wanted) continue;
+    for (const std::string& alias : model->aliases) next->models.emplace(alias, next->models[name]);
+  }
   const bool enough = next->models.empty() || (options_.ready_needs_all ? all : any);
   ready_.store(first_loads_tried_ && !shutting_down_ && enough);
   snapshot_ = std::move(next);
@@ -417,7 +437,33 @@ const Manager::Snapshot& Manager::CurrentSnapshot() const {
   return *cache.snapshot;
 }
 
-StatusOr<Handle> Manager::Acquire(std::string_view name, std::optional<int64_t> version) const {
+StatusOr<std::optional<int64_t>> Manager::VersionOf(std::string_view name, const VersionLabel& label) const {
+  if (label.name.empty()) return std::optional<int64_t>();
+  const Snapshot& snapshot = CurrentSnapshot();
+  const auto model = snapshot.models.find(name);
+  if (model == snapshot.models.end()) {
+    return Error(StatusCode::kNotFound, "Model with requested name is not found - Name: {}", name);
+  }
+  const auto found = model->second.labels.find(label.name);
+  if (found != model->second.labels.end()) return std::optional<int64_t>(found->second);
+  std::string labels;
+  for (const auto& [known, version] : model->second.labels) labels += (labels.empty() ? "" : ", ") + known;
+  if (labels.empty()) labels = "none";
+  if (label.or_number) {
+    return InvalidArgument(
+        "invalid model version format - Expected: a number, a label of the model ({}), or nothing for the default version; "
+        "Actual: {}",
+        labels, Quote(label.name));
+  }
+  return Error(StatusCode::kNotFound,
+               "Model with requested version label is not found - Name: {}; Label: {}; the model's labels: {}", name,
+               Quote(label.name), labels);
+}
+
+StatusOr<Handle> Manager::Acquire(std::string_view name, std::optional<int64_t> version, const VersionLabel& label) const {
+  if (!label.name.empty()) {
+    SY_ASSIGN_OR_RETURN(version, VersionOf(name, label));
+  }
   const Snapshot& snapshot = CurrentSnapshot();
   const auto model = snapshot.models.find(name);
   if (model == snapshot.models.end()) {
@@ -439,7 +485,7 @@ StatusOr<Handle> Manager::Acquire(std::string_view name, std::optional<int64_t> 
 }
 
 ModelStatus Manager::StatusOf(const std::string& name, const Model& model) const {
-  ModelStatus status{name, {}};
+  ModelStatus status{name, {}, model.labels, model.aliases};
   for (const auto& [number, entry] : model.entries) {
     VersionStatus version{number, entry.state, entry.error};
     if (entry.slot != nullptr) {
@@ -456,8 +502,9 @@ ModelStatus Manager::StatusOf(const std::string& name, const Model& model) const
   return status;
 }
 
-StatusOr<PlacementReport> Manager::Placement(std::string_view name, std::optional<int64_t> version) const {
-  SY_ASSIGN_OR_RETURN(const Handle handle, Acquire(name, version));
+StatusOr<PlacementReport> Manager::Placement(std::string_view name, std::optional<int64_t> version,
+                                             const VersionLabel& label) const {
+  SY_ASSIGN_OR_RETURN(const Handle handle, Acquire(name, version, label));
   return handle->placer()->Report();
 }
 
@@ -470,15 +517,20 @@ std::vector<ModelStatus> Manager::Statuses() const {
 
 StatusOr<ModelStatus> Manager::StatusOf(std::string_view name) const {
   MutexLock lock(&mutex_);
-  const auto model = models_.find(name);
+  auto model = models_.find(name);
+  if (model == models_.end()) {
+    model = std::find_if(models_.begin(), models_.end(), [&](const auto& one) {
+      return one.second->wanted && std::count(one.second->aliases.begin(), one.second->aliases.end(), name) > 0;
+    });
+  }
   if (model == models_.end()) return Error(StatusCode::kNotFound, "Model with requested name is not found - Name: {}", name);
   return StatusOf(model->first, *model->second);
 }
 
 bool Manager::Ready() const { return ready_.load(); }
 
-bool Manager::ModelReady(std::string_view model, std::optional<int64_t> version) const {
-  const StatusOr<Handle> handle = Acquire(model, version);
+bool Manager::ModelReady(std::string_view model, std::optional<int64_t> version, const VersionLabel& label) const {
+  const StatusOr<Handle> handle = Acquire(model, version, label);
   return handle.ok() && (*handle)->executor().serving();
 }
 

@@ -25,6 +25,7 @@
 #include "serving/placement_report.h"
 #include "serving/placer.h"
 #include "serving/version.h"
+#include "serving/version_label.h"
 #include "telemetry/metrics_registry.h"
 
 namespace switchyard {
@@ -45,6 +46,8 @@ struct VersionStatus {
 struct ModelStatus {
   std::string name;
   std::vector<VersionStatus> versions;
+  std::map<std::string, int64_t> labels;
+  std::vector<std::string> aliases;
 };
 // A Version that was loaded but that no device serves at the moment is kLoading, with the reason.
 
@@ -75,13 +78,21 @@ class Manager {
   // Drops everything that is loaded; every handle must be gone (see Drain).
   ~Manager();
 
-  // The whole wanted set: what is left out is unloaded. Returns at once. `faulty` models are listed as failed.
+  // The whole wanted set: what is left out is unloaded. Returns at once. `faulty` models are listed as failed. An alias that is
+  // a model's name, or another's alias before it, is not heeded.
   void SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty);
   // Until every load that the last SetWanted asked for was tried, or Shutdown was called.
   void WaitForLoads();
 
-  // Without a lock. NotFound: no such model or version. Unavailable: it is loading, or it failed (with the reason).
-  StatusOr<Handle> Acquire(std::string_view model, std::optional<int64_t> version) const;
+  // Whether the model has a folder to be looked at, or a load that was not tried, since the last SetWanted.
+  bool LoadPending(std::string_view model) const;
+
+  // Without a lock. `model` may be an alias. NotFound: no such model, version or label. Unavailable: it is loading, or it failed
+  // (with the reason).
+  StatusOr<Handle> Acquire(std::string_view model, std::optional<int64_t> version, const VersionLabel& label = {}) const;
+  // The version that the label names, whether it serves or not; nothing without a label. Without a lock. NotFound: no such model
+  // or label; InvalidArgument: neither a label nor the number that it might have been.
+  StatusOr<std::optional<int64_t>> VersionOf(std::string_view model, const VersionLabel& label) const;
 
   // What every version of every model is, by name.
   std::vector<ModelStatus> Statuses() const;
@@ -90,9 +101,10 @@ class Manager {
   // The first load of every model was tried and at least one serves (or all of them, if the options say so; with no model
   // wanted there is nothing to wait for), and Shutdown was not called.
   bool Ready() const;
-  bool ModelReady(std::string_view model, std::optional<int64_t> version) const;
+  bool ModelReady(std::string_view model, std::optional<int64_t> version, const VersionLabel& label = {}) const;
   // What is placed where. NotFound, Unavailable as for Acquire, but also told while no device serves.
-  StatusOr<PlacementReport> Placement(std::string_view model, std::optional<int64_t> version) const;
+  StatusOr<PlacementReport> Placement(std::string_view model, std::optional<int64_t> version,
+                                      const VersionLabel& label = {}) const;
   std::vector<DeviceReport> Devices() const { return monitor_->Reports(); }
   // A thread was left inside a device that was lost: end the process without destructors.
   bool LeftThreads() const { return monitor_->LeftThreads(); }
@@ -126,6 +138,7 @@ class Manager {
   void TakeLoad(const std::string& name, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Fail(const std::string& name, Entry& entry, const Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool LoadsPending() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static bool LoadPending(const Model& model);
   void Retire(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CloseRetired() ABSL_LOCKS_EXCLUDED(mutex_);
   void DestroyDrained() ABSL_LOCKS_EXCLUDED(mutex_);

@@ -76,6 +76,7 @@ std::shared_ptr<RestCall<Form>> MakeCall(const Route& route, Endpoint endpoint, 
   call->timer = &timer;
   call->request.model_name = route.model;
   call->request.version = route.version;
+  call->request.label = route.label;
   call->accept_encoding = std::move(request.accept_encoding);
   call->responder = std::move(responder);
   return call;
@@ -112,7 +113,7 @@ HttpReply RestApi::Query(const Route& route) const {
     case RouteKind::kModelMetadata: return KserveMetadata(route);
     case RouteKind::kTfsStatus: return TfsStatus(route);
     case RouteKind::kTfsMetadata: {
-      const auto handle = manager_.Acquire(route.model, route.version);
+      const auto handle = manager_.Acquire(route.model, route.version, route.label);
       if (!handle.ok()) return ErrorReply(handle.status());
       (*handle)->metrics().CountQuery(Endpoint::kTfsRestMetadata, true);
       return JsonReply(EncodeTfsMetadata(**handle));
@@ -126,7 +127,7 @@ HttpReply RestApi::Query(const Route& route) const {
     case RouteKind::kDevices:
       return JsonReply(EncodeDevices(ReadDevices(manager_), timer_.Now(), std::chrono::system_clock::now()));
     case RouteKind::kPlacement: {
-      const auto placement = manager_.Placement(route.model, route.version);
+      const auto placement = manager_.Placement(route.model, route.version, route.label);
       return placement.ok() ? JsonReply(EncodePlacement(*placement)) : ErrorReply(placement.status());
     }
     case RouteKind::kConfigStatus: return JsonReply(EncodeTfsConfigStatus(manager_.Statuses()));
@@ -141,16 +142,16 @@ HttpReply RestApi::Query(const Route& route) const {
 }
 
 HttpReply RestApi::ModelReady(const Route& route) const {
-  const bool ready = manager_.ModelReady(route.model, route.version);
+  const bool ready = manager_.ModelReady(route.model, route.version, route.label);
   manager_.metrics().CountQuery(route.model, Endpoint::kKserveRestReady, ready);
   if (ready) return HttpReply();
-  const auto handle = manager_.Acquire(route.model, route.version);
+  const auto handle = manager_.Acquire(route.model, route.version, route.label);
   if (!handle.ok()) return ErrorReply(handle.status());
   return ErrorReply(503, fmt::format("Model {} is loaded, but no device answers for it", route.model));
 }
 
 HttpReply RestApi::KserveMetadata(const Route& route) const {
-  const std::string version = route.version ? std::to_string(*route.version) : std::string();
+  const std::string version = route.version ? std::to_string(*route.version) : route.label.name;
   const auto model = kserve::DescribeModel(manager_, route.model, version);
   if (!model.ok()) return ErrorReply(model.status());
   model->version->metrics().CountQuery(Endpoint::kKserveRestMetadata, true);
@@ -158,7 +159,9 @@ HttpReply RestApi::KserveMetadata(const Route& route) const {
 }
 
 HttpReply RestApi::TfsStatus(const Route& route) const {
-  const auto versions = tfs::ReportModel(manager_, route.model, route.version);
+  const auto labelled = manager_.VersionOf(route.model, route.label);
+  if (!labelled.ok()) return ErrorReply(labelled.status());
+  const auto versions = tfs::ReportModel(manager_, route.model, *labelled ? *labelled : route.version);
   manager_.metrics().CountQuery(route.model, Endpoint::kTfsRestStatus, versions.ok());
   return versions.ok() ? JsonReply(EncodeTfsStatus(*versions)) : ErrorReply(versions.status());
 }
@@ -166,7 +169,7 @@ HttpReply RestApi::TfsStatus(const Route& route) const {
 void RestApi::KserveInfer(const Route& route, HttpRequest request, std::shared_ptr<HttpResponder> responder) {
   const auto call =
       MakeCall<KserveOutputForm>(route, Endpoint::kKserveRestInfer, request, std::move(responder), manager_, timer_);
-  auto handle = manager_.Acquire(route.model, route.version);
+  auto handle = manager_.Acquire(route.model, route.version, route.label);
   if (!handle.ok()) return call->Refuse(handle.status());
   const auto json_length = ParseJsonLength(request.inference_header_length);
   if (!json_length.ok()) return call->Refuse(json_length.status());
@@ -180,7 +183,7 @@ void RestApi::KserveInfer(const Route& route, HttpRequest request, std::shared_p
 
 void RestApi::TfsPredict(const Route& route, HttpRequest request, std::shared_ptr<HttpResponder> responder) {
   const auto call = MakeCall<TfsForm>(route, Endpoint::kTfsRestPredict, request, std::move(responder), manager_, timer_);
-  auto handle = manager_.Acquire(route.model, route.version);
+  auto handle = manager_.Acquire(route.model, route.version, route.label);
   if (!handle.ok()) return call->Refuse(handle.status());
   if (auto refused = DecodeContent(request.content_encoding, 0, options_.max_body_bytes, request.body)) {
     return call->Answer(CodeOf(*refused), *std::move(refused));

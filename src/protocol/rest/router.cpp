@@ -91,17 +91,21 @@ std::optional<HttpReply> ReadModel(const Segments& segments, Route& route, size_
   if (segments.size() < 5 || (segments[3] != "versions" && segments[3] != "labels")) return std::nullopt;
   used = 5;
   const std::string_view text = segments[4];
-  if (segments[3] == "labels") {
-    if (segments[1] != "models" || segments[0] != "v1")
-      return ErrorReply(404, "KServe v2 knows no labels; use /versions/{version}");
-    return ErrorReply(404, fmt::format("Model {} has no version with the label {}: labels are not assigned on this server; use "
-                                       "/versions/{{version}}",
-                                       route.model, PercentDecode(text).value_or(std::string(text))));
+  const bool kserve = segments[0] == "v2";
+  const std::string_view digits = text.substr(text.starts_with('-') ? 1 : 0);
+  const bool is_number = !digits.empty() && digits.find_first_not_of("0123456789") == digits.npos;
+  if (segments[3] == "labels" || (kserve && !is_number)) {
+    if (kserve && segments[3] == "labels") {
+      return ErrorReply(404, "KServe v2 has no path for labels; a label stands in the place of a version: /versions/{label}");
+    }
+    auto label = PercentDecode(text);
+    if (!label || label->empty()) return ErrorReply(400, fmt::format("Label {} is not percent-encoded correctly", text));
+    route.label = {*std::move(label), kserve};
+    return std::nullopt;
   }
   int64_t version = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), version);
-  const std::string_view digits = text.substr(text.starts_with('-') ? 1 : 0);
-  if (digits.empty() || digits.find_first_not_of("0123456789") != digits.npos) {
+  if (!is_number) {
     return ErrorReply(400, fmt::format("Invalid model version format - Expected: a number; Actual: {}", text));
   }
   if (parsed.ec != std::errc()) {

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "protocol/http/http_message.h"
+#include "serving/version_label.h"
 
 namespace switchyard {
 
@@ -32,11 +33,12 @@ struct Route {
   RouteKind kind = RouteKind::kServerLive;
   std::string model;
   std::optional<int64_t> version;  // none: the default one; version 0 says the same
+  VersionLabel label;              // in place of a version
   std::string verb;                // kTfsUnsupported: "classify"
 };
 
-// Finds the route, or what to answer instead: 400 for a path that cannot be read, 404 for an unknown one, for a version beyond
-// 63 bits and for a label (labels name no versions here), 405 with Allow for a known path with another method, and 200 with
+// Finds the route, or what to answer instead: 400 for a path that cannot be read, 404 for an unknown one and for a version beyond
+// 63 bits, 405 with Allow for a known path with another method, and 200 with
 // Allow for OPTIONS. HEAD is taken for GET. The query is ignored. Names may be percent-encoded.
 struct RouteResult {
   std::optional<HttpReply> answer;

@@ -77,10 +77,10 @@ TEST(Router, RefusesTheRest) {
       {"POST", "/v1/models/m:explode", 404},
       {"POST", "/v1/models/m/metadata:predict", 404},
       {"GET", "/v1/models/m/versions/x", 400},
-      {"GET", "/v2/models/m/versions/-", 400},
       {"POST", "/v1/models/m/versions/1x:predict", 400},
       {"GET", "/v2/models/m/versions/9223372036854775808", 404},
-      {"POST", "/v1/models/m/labels/stable:predict", 404},
+      {"GET", "/v1/models/m/labels/%2", 400},
+      {"GET", "/v2/models/m/labels/stable", 404},
       {"GET", "/v2/models/../m", 400},
       {"GET", "/v1/%2e%2E/models", 400},
       {"GET", "/v2/models/m/..", 400},
@@ -101,7 +101,19 @@ TEST(Router, RefusesTheRest) {
     EXPECT_EQ(found.answer->code, one.code) << one.target;
     EXPECT_THAT(found.answer->body.Flatten(), HasSubstr("{\"error\":\"")) << one.target;
   }
-  EXPECT_THAT(FindRoute("GET", "/v1/models/m/labels/stable").answer->body.Flatten(), HasSubstr("stable"));
+}
+
+TEST(Router, FindsLabels) {
+  const auto label = [](const char* method, const char* target) {
+    const RouteResult found = FindRoute(method, target);
+    return found.answer ? std::to_string(found.answer->code) : found.route.label.name + (found.route.label.or_number ? "?" : "");
+  };
+  EXPECT_EQ(label("POST", "/v1/models/m/labels/stable:predict"), "stable");
+  EXPECT_EQ(label("GET", "/v1/models/m/labels/stable"), "stable");
+  EXPECT_EQ(label("GET", "/v1/models/m/labels/a%20b/metadata"), "a b");
+  EXPECT_EQ(label("POST", "/v2/models/m/versions/stable/infer"), "stable?");
+  EXPECT_EQ(label("GET", "/v2/models/m/versions/-/ready"), "-?");
+  EXPECT_EQ(label("GET", "/v1/models/m/versions/stable"), "400");
 }
 
 TEST(Router, NamesTheAllowedMethods) {

@@ -95,7 +95,7 @@ Status UnaryCall::Submit(const InferMethod& method) {
   request_.Clear();
   SY_RETURN_IF_ERROR(decoded);
   request.deadline = std::min(request.deadline, deadline_);
-  SY_ASSIGN_OR_RETURN(switchyard::Handle version, port_.context.manager.Acquire(request.model_name, request.version));
+  SY_ASSIGN_OR_RETURN(switchyard::Handle version, port_.context.manager.Acquire(request.model_name, request.version, request.label));
   if (method.prepare != nullptr) SY_RETURN_IF_ERROR(method.prepare(version->signature(), request));
   Infer(std::move(version), infer_);
   if ((phase_.fetch_or(kSubmitted, std::memory_order_acq_rel) & kGone) != 0) CancelInference();
