@@ -15,6 +15,7 @@
 #include "config/listen_address.h"
 #include "config/metrics_list.h"
 #include "config/model_values.h"
+#include "config/preprocess_values.h"
 #include "config/text.h"
 
 namespace switchyard {
@@ -33,7 +34,12 @@ constexpr std::string_view kModelFlags[] = {"batch_size",
                                             "standby",
                                             "device_timeout_ms",
                                             "strict_placement",
-                                            "isolated_compile"};
+                                            "isolated_compile",
+                                            "mean",
+                                            "scale",
+                                            "color_format",
+                                            "precision",
+                                            "auto_shape_limit"};
 
 template <typename Number>
 Status ReadNumber(const GivenFlags& flags, const std::string& name, uint64_t min, uint64_t max, Number* target) {
@@ -204,6 +210,23 @@ Status CheckModelSource(const GivenFlags& flags) {
                          name ? "model_path" : "model_name");
 }
 
+Status ReadInputs(const GivenFlags& flags, ModelSettings* model) {
+  BatchSetting batch;
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "batch_size", ParseBatchSize, &batch));
+  model->batch_size = batch.size;
+  model->batch_auto = batch.is_auto;
+  ShapeSettings shapes;
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "shape", ParseShapes, &shapes));
+  model->shapes = std::move(shapes.shapes);
+  model->auto_shapes = std::move(shapes.autos);
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "auto_shape_limit", 1, kMaxAutoShapes, &model->auto_shape_limit));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "layout", ParseLayouts, &model->layouts));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "mean", ParseMeans, &model->means));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "scale", ParseScales, &model->scales));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "color_format", ParseColorFormats, &model->color_formats));
+  return ReadParsed(flags, "precision", ParsePrecisions, &model->precisions);
+}
+
 StatusOr<ModelSettings> ReadModel(const GivenFlags& flags) {
   ModelSettings model;
   model.name = flags.Get("model_name");
@@ -219,11 +242,10 @@ StatusOr<ModelSettings> ReadModel(const GivenFlags& flags) {
   model.strict_placement = flags.IsOn("strict_placement");
   model.isolated_compile = flags.IsOn("isolated_compile");
   SY_RETURN_IF_ERROR(ReadNumber(flags, "nireq", 0, kMaxNireq, &model.nireq));
-  SY_RETURN_IF_ERROR(ReadParsed(flags, "batch_size", ParseBatchSize, &model.batch_size));
-  SY_RETURN_IF_ERROR(ReadParsed(flags, "shape", ParseShapes, &model.shapes));
-  SY_RETURN_IF_ERROR(ReadParsed(flags, "layout", ParseLayouts, &model.layouts));
+  SY_RETURN_IF_ERROR(ReadInputs(flags, &model));
   SY_RETURN_IF_ERROR(ReadParsed(flags, "model_version_policy", ParseVersionPolicy, &model.version_policy));
-  Reconcile(&model);
+  const Status whole = Reconcile(&model);
+  if (!whole.ok()) return InvalidArgument("--{}", Message(whole));
   return model;
 }
 
