@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "device/fault.h"
+#include "serving/string_outputs.h"
 
 namespace switchyard {
 namespace {
@@ -311,7 +312,9 @@ void Executor::Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferC
         status = output.status();
         break;
       }
-      call->outputs.push_back(NamedOutput{&call->version->signature().outputs[index], *std::move(output)});
+      const TensorSpec& spec = call->version->signature().outputs[index];
+      if (GivesStringRows(spec)) output = ToStrings(*output);
+      call->outputs.push_back(NamedOutput{&spec, *std::move(output)});
     }
   }
   const Fault fault = FaultOf(status);
