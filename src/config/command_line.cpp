@@ -182,6 +182,10 @@ Status ReadRest(const GivenFlags& flags, ServerSettings* settings) {
   if (flags.Has("cpu_extension") && !std::filesystem::exists(settings->cpu_extension, error)) {
     return InvalidArgument("--cpu_extension: expected a library file, and {} is not there", Quote(settings->cpu_extension));
   }
+  if (flags.Has("tokenizers_extension") && !std::filesystem::exists(settings->tokenizers_extension, error)) {
+    return InvalidArgument("--tokenizers_extension: expected a library file, and {} is not there",
+                           Quote(settings->tokenizers_extension));
+  }
   if (flags.Has("log_level")) {
     auto level = ParseLogLevel(flags.Get("log_level"));
     if (!level.ok()) return InvalidArgument("--{}", Message(level.status()));

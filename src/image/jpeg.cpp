@@ -1,12 +1,9 @@
-#include <jerror.h>
-#include <jpeglib.h>
-
 #include <csetjmp>
-#include <cstdio>  // jpeglib.h needs it
 #include <memory>
 #include <string>
 
 #include "image/codecs.h"
+#include "image/libjpeg.h"
 
 namespace switchyard {
 namespace {

@@ -1,14 +1,15 @@
 // Pictures for tests, encoded by the same libraries.
 #pragma once
 
-#include <jpeglib.h>
 #include <png.h>
 
+#include <algorithm>
 #include <cstdint>
-#include <cstdio>  // jpeglib.h needs it
 #include <cstdlib>
 #include <string>
 #include <vector>
+
+#include "image/libjpeg.h"
 
 namespace switchyard {
 

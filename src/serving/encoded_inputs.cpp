@@ -169,12 +169,12 @@ Status DecodeJob::Plan() {
 
 Status DecodeJob::PlanInput(const TensorSpec& spec, size_t input) {
   const TensorView& view = call_->request.inputs[input].tensor;
-  if (TakesStringRows(spec)) {
+  if (EncodedFormOf(spec) == EncodedForm::kRows) {
     SY_ASSIGN_OR_RETURN(StringRows rows, StringRows::Plan(spec, view));
     work_ += rows.work();
     pieces_.push_back({texts_.size(), std::nullopt});
     texts_.push_back({input, std::move(rows)});
-  } else if (TakesImages(spec)) {
+  } else if (EncodedFormOf(spec) == EncodedForm::kImages) {
     SY_ASSIGN_OR_RETURN(ImageTensor tensor,
                         ImageTensor::Plan(spec, view, RulesFor(spec, call_->version->settings(), options_)));
     work_ += tensor.work();
@@ -226,7 +226,7 @@ void DecodeJob::End() {
 }
 
 bool IsEncoded(const TensorSpec& spec, const TensorView& tensor) {
-  return tensor.type == ElementType::kBytes && (TakesStringRows(spec) || TakesImages(spec));
+  return tensor.type == ElementType::kBytes && EncodedFormOf(spec) != EncodedForm::kNone;
 }
 
 // Little enough to look at on a listener's thread?
@@ -243,8 +243,10 @@ bool IsSmall(const InferCall& call) {
 
 }  // namespace
 
-bool TakesStringRows(const TensorSpec& spec) {
-  return spec.type == ElementType::kUint8 && !spec.shape.dynamic_rank && spec.shape.dims.size() == 2;
+EncodedForm EncodedFormOf(const TensorSpec& spec) {
+  if (TakesImages(spec)) return EncodedForm::kImages;
+  const bool rows = spec.type == ElementType::kUint8 && !spec.shape.dynamic_rank && spec.shape.dims.size() == 2;
+  return rows ? EncodedForm::kRows : EncodedForm::kNone;
 }
 
 bool HasEncodedInputs(const InferCall& call) {

@@ -13,8 +13,10 @@
 
 namespace switchyard {
 
-// A U8 input of two dimensions takes strings as rows, each with zeros behind it.
-bool TakesStringRows(const TensorSpec& spec);
+// What strings stand for on an input that is not of strings: pictures where it has four dimensions; rows, each with zeros behind
+// it, where it is U8 and has two.
+enum class EncodedForm { kNone, kImages, kRows };
+EncodedForm EncodedFormOf(const TensorSpec& spec);
 
 // Goes on with the call, once and on any thread: with OK it is ready for the validator. `call` holds its Version.
 using Decoded = absl::AnyInvocable<void(const std::shared_ptr<InferCall>& call, const Status&)>;
