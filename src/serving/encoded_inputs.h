@@ -13,8 +13,8 @@
 
 namespace switchyard {
 
-// What strings stand for on an input that is not of strings: pictures where it has four dimensions; rows, each with zeros behind
-// it, where it is U8 and has two.
+// What strings stand for on an input that is not of strings: pictures where it has four dimensions; rows, each with zeros
+// behind it, where it is U8 and has two.
 enum class EncodedForm { kNone, kImages, kRows };
 EncodedForm EncodedFormOf(const TensorSpec& spec);
 
