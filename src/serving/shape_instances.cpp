@@ -27,6 +27,9 @@ struct ShapeInstances::Instance {
   bool refused = false;  // by the model: no use to try again
   Status why;
   TimePoint failed_at{};
+
+  // Its lane may serve before the Step that made it so has ended.
+  bool compiling() const { return loading && !placer->executor()->serving(); }
 };
 
 namespace {
@@ -137,7 +140,7 @@ Status ShapeInstances::MakeRoom() {
   if (instances_.size() < settings_.auto_shape_limit) return absl::OkStatus();
   auto oldest = instances_.end();
   for (auto it = instances_.begin(); it != instances_.end(); ++it) {
-    if (it->second->loading) continue;
+    if (it->second->compiling()) continue;
     if (oldest == instances_.end() || it->second->last_use < oldest->second->last_use) oldest = it;
   }
   if (oldest == instances_.end()) {
@@ -254,7 +257,7 @@ std::vector<ShapePlacement> ShapeInstances::Report() const {
     ShapePlacement row{.shape = instance->shape, .state = {}, .reason = {}};
     const PlacementReport placement = instance->placer->Report();
     for (const TargetPlacement& target : placement.targets) row.requests_served += target.requests_served;
-    row.state = instance->failed ? "failed" : instance->loading ? "compiling" : "serving";
+    row.state = instance->failed ? "failed" : instance->compiling() ? "compiling" : "serving";
     row.reason = std::string(Message(instance->why));
     report.push_back(std::move(row));
   }
