@@ -117,7 +117,8 @@ def test_tokenizers(tokenizer, tmp_path, how):
     library = str(openvino_tokenizers._ext_path)
     flags = ["--tokenizers_extension", library] if how == "flag" else []
     env = {"OV_TOKENIZER_PREBUILD_EXTENSION_PATH": library} if how == "environment" else {}
-    with Server(tmp_path, "--model_name", "lower", "--model_path", tokenizer, "--target_device", "CPU", *flags, env=env) as server:
+    arguments = ["--model_name", "lower", "--model_path", tokenizer, "--target_device", "CPU", *flags]
+    with Server(tmp_path, *arguments, env=env) as server:
         client = tritonclient.http.InferenceServerClient(server.rest)
         given = tritonclient.http.InferInput("text", [2], "BYTES")
         given.set_data_from_numpy(np.array(["MiXeD", "ÀÉ"], object))

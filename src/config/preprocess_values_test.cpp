@@ -67,7 +67,8 @@ std::string FaultOf(const std::string& keys) {
 TEST(PreprocessConfigTest, ConfigFileTakesAllOfThem) {
   const auto file = ParseConfigFile(R"j({"model_config_list": [{"config": {"name": "m", "base_path": "/m",
     "shape": {"a": "auto", "b": "(1,3)"}, "layout": {"a": "NHWC:NCHW"},
-    "mean": {"a": [1, 2, 3], "b": 4}, "scale": {"a": "(5,6,7)"}, "color_format": {"a": "RGB:BGR"}, "precision": {"a": "U8:FP32"}, "auto_shape_limit": 3}},
+    "mean": {"a": [1, 2, 3], "b": 4}, "scale": {"a": "(5,6,7)"},
+    "color_format": {"a": "RGB:BGR"}, "precision": {"a": "U8:FP32"}, "auto_shape_limit": 3}},
     {"config": {"name": "n", "base_path": "/n", "batch_size": "auto", "mean": 1.5, "scale": "2"}}]})j",
                                     "/");
   ASSERT_TRUE(file.ok()) << file.status();

@@ -71,7 +71,7 @@ StatusOr<ImageTensor> ImageTensor::Plan(const TensorSpec& spec, const TensorView
         "Invalid input precision - Expected: {}, which pictures cannot become; Actual: STRING; input name: {}",
         PrecisionName(spec.type), spec.name);
   }
-  if (!rules.any_batch && !spec.shape.dims[0].Accepts(strings.shape[0])) {
+  if (!spec.shape.dims[0].Accepts(strings.shape[0])) {
     return InvalidArgument("Invalid input batch size - Expected: {}; Actual: {}; input name: {}", Text(spec.shape.dims[0]),
                            strings.shape[0], spec.name);
   }

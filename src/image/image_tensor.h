@@ -22,8 +22,6 @@ struct ImageRules {
   // Of one picture.
   uint64_t max_pixels = uint64_t{1} << 26;
   ColorOrder order = ColorOrder::kBgr;
-  // The batch need not be the model's: an instance for it is compiled.
-  bool any_batch = false;
   // Of what the pictures of one input become.
   uint64_t max_tensor_bytes = uint64_t{1} << 30;
 };

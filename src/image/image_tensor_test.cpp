@@ -105,7 +105,6 @@ TEST_F(ImageTensorTest, RefusalsNameWhatWasExpectedAndThePicture) {
   EXPECT_THAT(Refusal(ImageSpec({Fixed(1), Fixed(3), Fixed(4), Fixed(4)}), {Png(4, 4)}), HasSubstr("say --layout NHWC:NCHW"));
   EXPECT_THAT(Refusal(ImageSpec({Fixed(1), Fixed(4), Fixed(4), Fixed(3)}, ElementType::kInt64), {Png(4, 4)}),
               HasSubstr("Invalid input precision"));
-  EXPECT_TRUE(Make(spec, {Png(4, 4)}, {.any_batch = true}).ok());
 }
 
 TEST_F(ImageTensorTest, TheHeaderAloneDecidesWhatIsTooLarge) {

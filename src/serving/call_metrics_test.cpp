@@ -40,8 +40,8 @@ class CallMetricsTest : public testing::Test {
       auto model = *runtime_.Load(LoadRequest{.settings = ModelSettings{.name = "dummy"}, .target = device});
       std::vector<std::unique_ptr<InferRequest>> requests;
       requests.push_back(*model->CreateInferRequest());
-      route.lanes.push_back(std::make_shared<Lane>(model, std::move(requests),
-                                                   Lane::Options{.target = device, .device = device, .devices = {device}}));
+      route.lanes.push_back(std::make_shared<Lane>(
+          model, std::move(requests), Lane::Options{.target = device, .device = device, .devices = {device}}));
     }
     executor_->SetRoute(std::move(route));
   }

@@ -97,7 +97,6 @@ ImageRules RulesFor(const TensorSpec& spec, const ModelSettings& settings, const
   const auto color = FindSetting(settings.color_formats, spec.name);
   // Pictures come as what clients are to send, and as BGR where that is not said.
   if (color != settings.color_formats.end() && color->second.tensor == "RGB") rules.order = ColorOrder::kRgb;
-  rules.any_batch = settings.batch_auto || FindSetting(settings.auto_shapes, spec.name) != settings.auto_shapes.end();
   return rules;
 }
 

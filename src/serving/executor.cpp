@@ -159,6 +159,7 @@ size_t Executor::WorthTaking(const Lane& lane) const {
 void Executor::Submit(std::shared_ptr<InferCall> call) {
   // Held to the end: the call holds the Version, and with it this Executor.
   const std::shared_ptr<InferCall> held = call;
+  call->executor_.store(this);
   if (call->request.deadline <= timer_.Now()) {
     call->Complete(DeadlinePassed(options_.model_name));
     return;

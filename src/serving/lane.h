@@ -24,8 +24,8 @@ class InferCall;
 class Lane {
  public:
   struct Options {
-    std::string target;  // "HETERO:GPU.0,CPU"
-    std::string device;  // the first of the target's devices, for labels
+    std::string target;    // "HETERO:GPU.0,CPU"
+    std::string device;    // the first of the target's devices, for labels
     std::vector<std::string> devices;
     uint64_t generation = 0;
     // What one inference costs on the caller's thread; 0: never run there.

@@ -4,6 +4,7 @@
 #include "serving/executor.h"
 #include "serving/infer_call.h"
 #include "serving/placer.h"
+#include "serving/shape_instances.h"
 #include "serving/validator.h"
 
 namespace switchyard {
@@ -20,6 +21,12 @@ Version::Version(ModelSettings settings, int64_t number, Signature signature, st
       placer_(std::move(placer)) {}
 
 Version::~Version() = default;
+
+ShapeInstances* Version::shapes() const { return placer_ == nullptr ? nullptr : placer_->shapes(); }
+
+size_t Version::queued() const { return executor_->queued() + (shapes() == nullptr ? 0 : shapes()->queued()); }
+
+size_t Version::active() const { return executor_->active() + (shapes() == nullptr ? 0 : shapes()->active()); }
 
 VersionSlot::VersionSlot(std::unique_ptr<Version> version, absl::AnyInvocable<void(VersionSlot&)> on_drained)
     : version_(std::move(version)), on_drained_(std::move(on_drained)) {}
@@ -54,6 +61,7 @@ void Execute(const std::shared_ptr<InferCall>& call) {
     call->Complete(status);
     return;
   }
+  if (ShapeInstances* const shapes = version.shapes()) return shapes->Submit(call);
   version.executor().Submit(call);
 }
 

@@ -20,6 +20,7 @@ namespace switchyard {
 class Executor;
 class InferCall;
 class Placer;
+class ShapeInstances;
 
 // Immutable once loaded, but for the devices that it runs on: a change of settings is a new Version.
 class Version {
@@ -37,6 +38,11 @@ class Version {
   const ModelSettings& settings() const { return settings_; }
   const Signature& signature() const { return signature_; }
   Executor& executor() const { return *executor_; }
+  // What has an instance for each shape; null when no shape is auto.
+  ShapeInstances* shapes() const;
+  // Calls that wait, and calls that run.
+  size_t queued() const;
+  size_t active() const;
   const std::shared_ptr<Placer>& placer() const { return placer_; }
   ModelMetrics& metrics() const { return *metrics_; }
   const DecodeOptions& decode_options() const { return decode_options_; }
