@@ -15,7 +15,7 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 
-from clients import FRONT_ENDS, Outcome, Rest, Tensor, TfsRest
+from clients import FRONT_ENDS, Outcome, Tensor, TfsRest
 from conftest import write_config
 from harness import Server, http_call
 from testing.models import ir
@@ -42,6 +42,14 @@ TYPES = {
     "uint16": (ov.Type.u16, np.uint16),
     "int32": (ov.Type.i32, np.int32),
 }
+# FP32 (1,48,64,3) plus one, with settings of what is done to the input.
+SET_UP = {
+    "rgb_throughout": {"layout": "NHWC:NHWC", "color_format": "RGB:RGB"},
+    "rgb_to_bgr": {"layout": "NHWC:NHWC", "color_format": "BGR:RGB"},
+    "bgr_to_rgb": {"layout": "NHWC:NHWC", "color_format": "RGB:BGR"},
+    "bytes_to_floats": {"layout": "NHWC:NHWC", "precision": "UINT8:FP32", "scale": "2"},
+    "any_batch": {"batch_size": "auto"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +70,11 @@ def images(tmp_path_factory):
     version.mkdir(parents=True)
     ir.plus_one(version, (1, 3, 48, 64), source="image", target="sum")
     entries.append({"name": "turned", "base_path": str(folder / "turned"), "target_device": "CPU", "layout": "NHWC:NCHW"})
+    for name, settings in SET_UP.items():
+        version = folder / name / "1"
+        version.mkdir(parents=True)
+        ir.plus_one(version, (1, 48, 64, 3), source="image", target="sum")
+        entries.append({"name": name, "base_path": str(folder / name), "target_device": "CPU", **settings})
     config = write_config(folder / "config.json", entries)
     with Server(folder, "--config_path", config, "--max_image_pixels", MAX_PIXELS) as running:
         yield running
@@ -184,6 +197,25 @@ def test_grayscale(front_end):
     assert_fault(outcome, "number of channels", "Expected: 1; Actual: 3")
 
 
+def test_settings_of_the_input(front_end):
+    """Pictures come as what the settings say that clients send: BGR unless that is RGB."""
+    coded = encode(photo(70, 50), ".png")
+    bgr = expected(coded, 48, 64)
+    wanted = {
+        "rgb_throughout": bgr[:, :, ::-1] + 1,
+        "rgb_to_bgr": bgr + 1,
+        "bgr_to_rgb": bgr[:, :, ::-1] + 1,
+        "bytes_to_floats": bgr / 2 + 1,
+    }
+    for name, values in wanted.items():
+        outcome, found = infer(front_end, name, [coded])
+        assert outcome.ok, (name, outcome.message)
+        assert_close(found[0], values)
+    outcome, found = infer(front_end, "any_batch", [coded, GOOD, coded])
+    assert outcome.ok, outcome.message
+    assert_close(found, np.stack([bgr, expected(GOOD, 48, 64), bgr]) + 1)
+
+
 def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -249,17 +281,13 @@ HOSTILE = {
     "png_beyond": (png(2**31 - 1, 2**31 - 1, 16, 6, b""), "--max_image_pixels"),
     "png_of_nothing": (png(0, 0, 8, 2, b""), "Image parsing failed"),
     "jpeg_bomb": (GOOD.replace(struct.pack(">HH", 48, 64), b"\xff\xdc\xff\xdc", 1), "--max_image_pixels"),
-    "no_base64": (b"/9j/" + b"*" * 10, "base64"),
+    "no_base64": (b"/9j/" + b"*" * 10, "Image parsing failed"),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_pictures_are_the_callers_fault(front_end, name):
     picture, text = HOSTILE[name]
-    if name == "empty" and isinstance(front_end, Rest) and front_end.name == "kserve-rest-json":
-        picture = b""
-    if name == "no_base64" and isinstance(front_end, TfsRest) is False and front_end.name == "kserve-rest-json":
-        pytest.skip("is coded once more on the way")
     outcome, _ = infer(front_end, "fixed", [GOOD, picture])
     assert_fault(outcome, text, "image: 1", "input name: image")
     assert infer(front_end, "fixed", [GOOD])[0].ok
