@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <csetjmp>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -9,7 +11,11 @@ namespace switchyard {
 namespace {
 
 // A progressive picture may bring any number of scans, each of which costs as much as the whole picture. Real ones have ten.
-constexpr int kMaxScans = 100;
+int MaxScans(const jpeg_decompress_struct& decompress) {
+  constexpr uint64_t kPixelsOfAllScans = uint64_t{1} << 28;
+  const uint64_t pixels = uint64_t{decompress.image_width} * decompress.image_height;
+  return static_cast<int>(std::clamp<uint64_t>(kPixelsOfAllScans / std::max<uint64_t>(pixels, 1), 24, 100));
+}
 
 struct Errors {
   jpeg_error_mgr manager;  // first: libjpeg knows the object by its address
@@ -33,8 +39,9 @@ void OnMessage(j_common_ptr common, int level) {
 
 void OnProgress(j_common_ptr common) {
   const auto* decompress = reinterpret_cast<j_decompress_ptr>(common);
-  if (decompress->input_scan_number <= kMaxScans) return;
-  std::snprintf(ErrorsOf(common).message, JMSG_LENGTH_MAX, "more than %d scans", kMaxScans);
+  const int most = MaxScans(*decompress);
+  if (decompress->input_scan_number <= most) return;
+  std::snprintf(ErrorsOf(common).message, JMSG_LENGTH_MAX, "more than %d scans", most);
   std::longjmp(ErrorsOf(common).jump, 1);
 }
 
