@@ -102,7 +102,7 @@ Status Server::Start() {
   for (const auto& [name, library] : settings_.device_plugins) options.device_plugins.push_back(name);
   options.explain_absent = FindAbsentDevices;
   manager_ = std::make_unique<Manager>(*runtime_, timer_, std::move(options));
-  AddServerCollectors(metrics_, *manager_);
+  AddServerCollectors(metrics_, *manager_, timer_);
   if (settings_.grpc.enabled) {
     SY_ASSIGN_OR_RETURN(grpc_,
                         GrpcServer::Start(GrpcServer::FromSettings(settings_), *manager_, timer_,

@@ -38,6 +38,12 @@ size_t Executor::active() const {
   return count;
 }
 
+std::optional<TimePoint> Executor::oldest_queued() const {
+  MutexLock lock(&mutex_);
+  if (queue_.empty()) return std::nullopt;
+  return queue_.front()->received;
+}
+
 bool Executor::serving() const {
   const LaneRoute& now = route();
   return std::any_of(now.lanes.begin(), now.lanes.end(), [](const auto& lane) { return !lane->closed(); });
@@ -160,7 +166,8 @@ void Executor::Submit(std::shared_ptr<InferCall> call) {
   // Held to the end: the call holds the Version, and with it this Executor.
   const std::shared_ptr<InferCall> held = call;
   call->executor_.store(this);
-  if (call->request.deadline <= timer_.Now()) {
+  call->submitted = timer_.Now();
+  if (call->request.deadline <= call->submitted) {
     call->Complete(DeadlinePassed(options_.model_name));
     return;
   }
@@ -192,6 +199,7 @@ void Executor::Enqueue(std::shared_ptr<InferCall> call, bool again) {
     }
   }
   if (full) {
+    call->queue_full = true;
     Answer(*call, Error(StatusCode::kResourceExhausted,
                         "The queue of model {} is full: {} calls are waiting (--max_queue); try again later",
                         options_.model_name, options_.max_queue));

@@ -11,6 +11,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -83,6 +84,8 @@ class Executor {
 
   // Calls that wait now.
   size_t queued() const { return queued_.load(std::memory_order_relaxed); }
+  // When the call at the head of the queue arrived; nothing when none waits.
+  std::optional<TimePoint> oldest_queued() const;
   size_t active() const;
   // Will a call be run now, or as soon as a lane is free?
   bool serving() const;

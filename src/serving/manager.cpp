@@ -272,6 +272,7 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<VersionFiles>>&
     entry.state = VersionState::kFailed;
     entry.error = Error(StatusCode::kNotFound, "the folder of version {} under {} holds no complete set of model files",
                         files.version, model.settings.base_path);
+    metrics_.CountLoad(model.settings.name, entry.error);
     LogError("Model {} version {} cannot be loaded: {}", model.settings.name, files.version, Message(entry.error));
   }
 }
@@ -309,6 +310,7 @@ void Manager::Fail(const std::string& name, Entry& entry, const Status& why) {
   entry.error = why;
   entry.state = VersionState::kFailed;
   if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
+  metrics_.CountLoad(name, why);
   LogError("Model {} version {} failed to load: {}", name, entry.version, Message(why));
 }
 
@@ -334,6 +336,7 @@ void Manager::TakeLoad(const std::string& name, Entry& entry) {
     draining_.erase(it);
   });
   entry.state = VersionState::kAvailable;
+  metrics_.CountLoad(name, absl::OkStatus());
   LogInfo("Model {} version {} is available", name, entry.version);
 }
 
