@@ -5,8 +5,10 @@
 
 #include "config/command_line.h"
 #include "runtime/openvino/child_main.h"
+#include "runtime/openvino/model_converter.h"
 #include "runtime/openvino/openvino_runtime.h"
 #include "server/server.h"
+#include "tools/convert.h"
 #include "tools/devices.h"
 #include "tools/infer.h"
 #include "tools/plan.h"
@@ -24,6 +26,7 @@ int Main(int argc, char** argv) {
       return MakeOpenVinoRuntime({.cpu_extension = "", .device_plugins = plugins});
     });
   }
+  if (command == "convert") return RunConvert(argc, argv, MakeModelConverter);
   if (command == "plan") {
     return RunPlan(argc, argv, [](const ServerSettings& settings) {
       return MakeOpenVinoRuntime({.cpu_extension = settings.cpu_extension, .device_plugins = settings.device_plugins});

@@ -111,7 +111,8 @@ def test_many_clients_of_many_shapes(model, tmp_path):
 
 
 def test_by_input_from_a_config_file(model, tmp_path):
-    entry = {"name": "m", "base_path": str(model[3]), "target_device": "CPU", "shape": {"picture": "auto"}, "auto_shape_limit": 4}
+    auto = {"shape": {"picture": "auto"}, "auto_shape_limit": 4}
+    entry = {"name": "m", "base_path": str(model[3]), "target_device": "CPU", **auto}
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"model_config_list": [{"config": entry}]}))
     with Server(tmp_path / "server", "--config_path", config) as server:
