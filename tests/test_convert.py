@@ -1,5 +1,5 @@
-"""switchyard convert: IR of every format, in the next version folder, checked against its source; what it serves equals what the
-source computes on input that was prepared by hand."""
+"""switchyard convert: IR of every format, in the next version folder, checked against its source; what it serves equals what
+the source computes on input that was prepared by hand."""
 
 import json
 import os
@@ -83,8 +83,8 @@ def test_mean_scale_and_reversed_channels(tmp_path, layout):
 
 def test_shapes_of_several_inputs(tmp_path):
     source = save(pair_model(), tmp_path / "source") / "1" / "model.xml"
-    done = convert("--input", source, "--output", tmp_path / "m", "--input_shape", "left[5,3],right[1:8,3]", "--mean", "left[1,2,3]",
-                   "--layout", '{"left": "NC"}', "--json")  # fmt: skip
+    args = ["--input_shape", "left[5,3],right[1:8,3]", "--mean", "left[1,2,3]", "--layout", '{"left": "NC"}']
+    done = convert("--input", source, "--output", tmp_path / "m", *args, "--json")
     assert json.loads(done.stdout)["inputs"] == ["left FP32 (5,3)", "right FP32 (1:8,3)"]
 
 
@@ -214,8 +214,8 @@ cp "$m" "$o"; cp "${{m%.xml}}.bin" "${{o%.xml}}.bin"; echo '{json.dumps(result)}
 )
 def test_int8_that_fails_leaves_nothing_behind(tmp_path, body, text):
     source = save(image_model(), tmp_path / "source") / "1" / "model.xml"
-    done = convert("--input", source, "--output", tmp_path / "m", "--precision", "INT8", "--python", python_that(tmp_path, body),
-                   code=1)  # fmt: skip
+    program = python_that(tmp_path, body)
+    done = convert("--input", source, "--output", tmp_path / "m", "--precision", "INT8", "--python", program, code=1)
     assert text in done.stderr
     assert not (tmp_path / "m").exists()
 
@@ -223,10 +223,10 @@ def test_int8_that_fails_leaves_nothing_behind(tmp_path, body, text):
 @pytest.mark.slow
 def test_int8_in_an_environment_of_its_own(tmp_path):
     """NNCF itself, fetched, used and thrown away. Needs the network."""
-    logits = image_model().clone()
-    (features,) = logits.outputs
-    flat = named(ops.reduce_mean(features, ops.constant(np.array([2, 3], np.int64)), False), "scores")
-    source = save(ov.Model([ops.result(flat)], logits.get_parameters(), "scores"), tmp_path / "source") / "1" / "model.xml"
+    features = image_model()
+    flat = ops.reduce_mean(features.outputs[0].get_node().input_value(0), ops.constant(np.array([2, 3], np.int64)), False)
+    model = ov.Model([ops.result(named(flat, "scores"))], features.get_parameters(), "scores")
+    source = save(model, tmp_path / "source") / "1" / "model.xml"
     calibration = tmp_path / "calibration.npy"
     np.save(calibration, np.random.default_rng(4).standard_normal((64, 3, 8, 6)).astype(np.float32))
     temporary = tmp_path / "tmp"

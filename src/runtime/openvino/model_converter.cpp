@@ -269,7 +269,8 @@ StatusOr<ConvertedModel> OpenVinoConverter::Convert(const ConversionRequest& req
                            .outputs = Lines(Outputs(*prepared.model), prepared.names.outputs),
                            .notes = std::move(prepared.notes)};
   const fs::path xml = fs::path(folder) / "model.xml";
-  SY_RETURN_IF_ERROR(Guarded(StatusCode::kInternal, fmt::format("Cannot write {} (is the disk full?)", xml.string()), [&]() -> Status {
+  const std::string what = fmt::format("Cannot write {} (is the disk full?)", xml.string());
+  SY_RETURN_IF_ERROR(Guarded(StatusCode::kInternal, what, [&]() -> Status {
     ov::save_model(prepared.model, xml.string(), request.half);
     return absl::OkStatus();
   }));
