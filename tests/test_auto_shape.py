@@ -10,7 +10,9 @@ from openvino import opset13 as ops
 
 from clients import FRONT_ENDS, KserveGrpc, tensor
 from harness import Server, wait_until
+from openapi import Api
 
+API = Api()
 CHANNELS = np.arange(1, 4, dtype=np.float32)
 
 
@@ -47,7 +49,9 @@ def outcome(server, shape, front_end=KserveGrpc, seed=1):
 
 
 def shapes(server):
-    rows = server.http("GET", "/v1/models/m/placement").json()["shapes"]
+    told = server.http("GET", "/v1/models/m/placement").json()
+    API.check("Placement", told)
+    rows = told["shapes"]
     return [row["shape"] for row in rows if row["state"] == "serving"]
 
 

@@ -1,6 +1,7 @@
 // Models of every format that is served, to OpenVINO IR: what `switchyard convert` asks for.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -38,9 +39,17 @@ struct Comparison {
   int inputs_tried = 0;
   std::string not_compared;  // why: the source itself cannot be run on random input; empty otherwise
 
-  double difference() const;
+  double difference() const {
+    double most = 0;
+    for (const Output& output : outputs) most = std::max(most, output.difference);
+    return most;
+  }
   // Of the output where it is worst: the difference in terms of max(1, largest).
-  double relative() const;
+  double relative() const {
+    double most = 0;
+    for (const Output& output : outputs) most = std::max(most, output.difference / std::max(1.0, output.largest));
+    return most;
+  }
 };
 
 class ModelConverter {

@@ -17,19 +17,6 @@
 #include "runtime/openvino/model_setup.h"
 
 namespace switchyard {
-
-double Comparison::difference() const {
-  double most = 0;
-  for (const Output& output : outputs) most = std::max(most, output.difference);
-  return most;
-}
-
-double Comparison::relative() const {
-  double most = 0;
-  for (const Output& output : outputs) most = std::max(most, output.difference / std::max(1.0, output.largest));
-  return most;
-}
-
 namespace {
 
 namespace fs = std::filesystem;
