@@ -10,7 +10,9 @@ from openvino import opset13 as ops
 
 from clients import FRONT_ENDS, KserveGrpc, tensor
 from harness import Server, wait_until
+from openapi import Api
 
+API = Api()
 CHANNELS = np.arange(1, 4, dtype=np.float32)
 
 
@@ -47,7 +49,9 @@ def outcome(server, shape, front_end=KserveGrpc, seed=1):
 
 
 def shapes(server):
-    rows = server.http("GET", "/v1/models/m/placement").json()["shapes"]
+    told = server.http("GET", "/v1/models/m/placement").json()
+    API.check("Placement", told)
+    rows = told["shapes"]
     return [row["shape"] for row in rows if row["state"] == "serving"]
 
 
@@ -111,7 +115,8 @@ def test_many_clients_of_many_shapes(model, tmp_path):
 
 
 def test_by_input_from_a_config_file(model, tmp_path):
-    entry = {"name": "m", "base_path": str(model[3]), "target_device": "CPU", "shape": {"picture": "auto"}, "auto_shape_limit": 4}
+    auto = {"shape": {"picture": "auto"}, "auto_shape_limit": 4}
+    entry = {"name": "m", "base_path": str(model[3]), "target_device": "CPU", **auto}
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"model_config_list": [{"config": entry}]}))
     with Server(tmp_path / "server", "--config_path", config) as server:

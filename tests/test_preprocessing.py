@@ -1,5 +1,5 @@
-"""mean, scale, color_format, precision, layout, shapes and mapping_config.json: answers equal to OpenVINO's own pre-processing in
-this process, from the command line and from config.json; and what every faulty value is told."""
+"""mean, scale, color_format, precision, layout, shapes and mapping_config.json: answers equal to OpenVINO's own pre-processing
+in this process, from the command line and from config.json; and what every faulty value is told."""
 
 import json
 
