@@ -7,6 +7,7 @@
 #include <chrono>
 #include <deque>
 #include <list>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -17,6 +18,7 @@
 #include "base/status.h"
 #include "base/timer.h"
 #include "config/config_fault.h"
+#include "config/config_reading.h"
 #include "config/settings.h"
 #include "control/config_watch.h"
 #include "control/wanted_set.h"
@@ -103,26 +105,29 @@ class ModelControl {
  private:
   struct Job;
   struct Waiting;
-  enum class Running { kNo, kWatch, kCall };
 
   void Run();
-  void Enqueue(absl::AnyInvocable<void()> run, Done done);
-  void LookAtFile();
+  void Enqueue(absl::AnyInvocable<void(Done)> run, Done done) ABSL_LOCKS_EXCLUDED(mutex_);
   void AnswerWaiting();
   void AnswerStopped();
   bool Refused(Done& done) const;
 
-  void RunReload(bool by_call, Done done);
-  void JoinReload(Done done);
-  void EndReload(ReloadReport report, const ControlOutcome& outcome, Done& done);
   void RunLoad(const std::string& model, const std::optional<std::string>& entry, Done done);
   void RunUnload(const std::string& model, Done done);
-  void RunReplace(std::vector<ListedModel> models, Done done);
-  ControlOutcome Check(const std::vector<ModelSettings>& models, const WantedSet& wanted);
+  void RunReplace(const std::vector<ListedModel>& models, Done done);
+  std::vector<ConfigFault> Check(const std::vector<CheckedModel>& models);
   Inventory Devices();
   std::string BaseDir() const;
-  void Apply(WantedSet wanted, std::set<std::string> changed, bool look_everywhere, Done done);
+  void Apply(WantedSet wanted, Waiting waiting);
   ControlOutcome OutcomeOf(const Waiting& waiting) const;
+
+  // config_reload.cpp
+  void LookAtFile();
+  void StartCalledReload(bool joins, Done done);
+  void RunReload(bool by_call, Done done);
+  ControlOutcome JudgeFile(const std::string& text, WantedSet* wanted, std::set<std::string>* changed);
+  void LookAtFolders(Done done);
+  void EndReload(bool by_call, const ControlOutcome& outcome);
 
   Manager& manager_;
   Runtime& runtime_;
@@ -131,15 +136,17 @@ class ModelControl {
   // Of the thread alone.
   WantedSet wanted_;
   ConfigWatch watch_;
-  std::string last_text_;  // of config.json, when it was last judged
-  ControlOutcome last_outcome_;
+  std::string last_text_;        // of config.json, when it was judged last
+  ControlOutcome last_outcome_;  // what came of that
+  std::vector<Done> joined_;     // calls that wait for what the watching began
   std::list<Waiting> waiting_;
 
   mutable Mutex mutex_;
   std::deque<Job> jobs_ ABSL_GUARDED_BY(mutex_);
   std::set<std::string> names_ ABSL_GUARDED_BY(mutex_);
   std::optional<ReloadReport> last_reload_ ABSL_GUARDED_BY(mutex_);
-  Running running_ ABSL_GUARDED_BY(mutex_) = Running::kNo;
+  bool call_reloads_ ABSL_GUARDED_BY(mutex_) = false;  // a reload that was called for is running
+  int watch_reloads_ ABSL_GUARDED_BY(mutex_) = 0;      // reloads that the watching began are running
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::thread thread_;

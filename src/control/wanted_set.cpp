@@ -96,7 +96,8 @@ std::string WantedSet::Conflict() const {
     for (const std::string& alias : model.aliases) {
       const auto [owner, is_new] = taken.emplace(alias, model.name);
       if (is_new) continue;
-      return fmt::format("the alias {} of model {} is a name of model {}", Quote(alias), Quote(model.name), Quote(owner->second));
+      return fmt::format("the alias {} of model {} is a name of model {}", Quote(alias), Quote(model.name),
+                         Quote(owner->second));
     }
   }
   return {};

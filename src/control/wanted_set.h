@@ -18,8 +18,8 @@ class WantedSet {
   // `only_asked`: config.json's models are served only when the API asked for them.
   explicit WantedSet(bool only_asked = false) : only_asked_(only_asked) {}
 
-  // The models of config.json. Of a model whose entry is new, changed or gone, what the API said is forgotten. Returns the names
-  // of those.
+  // The models of config.json. Of a model whose entry is new, changed or gone, what the API said is forgotten. Returns the
+  // names of those.
   std::set<std::string> SetFile(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty);
 
   // The API's word: serve it with these settings, serve it as it is known, don't.
