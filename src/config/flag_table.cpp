@@ -112,6 +112,16 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"metrics_list", "LIST", "OVMS's default ones",
             "names of OVMS's metrics, separated by commas, in place of the default ones; needs --metrics_enable"},
        }},
+      {"A config file, or a repository, without a server",
+       {
+           {"list_models", "", "", "print the models below --model_repository_path and exit"},
+           {"add_to_config", "", "",
+            "add the model of --model_name, --model_path and its flags to the file of --config_path and exit"},
+           {"remove_from_config", "", "", "remove the model of --model_name from the file of --config_path and exit"},
+           {"model_repository_path", "DIR", "OVMS_MODEL_REPOSITORY_PATH of the environment",
+            "a folder of models: where --list_models looks, where --add_to_config finds the model without --model_path, and "
+            "whose config.json is changed without --config_path"},
+       }},
       {"Logs",
        {
            {"log_level", "LEVEL", "INFO", "TRACE, DEBUG, INFO, WARNING or ERROR"},
@@ -140,7 +150,6 @@ const std::vector<std::string_view>& UnservedFlags() {
       "overwrite_models",
       "configure",
       "task",
-      "model_repository_path",
       "gguf_filename",
       "weight-format",
       "extra_quantization_params",
@@ -175,10 +184,6 @@ const std::vector<std::string_view>& UnservedFlags() {
       "max_num_inference_steps",
       "model_type",
       "vocoder",
-      // Config management.
-      "list_models",
-      "add_to_config",
-      "remove_from_config",
   };
   return *names;
 }

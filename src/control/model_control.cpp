@@ -67,13 +67,22 @@ ModelControl::ModelControl(Manager& manager, Runtime& runtime, Options options)
     MutexLock lock(&mutex_);
     names_ = wanted_.Names();
   }
+}
+
+void ModelControl::Start() {
   manager_.SetWanted(wanted_.Models(), wanted_.FaultyModels());
   thread_ = std::thread([this] { Run(); });
 }
 
-ModelControl::~ModelControl() {
+ModelControl::~ModelControl() { Finish(); }
+
+void ModelControl::Finish() {
   Stop();
-  thread_.join();
+  if (thread_.joinable()) {
+    thread_.join();
+  } else {
+    AnswerStopped();
+  }
 }
 
 void ModelControl::Stop() {

@@ -68,9 +68,11 @@ class ModelControl {
   // Once, on any thread; may run before the call returns.
   using Done = absl::AnyInvocable<void(const ControlOutcome&)>;
 
-  // Tells the Manager at once what the start wants. `manager` and `runtime` must outlive it.
+  // `manager` and `runtime` must outlive it.
   ModelControl(Manager& manager, Runtime& runtime, Options options);
-  // Stops, and waits for the change at hand.
+  // Tells the Manager at once what the start wants, and begins to make changes. Once; calls that came before wait for it.
+  void Start();
+  // Finishes.
   ~ModelControl();
 
   // All of these return at once and are thread-safe. `done` comes when the loads that the change asks for were tried. Errors:
@@ -101,6 +103,8 @@ class ModelControl {
 
   // Every call that waits is answered Unavailable; later ones are at once. Does not wait.
   void Stop();
+  // Stop, and waits until the change at hand has ended: no answer comes from this object's thread afterwards.
+  void Finish();
 
  private:
   struct Job;

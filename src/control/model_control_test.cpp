@@ -30,6 +30,7 @@ class ModelControlTest : public testing::Test {
     }
     manager_ = std::make_unique<Manager>(runtime_, timer_, Manager::Options{});
     control_ = std::make_unique<ModelControl>(*manager_, runtime_, std::move(options));
+    control_->Start();
     manager_->WaitForLoads();
   }
   void TearDown() override {

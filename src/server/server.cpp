@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/timer.h"
 #include "config/command_line.h"
+#include "control/model_control.h"
 #include "protocol/kserve/grpc_codec.h"
 #include "protocol/rest/rest_api.h"
 #include "protocol/tfs/grpc_codec.h"
@@ -53,6 +54,18 @@ Status WriteReadyFile(const std::string& path, const std::string& text) {
   return absl::OkStatus();
 }
 
+ModelControl::Options ControlOptions(const ServerSettings& settings) {
+  ModelControl::Options options{.mode = settings.model_control,
+                                .config_path = settings.config_path,
+                                .poll = std::chrono::seconds(settings.file_system_poll_wait_seconds),
+                                .strict = settings.strict,
+                                .device_plugins = {},
+                                .models = settings.models,
+                                .faulty = settings.faulty_models};
+  for (const auto& [name, library] : settings.device_plugins) options.device_plugins.push_back(name);
+  return options;
+}
+
 class Server {
  public:
   Server(const ServerSettings& settings, std::string program)
@@ -76,6 +89,7 @@ class Server {
   MetricsRegistry metrics_;
   std::unique_ptr<Runtime> runtime_;
   std::unique_ptr<Manager> manager_;
+  std::unique_ptr<ModelControl> control_;
   std::unique_ptr<RestApi> rest_api_;
   std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<HttpServer> http_;
@@ -103,21 +117,23 @@ Status Server::Start() {
   options.explain_absent = FindAbsentDevices;
   manager_ = std::make_unique<Manager>(*runtime_, timer_, std::move(options));
   AddServerCollectors(metrics_, *manager_, timer_);
+  control_ = std::make_unique<ModelControl>(*manager_, *runtime_, ControlOptions(settings_));
   if (settings_.grpc.enabled) {
-    SY_ASSIGN_OR_RETURN(grpc_,
-                        GrpcServer::Start(GrpcServer::FromSettings(settings_), *manager_, timer_,
-                                          {kserve::GrpcInferenceService(), tfs::PredictionService(), tfs::ModelService()}));
+    SY_ASSIGN_OR_RETURN(
+        grpc_,
+        GrpcServer::Start(GrpcServer::FromSettings(settings_), *manager_, timer_,
+                          {kserve::GrpcInferenceService(), tfs::PredictionService(), tfs::ModelService()}, control_.get()));
     endpoints_.grpc = grpc_->address();
     manager_->OnReadinessChange([this](bool ready) { grpc_->SetServing(ready); });
   }
   if (settings_.rest.enabled) {
-    rest_api_ = std::make_unique<RestApi>(*manager_, timer_, RestApi::Options{settings_.max_body_bytes});
+    rest_api_ = std::make_unique<RestApi>(*manager_, timer_, RestApi::Options{settings_.max_body_bytes, control_.get()});
     SY_ASSIGN_OR_RETURN(http_, HttpServer::Start(HttpServerOptions::From(settings_), *rest_api_));
     endpoints_.rest = http_->address();
   }
   LogInfo("Listening: gRPC {}, REST {}", endpoints_.grpc.empty() ? "off" : endpoints_.grpc,
           endpoints_.rest.empty() ? "off" : endpoints_.rest);
-  manager_->SetWanted(settings_.models, settings_.faulty_models);
+  control_->Start();
   start_up_ = std::thread([this] { AwaitModels(); });
   return absl::OkStatus();
 }
@@ -195,16 +211,20 @@ void Server::Stop(int exit_code) {
   timer_.Schedule(deadline + std::chrono::milliseconds(500), [exit_code] { LeaveAtOnce(exit_code); });
   stopping_.store(true);
   manager_->Shutdown();
+  control_->Stop();
   std::thread grpc_drain([&] {
     if (grpc_ != nullptr) grpc_->Drain(deadline);
   });
   if (http_ != nullptr) http_->Drain(deadline);
   grpc_drain.join();
+  // Its last answers go out through the listeners.
+  control_->Finish();
   http_.reset();
   if (!manager_->Drain(std::max(deadline, timer_.Now() + std::chrono::milliseconds(100)))) LeaveAtOnce(exit_code);
   start_up_.join();
   // Threads that are inside a lost device must not find their libraries gone.
   if (manager_->LeftThreads()) LeaveAtOnce(exit_code);
+  control_.reset();
   manager_.reset();
   LogInfo("Stopped");
 }

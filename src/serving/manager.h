@@ -89,11 +89,11 @@ class Manager {
   // Whether the model has a folder to be looked at, or a load that was not tried, since the last SetWanted.
   bool LoadPending(std::string_view model) const;
 
-  // Without a lock. `model` may be an alias. NotFound: no such model, version or label. Unavailable: it is loading, or it failed
-  // (with the reason).
+  // Without a lock. `model` may be an alias. NotFound: no such model, version or label. Unavailable: it is loading, or it
+  // failed (with the reason).
   StatusOr<Handle> Acquire(std::string_view model, std::optional<int64_t> version, const VersionLabel& label = {}) const;
-  // The version that the label names, whether it serves or not; nothing without a label. Without a lock. NotFound: no such model
-  // or label; InvalidArgument: neither a label nor the number that it might have been.
+  // The version that the label names, whether it serves or not; nothing without a label. Without a lock. NotFound: no such
+  // model or label; InvalidArgument: neither a label nor the number that it might have been.
   StatusOr<std::optional<int64_t>> VersionOf(std::string_view model, const VersionLabel& label) const;
 
   // What every version of every model is, by name.

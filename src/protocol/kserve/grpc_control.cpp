@@ -2,6 +2,7 @@
 
 #include "kserve.pb.h"
 #include "protocol/kserve/grpc_codec.h"
+#include "protocol/kserve/grpc_repository.h"
 #include "protocol/kserve/metadata.h"
 #include "tensor/signature.h"
 
@@ -46,7 +47,7 @@ StatusOr<std::string> ServerMetadata(const Manager&, ZeroCopyInputStream& messag
   inference::ServerMetadataResponse response;
   response.set_name(std::string(kServerName));
   response.set_version(std::string(kServerVersion));
-  // The one extension there is concerns REST alone; raw contents are part of this protocol itself.
+  // binary_tensor_data concerns REST alone; raw contents are part of this protocol itself.
   for (const std::string_view extension : kExtensions) response.add_extensions(std::string(extension));
   return response.SerializeAsString();
 }
@@ -84,6 +85,7 @@ RpcService GrpcInferenceService() {
                  EncodeInferResponse, nullptr},
                 {"/inference.GRPCInferenceService/ModelStreamInfer", Endpoint::kKserveGrpcStreamInfer, DecodeInferRequest,
                  nullptr, EncodeStreamResponse, EncodeStreamError}},
+      .commands = RepositoryMethods(),
   };
 }
 

@@ -4,10 +4,12 @@
 #include <string>
 #include <utility>
 
-#include "protocol/kserve/rest_codec.h"
-#include "protocol/kserve/rest_metadata.h"
 #include "protocol/http/content_coding.h"
 #include "protocol/http/http_error.h"
+#include "protocol/kserve/repository.h"
+#include "protocol/kserve/rest_codec.h"
+#include "protocol/kserve/rest_metadata.h"
+#include "protocol/rest/control_replies.h"
 #include "protocol/rest/ledger.h"
 #include "protocol/tfs/rest_codec.h"
 #include "serving/call_metrics.h"
@@ -67,8 +69,7 @@ void Start(Handle handle, std::shared_ptr<RestCall<Form>> call) {
 
 template <typename Form>
 std::shared_ptr<RestCall<Form>> MakeCall(const Route& route, Endpoint endpoint, HttpRequest& request,
-                                         std::shared_ptr<HttpResponder> responder, const Manager& manager,
-                                         const Timer& timer) {
+                                         std::shared_ptr<HttpResponder> responder, const Manager& manager, const Timer& timer) {
   auto call = std::make_shared<RestCall<Form>>();
   call->endpoint = endpoint;
   call->received = timer.Now();
@@ -94,9 +95,17 @@ void RestApi::Handle(HttpRequest request, std::shared_ptr<HttpResponder> respond
   RouteResult found = FindRoute(request.method, request.target);
   if (found.answer) return responder->Reply(*std::move(found.answer));
   switch (found.route.kind) {
-    case RouteKind::kInfer: return KserveInfer(found.route, std::move(request), std::move(responder));
-    case RouteKind::kTfsPredict: return TfsPredict(found.route, std::move(request), std::move(responder));
-    default: break;
+    case RouteKind::kInfer:
+      return KserveInfer(found.route, std::move(request), std::move(responder));
+    case RouteKind::kTfsPredict:
+      return TfsPredict(found.route, std::move(request), std::move(responder));
+    case RouteKind::kConfigReload:
+    case RouteKind::kRepositoryIndex:
+    case RouteKind::kModelLoad:
+    case RouteKind::kModelUnload:
+      return Command(found.route, std::move(request), std::move(responder));
+    default:
+      break;
   }
   HttpReply reply = Query(found.route);
   EncodeContent(request.accept_encoding, reply);
@@ -105,14 +114,19 @@ void RestApi::Handle(HttpRequest request, std::shared_ptr<HttpResponder> respond
 
 HttpReply RestApi::Query(const Route& route) const {
   switch (route.kind) {
-    case RouteKind::kServerLive: return HttpReply();
+    case RouteKind::kServerLive:
+      return HttpReply();
     case RouteKind::kServerReady:
       if (manager_.Ready()) return HttpReply();
       return ErrorReply(503, "The server is not ready: models are being loaded, none could be loaded, or it is shutting down");
-    case RouteKind::kServerMetadata: return JsonReply(EncodeKserveServerMetadata());
-    case RouteKind::kModelReady: return ModelReady(route);
-    case RouteKind::kModelMetadata: return KserveMetadata(route);
-    case RouteKind::kTfsStatus: return TfsStatus(route);
+    case RouteKind::kServerMetadata:
+      return JsonReply(EncodeKserveServerMetadata());
+    case RouteKind::kModelReady:
+      return ModelReady(route);
+    case RouteKind::kModelMetadata:
+      return KserveMetadata(route);
+    case RouteKind::kTfsStatus:
+      return TfsStatus(route);
     case RouteKind::kTfsMetadata: {
       const auto handle = manager_.Acquire(route.model, route.version, route.label);
       if (!handle.ok()) return ErrorReply(handle.status());
@@ -131,15 +145,66 @@ HttpReply RestApi::Query(const Route& route) const {
       const auto placement = manager_.Placement(route.model, route.version, route.label);
       return placement.ok() ? JsonReply(EncodePlacement(*placement)) : ErrorReply(placement.status());
     }
-    case RouteKind::kConfigStatus: return JsonReply(EncodeTfsConfigStatus(manager_.Statuses()));
+    case RouteKind::kConfigStatus:
+      return ConfigStatus();
     case RouteKind::kTfsUnsupported:
       return ErrorReply(501, fmt::format("Method {} is not implemented; use :predict", route.verb));
     case RouteKind::kConfigReload:
-      return ErrorReply(501, "Reloading the configuration is not implemented; restart the server to apply a change");
+    case RouteKind::kRepositoryIndex:
+    case RouteKind::kModelLoad:
+    case RouteKind::kModelUnload:
     case RouteKind::kInfer:
-    case RouteKind::kTfsPredict: break;
+    case RouteKind::kTfsPredict:
+      break;
   }
   return ErrorReply(500, "The route has no handler");
+}
+
+HttpReply RestApi::ConfigStatus() const {
+  const ModelControl* const control = options_.control;
+  return JsonReply(EncodeConfig(manager_.Statuses(), control != nullptr ? control->LastReload() : std::nullopt));
+}
+
+void RestApi::Command(const Route& route, HttpRequest request, std::shared_ptr<HttpResponder> responder) {
+  if (options_.control == nullptr) {
+    return responder->Reply(ErrorReply(501, "What is served cannot be changed or listed by calls on this server"));
+  }
+  ModelControl& control = *options_.control;
+  const auto answer = [responder, accept = request.accept_encoding](HttpReply reply) {
+    EncodeContent(accept, reply);
+    responder->Reply(std::move(reply));
+  };
+  if (auto refused = DecodeContent(request.content_encoding, 0, options_.max_body_bytes, request.body)) {
+    return answer(*std::move(refused));
+  }
+  // Both answers of KServe are empty.
+  const auto empty = [answer](const ControlOutcome& outcome) {
+    answer(outcome.status.ok() ? HttpReply() : RefusalReply(outcome));
+  };
+  switch (route.kind) {
+    case RouteKind::kConfigReload:
+      return control.Reload([answer, &manager = manager_](const ControlOutcome& outcome) {
+        if (!outcome.status.ok()) return answer(RefusalReply(outcome));
+        HttpReply reply = JsonReply(EncodeConfig(manager.Statuses(), std::nullopt));
+        reply.code = outcome.changed ? 201 : 200;
+        answer(std::move(reply));
+      });
+    case RouteKind::kModelLoad: {
+      auto config = ReadLoadRequest(request.body);
+      if (!config.ok()) return answer(ErrorReply(config.status()));
+      return control.Load(route.model, *std::move(config), empty);
+    }
+    case RouteKind::kModelUnload: {
+      const Status read = CheckUnloadRequest(request.body);
+      if (!read.ok()) return answer(ErrorReply(read));
+      return control.Unload(route.model, empty);
+    }
+    default:
+      break;
+  }
+  const auto only_ready = ReadIndexRequest(request.body);
+  if (!only_ready.ok()) return answer(ErrorReply(only_ready.status()));
+  answer(JsonReply(EncodeIndex(kserve::IndexOf(control, *only_ready))));
 }
 
 HttpReply RestApi::ModelReady(const Route& route) const {

@@ -1,10 +1,10 @@
 #include "protocol/rest/router.h"
 
+#include <fmt/format.h>
+
 #include <charconv>
 #include <utility>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "protocol/http/http_error.h"
 
@@ -56,10 +56,9 @@ RouteResult Refuse(int code, std::string_view text) { return {ErrorReply(code, t
 RouteResult Unknown(std::string_view path) {
   return Refuse(
       404,
-      fmt::format(
-          "There is nothing at {}; the paths of this server are those of KServe v2 (/v2/...) and TensorFlow Serving "
-          "(/v1/...), and /metrics",
-          path));
+      fmt::format("There is nothing at {}; the paths of this server are those of KServe v2 (/v2/...) and TensorFlow Serving "
+                  "(/v1/...), and /metrics",
+                  path));
 }
 
 // `route` with the path's method checked.
@@ -69,8 +68,14 @@ RouteResult Answer(Route route, std::string_view method, std::string_view path) 
     case RouteKind::kInfer:
     case RouteKind::kTfsPredict:
     case RouteKind::kTfsUnsupported:
-    case RouteKind::kConfigReload: is_post = true; break;
-    default: break;
+    case RouteKind::kConfigReload:
+    case RouteKind::kRepositoryIndex:
+    case RouteKind::kModelLoad:
+    case RouteKind::kModelUnload:
+      is_post = true;
+      break;
+    default:
+      break;
   }
   if (is_post ? method == "POST" : method == "GET" || method == "HEAD") return {std::nullopt, std::move(route)};
   const std::string_view allow = is_post ? "POST, OPTIONS" : "GET, HEAD, OPTIONS";
@@ -115,6 +120,22 @@ std::optional<HttpReply> ReadModel(const Segments& segments, Route& route, size_
   return std::nullopt;
 }
 
+RouteResult FindRepository(const Segments& segments, std::string_view method, std::string_view path) {
+  if (segments.size() == 3 && segments[2] == "index") {
+    return Answer(Route{.kind = RouteKind::kRepositoryIndex}, method, path);
+  }
+  const bool load = segments.size() == 5 && segments[4] == "load";
+  if (segments.size() != 5 || segments[2] != "models" || segments[3].empty() || (!load && segments[4] != "unload")) {
+    return Unknown(path);
+  }
+  auto name = PercentDecode(segments[3]);
+  if (!name) return Refuse(400, fmt::format("Model name {} is not percent-encoded correctly", segments[3]));
+  Route route;
+  route.kind = load ? RouteKind::kModelLoad : RouteKind::kModelUnload;
+  route.model = *std::move(name);
+  return Answer(std::move(route), method, path);
+}
+
 RouteResult FindKserve(const Segments& segments, std::string_view method, std::string_view path) {
   Route route;
   const auto answer = [&](RouteKind kind) {
@@ -126,6 +147,7 @@ RouteResult FindKserve(const Segments& segments, std::string_view method, std::s
     if (segments[2] == "live") return answer(RouteKind::kServerLive);
     if (segments[2] == "ready") return answer(RouteKind::kServerReady);
   }
+  if (segments.size() > 1 && segments[1] == "repository") return FindRepository(segments, method, path);
   if (segments.size() < 3 || segments[1] != "models" || segments[2].empty()) return Unknown(path);
   size_t used = 0;
   if (auto error = ReadModel(segments, route, used)) return {std::move(error), {}};

@@ -33,6 +33,9 @@ TEST(Router, FindsEveryRoute) {
       {"POST", "http://host:1/v2/models/m/infer", RouteKind::kInfer, "m"},
       {"GET", "/v1/models/m", RouteKind::kTfsStatus, "m"},
       {"GET", "/v1/models/m..n", RouteKind::kTfsStatus, "m..n"},
+      {"POST", "/v2/repository/index", RouteKind::kRepositoryIndex, ""},
+      {"POST", "/v2/repository/models/a%2Fb/load", RouteKind::kModelLoad, "a/b"},
+      {"POST", "/v2/repository/models/m/unload", RouteKind::kModelUnload, "m"},
       {"GET", "/v1/models/m/versions/2", RouteKind::kTfsStatus, "m", 2},
       {"GET", "/v1/models/m/metadata", RouteKind::kTfsMetadata, "m"},
       {"GET", "/v1/models/m/versions/2/metadata", RouteKind::kTfsMetadata, "m", 2},
@@ -80,6 +83,9 @@ TEST(Router, RefusesTheRest) {
       {"POST", "/v1/models/m/versions/1x:predict", 400},
       {"GET", "/v2/models/m/versions/9223372036854775808", 404},
       {"GET", "/v1/models/m/labels/%2", 400},
+      {"GET", "/v2/repository/index", 405},
+      {"POST", "/v2/repository/models/m/reload", 404},
+      {"POST", "/v2/repository/models//load", 404},
       {"GET", "/v2/models/m/labels/stable", 404},
       {"GET", "/v2/models/../m", 400},
       {"GET", "/v1/%2e%2E/models", 400},
@@ -106,7 +112,8 @@ TEST(Router, RefusesTheRest) {
 TEST(Router, FindsLabels) {
   const auto label = [](const char* method, const char* target) {
     const RouteResult found = FindRoute(method, target);
-    return found.answer ? std::to_string(found.answer->code) : found.route.label.name + (found.route.label.or_number ? "?" : "");
+    if (found.answer) return std::to_string(found.answer->code);
+    return found.route.label.name + (found.route.label.or_number ? "?" : "");
   };
   EXPECT_EQ(label("POST", "/v1/models/m/labels/stable:predict"), "stable");
   EXPECT_EQ(label("GET", "/v1/models/m/labels/stable"), "stable");

@@ -30,7 +30,7 @@ Status ExpandValues(const Signature& signature, DecodedRequest& request);
 // in string_val.
 Frame EncodePredictResponse(const InferCall& call);
 
-// For the listener. PredictionService: Predict and GetModelMetadata; ModelService: GetModelStatus. The others answer
+// For the listener. PredictionService: Predict and GetModelMetadata; ModelService: GetModelStatus and HandleReloadConfigRequest. The others answer
 // UNIMPLEMENTED.
 RpcService PredictionService();
 RpcService ModelService();

@@ -2,6 +2,7 @@
 
 #include "protocol/tfs/dtype.h"
 #include "protocol/tfs/grpc_codec.h"
+#include "protocol/tfs/grpc_reload.h"
 #include "protocol/tfs/model_state.h"
 #include "tensorflow_serving.pb.h"
 
@@ -93,10 +94,6 @@ StatusOr<std::string> OnlyPredict(const Manager&, ZeroCopyInputStream&) {
   return Error(StatusCode::kUnimplemented, "Classify, Regress and MultiInference are not implemented; use Predict");
 }
 
-StatusOr<std::string> HandleReloadConfigRequest(const Manager&, ZeroCopyInputStream&) {
-  return Error(StatusCode::kUnimplemented, "The configuration cannot be changed over this call; edit the config file");
-}
-
 }  // namespace
 
 RpcService PredictionService() {
@@ -114,9 +111,9 @@ RpcService PredictionService() {
 RpcService ModelService() {
   return {
       .name = "tensorflow.serving.ModelService",
-      .control = {{"/tensorflow.serving.ModelService/GetModelStatus", GetModelStatus},
-                  {"/tensorflow.serving.ModelService/HandleReloadConfigRequest", HandleReloadConfigRequest}},
+      .control = {{"/tensorflow.serving.ModelService/GetModelStatus", GetModelStatus}},
       .infer = {},
+      .commands = {ReloadConfigMethod()},
   };
 }
 
