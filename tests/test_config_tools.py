@@ -36,7 +36,7 @@ def test_check_lists_every_fault(tmp_path):
             entry("b"),
             entry("c", model_version_policy={"all": {}}),
             entry("d"),
-            entry("e", base_path="a", shape="(1,2,3,4,5)"),
+            entry("e", base_path="a", shape={"no_such_input": "(1,10)"}),
         ],
     )
     done = run_binary("check", config, "--json")
