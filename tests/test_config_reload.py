@@ -129,7 +129,7 @@ BROKEN = {
     "no_folder": '{"model_config_list": [{"config": {"name": "dummy", "base_path": "nowhere"}}]}',
     "no_device": '{"model_config_list": [{"config": {"name": "dummy", "target_device": "TPU"}}]}',
     "bad_property": '{"model_config_list": [{"config": {"name": "dummy", "plugin_config": {"NUM_STREAMS": "lots"}}}]}',
-    "bad_policy": '{"model_config_list": [{"config": {"name": "dummy", "model_version_policy": {"specific": {"versions": [8]}}}}]}',
+    "bad_policy": '{"model_config_list": [{"config": {"name": "dummy", "model_version_policy": {"all": 1}}}]}',
     "bad_shape": '{"model_config_list": [{"config": {"name": "dummy", "shape": "(1,"}}]}',
     "label_is_number": '{"model_config_list": [{"config": {"name": "dummy", "labels": {"1": 1}}}]}',
     "alias_taken": '{"model_config_list": [{"config": {"name": "dummy", "aliases": ["x", "x"]}}]}',
@@ -185,7 +185,7 @@ def test_what_was_missing_may_come_later(two):
     """A refused file is tried again by itself: it need not change once its model is there."""
     with serve(two, "--file_system_poll_wait_seconds", 1) as server:
         write_config(two / "config.json", [entry("a"), entry("c")])
-        wait_until(lambda: server.http("GET", "/v1/config").json().get("last_reload", {}).get("code") == 400, what="the refusal")
+        wait_until(lambda: server.http("GET", "/v1/config").json().get("last_reload", {}).get("code") == 400)
         add_model(two, "new_c")
         (two / "new_c").rename(two / "c")
         wait_until(lambda: answer_of(server, "c") == 1, 30, "c")

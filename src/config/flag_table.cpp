@@ -21,6 +21,23 @@ std::vector<FlagSpec> InputFlags() {
 
 }  // namespace
 
+namespace {
+
+FlagGroup ConfigFileFlags() {
+  return {"A config file, or a repository, without a server",
+          {
+              {"list_models", "", "", "print the models below --model_repository_path and exit"},
+              {"add_to_config", "", "",
+               "add the model of --model_name, --model_path and its flags to the file of --config_path and exit"},
+              {"remove_from_config", "", "", "remove the model of --model_name from the file of --config_path and exit"},
+              {"model_repository_path", "DIR", "OVMS_MODEL_REPOSITORY_PATH of the environment",
+               "a folder of models: where --list_models looks, where --add_to_config finds the model without --model_path, and "
+               "whose config.json is changed without --config_path"},
+          }};
+}
+
+}  // namespace
+
 const std::vector<FlagGroup>& FlagGroups() {
   static const auto* const groups = new std::vector<FlagGroup>{
       {"General",
@@ -112,16 +129,7 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"metrics_list", "LIST", "OVMS's default ones",
             "names of OVMS's metrics, separated by commas, in place of the default ones; needs --metrics_enable"},
        }},
-      {"A config file, or a repository, without a server",
-       {
-           {"list_models", "", "", "print the models below --model_repository_path and exit"},
-           {"add_to_config", "", "",
-            "add the model of --model_name, --model_path and its flags to the file of --config_path and exit"},
-           {"remove_from_config", "", "", "remove the model of --model_name from the file of --config_path and exit"},
-           {"model_repository_path", "DIR", "OVMS_MODEL_REPOSITORY_PATH of the environment",
-            "a folder of models: where --list_models looks, where --add_to_config finds the model without --model_path, and "
-            "whose config.json is changed without --config_path"},
-       }},
+      ConfigFileFlags(),
       {"Logs",
        {
            {"log_level", "LEVEL", "INFO", "TRACE, DEBUG, INFO, WARNING or ERROR"},

@@ -30,8 +30,8 @@ Status ExpandValues(const Signature& signature, DecodedRequest& request);
 // in string_val.
 Frame EncodePredictResponse(const InferCall& call);
 
-// For the listener. PredictionService: Predict and GetModelMetadata; ModelService: GetModelStatus and HandleReloadConfigRequest. The others answer
-// UNIMPLEMENTED.
+// For the listener. PredictionService: Predict and GetModelMetadata; ModelService: GetModelStatus and
+// HandleReloadConfigRequest. The others answer UNIMPLEMENTED.
 RpcService PredictionService();
 RpcService ModelService();
 
