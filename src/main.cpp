@@ -28,7 +28,9 @@ int Main(int argc, char** argv) {
     });
   }
   const auto make_runtime = [](const ServerSettings& settings) {
-    return MakeOpenVinoRuntime({.cpu_extension = settings.cpu_extension, .device_plugins = settings.device_plugins});
+    return MakeOpenVinoRuntime({.cpu_extension = settings.cpu_extension,
+                                .device_plugins = settings.device_plugins,
+                                .tokenizers_extension = settings.tokenizers_extension});
   };
   if (command == "plan") return RunPlan(argc, argv, make_runtime);
   if (command == "tune") return RunTune(argc, argv, make_runtime);

@@ -153,6 +153,8 @@ Status ReadLimits(const GivenFlags& flags, ServerSettings* settings) {
   SY_RETURN_IF_ERROR(ReadNumber(flags, "header_timeout_ms", 1, kAnyUint32, &settings->header_timeout_ms));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "body_timeout_ms", 1, kAnyUint32, &settings->body_timeout_ms));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "max_queue", 0, kAnyUint32, &settings->max_queue));
+  // So many that the bytes of a picture can be counted.
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "max_image_pixels", 1, uint64_t{1} << 40, &settings->max_image_pixels));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "grace_seconds", 0, kAnyUint32, &settings->grace_seconds));
   SY_RETURN_IF_ERROR(
       ReadNumber(flags, "file_system_poll_wait_seconds", 0, kAnyUint32, &settings->file_system_poll_wait_seconds));
@@ -170,6 +172,7 @@ Status ReadRest(const GivenFlags& flags, ServerSettings* settings) {
   ReadText(flags, "cache_dir", &settings->cache_dir);
   ReadText(flags, "log_path", &settings->log_path);
   ReadText(flags, "cpu_extension", &settings->cpu_extension);
+  ReadText(flags, "tokenizers_extension", &settings->tokenizers_extension);
   settings->strict = flags.IsOn("strict");
   for (const std::string& plugin : flags.All("device_plugin")) {
     const Status added = AddDevicePlugin(plugin, &settings->device_plugins);
@@ -178,6 +181,10 @@ Status ReadRest(const GivenFlags& flags, ServerSettings* settings) {
   std::error_code error;
   if (flags.Has("cpu_extension") && !std::filesystem::exists(settings->cpu_extension, error)) {
     return InvalidArgument("--cpu_extension: expected a library file, and {} is not there", Quote(settings->cpu_extension));
+  }
+  if (flags.Has("tokenizers_extension") && !std::filesystem::exists(settings->tokenizers_extension, error)) {
+    return InvalidArgument("--tokenizers_extension: expected a library file, and {} is not there",
+                           Quote(settings->tokenizers_extension));
   }
   if (flags.Has("log_level")) {
     auto level = ParseLogLevel(flags.Get("log_level"));

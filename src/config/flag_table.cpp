@@ -88,6 +88,8 @@ const std::vector<FlagGroup>& FlagGroups() {
       {"Serving",
        {
            {"max_queue", "N", "1024", "calls that may wait for one model; one more is answered RESOURCE_EXHAUSTED, 429"},
+           {"max_image_pixels", "N", "67108864",
+            "the largest JPEG or PNG that is decoded for an input, width times height; read in its header"},
            {"grace_seconds", "S", "30", "time for the calls in flight to finish when the server is told to stop"},
            {"readiness", "any|all", "any", "ready when any of the models serves, or only when all of them do"},
            {"ready_file", "FILE", "",
@@ -98,6 +100,8 @@ const std::vector<FlagGroup>& FlagGroups() {
             FlagSpec::Form::kRepeated},
            {"strict", "true|false", "false", "every warning about settings is an error", FlagSpec::Form::kYesNo},
            {"cpu_extension", "FILE", "", "a library of own operations for the CPU"},
+           {"tokenizers_extension", "FILE", "$OV_TOKENIZER_PREBUILD_EXTENSION_PATH, else beside OpenVINO's libraries",
+            "libopenvino_tokenizers.so, the operations of models that take or give texts; loaded when it is there"},
        }},
       {"Metrics",
        {

@@ -114,8 +114,9 @@ struct ServerSettings {
   uint64_t max_body_bytes = uint64_t{1} << 30;
   uint32_t max_connections = 10000;  // REST
   uint32_t header_timeout_ms = 10000;
-  uint32_t body_timeout_ms = 60000;  // without any byte arriving
-  uint32_t max_queue = 1024;         // calls waiting for one model
+  uint32_t body_timeout_ms = 60000;               // without any byte arriving
+  uint32_t max_queue = 1024;                      // calls waiting for one model
+  uint64_t max_image_pixels = uint64_t{1} << 26;  // of one encoded picture
   uint32_t grace_seconds = 30;
   bool ready_needs_all = false;  // --readiness all
   bool strict = false;           // every warning about settings is an error
@@ -124,6 +125,7 @@ struct ServerSettings {
   uint32_t file_system_poll_wait_seconds = 1;
   std::string cache_dir;
   std::string cpu_extension;
+  std::string tokenizers_extension;  // empty: OV_TOKENIZER_PREBUILD_EXTENSION_PATH, else beside OpenVINO's libraries
   std::string ready_file;
   LogLevel log_level = LogLevel::kInfo;
   std::string log_path;

@@ -60,6 +60,7 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   // For the metrics: what was called, and when the request was there.
   Endpoint endpoint = Endpoint::kKserveGrpcInfer;
   TimePoint received{};
+  uint64_t bytes = 0;  // of the request as it came
 
   // Set by serving/.
   Handle version;
@@ -72,6 +73,8 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   std::atomic<const std::string*> device{nullptr};
   TimePoint started{};
   TimePoint ended{};
+  TimePoint submitted{};    // when the Executor was given the call, which was decoded and validated by then
+  bool queue_full = false;  // refused for that
 
   // Answers the call, once: the first caller wins and runs on_done, every later one gets false. on_done is destroyed after it
   // ran.

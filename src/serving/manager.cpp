@@ -55,7 +55,8 @@ Manager::Manager(Runtime& runtime, Timer& timer, Options options)
       timer_(timer),
       options_(std::move(options)),
       own_metrics_(options_.metrics == nullptr ? std::make_unique<MetricsRegistry>() : nullptr),
-      metrics_(own_metrics_ != nullptr ? *own_metrics_ : *options_.metrics) {
+      metrics_(own_metrics_ != nullptr ? *own_metrics_ : *options_.metrics),
+      decode_pool_(std::max(1u, std::thread::hardware_concurrency())) {
   DeviceMonitor::Options devices = options_.devices;
   devices.on_change = [this] { Wake(); };
   monitor_ = std::make_unique<DeviceMonitor>(runtime_, timer_, std::move(devices));
@@ -271,6 +272,7 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<VersionFiles>>&
     entry.state = VersionState::kFailed;
     entry.error = Error(StatusCode::kNotFound, "the folder of version {} under {} holds no complete set of model files",
                         files.version, model.settings.base_path);
+    metrics_.CountLoad(model.settings.name, entry.error);
     LogError("Model {} version {} cannot be loaded: {}", model.settings.name, files.version, Message(entry.error));
   }
 }
@@ -308,6 +310,7 @@ void Manager::Fail(const std::string& name, Entry& entry, const Status& why) {
   entry.error = why;
   entry.state = VersionState::kFailed;
   if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
+  metrics_.CountLoad(name, why);
   LogError("Model {} version {} failed to load: {}", name, entry.version, Message(why));
 }
 
@@ -319,8 +322,13 @@ void Manager::TakeLoad(const std::string& name, Entry& entry) {
   if (phase != Placer::Phase::kServing || shutting_down_) return;
   if (entry.slot != nullptr) retired_.push_back(std::move(entry.slot));
   const std::shared_ptr<Placer> placer = std::exchange(entry.placer, nullptr);
-  auto version = std::make_unique<Version>(placer->settings(), entry.version, placer->signature(), placer->executor(), placer,
-                                           metrics_.ForModel(name, entry.version));
+  auto version = std::make_unique<Version>(
+      placer->settings(), entry.version, placer->signature(), placer->executor(), placer,
+      metrics_.ForModel(name, entry.version),
+      DecodeOptions{.pool = &decode_pool_,
+                    // A pool that is free takes work also where nothing may queue.
+                    .max_waiting = std::max<size_t>(options_.max_queue, std::max(1u, std::thread::hardware_concurrency())),
+                    .max_image_pixels = options_.max_image_pixels});
   entry.slot = std::make_shared<VersionSlot>(std::move(version), [this](VersionSlot& slot) {
     MutexLock lock(&mutex_);
     const auto it = std::find_if(draining_.begin(), draining_.end(), [&](const auto& s) { return s.get() == &slot; });
@@ -328,6 +336,7 @@ void Manager::TakeLoad(const std::string& name, Entry& entry) {
     draining_.erase(it);
   });
   entry.state = VersionState::kAvailable;
+  metrics_.CountLoad(name, absl::OkStatus());
   LogInfo("Model {} version {} is available", name, entry.version);
 }
 

@@ -1,5 +1,6 @@
 #include "serving/version.h"
 
+#include "serving/encoded_inputs.h"
 #include "serving/executor.h"
 #include "serving/infer_call.h"
 #include "serving/placer.h"
@@ -9,12 +10,13 @@
 namespace switchyard {
 
 Version::Version(ModelSettings settings, int64_t number, Signature signature, std::shared_ptr<Executor> executor,
-                 std::shared_ptr<Placer> placer, std::shared_ptr<ModelMetrics> metrics)
+                 std::shared_ptr<Placer> placer, std::shared_ptr<ModelMetrics> metrics, DecodeOptions decode_options)
     : settings_(std::move(settings)),
       number_(number),
       number_text_(std::to_string(number)),
       signature_(std::move(signature)),
       metrics_(metrics != nullptr ? std::move(metrics) : std::make_shared<ModelMetrics>(settings_.name, number_text_)),
+      decode_options_(decode_options),
       executor_(std::move(executor)),
       placer_(std::move(placer)) {}
 
@@ -51,15 +53,29 @@ void VersionSlot::Drained() {
   on_drained_(*this);
 }
 
-void Infer(Handle handle, std::shared_ptr<InferCall> call) {
-  const Version& version = *handle;
-  call->version = std::move(handle);
+namespace {
+
+void Execute(const std::shared_ptr<InferCall>& call) {
+  const Version& version = *call->version;
   if (const Status status = ValidateAndBind(version.signature(), *call); !status.ok()) {
     call->Complete(status);
     return;
   }
-  if (ShapeInstances* const shapes = version.shapes()) return shapes->Submit(std::move(call));
-  version.executor().Submit(std::move(call));
+  if (ShapeInstances* const shapes = version.shapes()) return shapes->Submit(call);
+  version.executor().Submit(call);
+}
+
+}  // namespace
+
+void Infer(Handle handle, std::shared_ptr<InferCall> call) {
+  call->version = std::move(handle);
+  if (!HasEncodedInputs(*call)) return Execute(call);
+  const Version& version = *call->version;
+  version.executor().Hold(call);
+  DecodeInputs(call, version.decode_options(), [](const std::shared_ptr<InferCall>& decoded, const Status& status) {
+    if (status.ok()) return Execute(decoded);
+    decoded->version->executor().Cancel(*decoded, status);
+  });
 }
 
 }  // namespace switchyard

@@ -52,6 +52,8 @@ void Put(Writer& writer, const PropertyMap& properties) {
 void Put(Writer& writer, const OpenVinoOptions& options) {
   PutKey(writer, "cpu_extension");
   Put(writer, options.cpu_extension);
+  PutKey(writer, "tokenizers_extension");
+  Put(writer, options.tokenizers_extension);
   PutKey(writer, "device_plugins");
   writer.StartArray();
   for (const auto& [name, library] : options.device_plugins) {
@@ -185,6 +187,7 @@ PropertyMap PropertiesOf(const Json& json) {
 OpenVinoOptions OptionsOf(const Json& json) {
   OpenVinoOptions options;
   options.cpu_extension = TextOf(At(json, "cpu_extension"));
+  options.tokenizers_extension = TextOf(At(json, "tokenizers_extension"));
   for (const Json& plugin : Elements(At(json, "device_plugins"), 0).GetArray()) {
     Elements(plugin, 2);
     options.device_plugins.emplace_back(TextOf(plugin[0]), TextOf(plugin[1]));

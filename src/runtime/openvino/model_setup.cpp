@@ -251,7 +251,12 @@ StatusOr<TensorSpec> MakeSpec(const Port& port, const std::string& name, std::st
         port.get_element_type().get_type_name());
   }
   spec.shape = FromOpenVino(port.get_partial_shape());
-  spec.batch_dim = BatchDimension(ov::layout::get_layout(port), port.get_partial_shape());
+  const ov::Layout layout = ov::layout::get_layout(port);
+  spec.batch_dim = BatchDimension(layout, port.get_partial_shape());
+  // "[N,H,W,C]", "[N,...]"
+  for (const char letter : layout.empty() ? std::string() : layout.to_string()) {
+    if (letter != '[' && letter != ']' && letter != ',') spec.layout += letter;
+  }
   return spec;
 }
 
