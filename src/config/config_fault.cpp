@@ -1,5 +1,7 @@
 #include "config/config_fault.h"
 
+#include <algorithm>
+
 #include "base/status.h"
 
 namespace switchyard {
@@ -10,8 +12,10 @@ std::string ToText(const ConfigFault& fault) {
 }
 
 std::string ToText(const std::vector<ConfigFault>& faults) {
+  constexpr size_t kMost = 100;
   std::string text;
-  for (const ConfigFault& fault : faults) text += (text.empty() ? "" : "; ") + ToText(fault);
+  for (size_t i = 0; i < std::min(faults.size(), kMost); ++i) text += (text.empty() ? "" : "; ") + ToText(faults[i]);
+  if (faults.size() > kMost) text += fmt::format("; and {} more", faults.size() - kMost);
   return text;
 }
 

@@ -16,7 +16,7 @@ struct ConfigFault {
 
 // `<pointer>: expected <what>, got <what>`.
 std::string ToText(const ConfigFault& fault);
-// All of them in one line, separated by "; ".
+// The first hundred in one line, separated by "; ", and how many more there are.
 std::string ToText(const std::vector<ConfigFault>& faults);
 
 // A message of a value's parser ("expected X, got Y; do Z", or a sentence) about the value at `pointer`, which

@@ -16,10 +16,6 @@ namespace {
 using rapidjson::Document;
 using rapidjson::Value;
 
-bool IsAtOrBelow(std::string_view pointer, std::string_view place) {
-  return pointer.starts_with(place) && (pointer.size() == place.size() || pointer[place.size()] == '/');
-}
-
 // The member that an error of ReadModelEntry is about; empty when it is about the entry.
 std::string KeyOf(std::string_view message, const Value& entry) {
   const std::string key(message.substr(0, message.find_first_of(": ")));
@@ -31,11 +27,15 @@ class EntryJudge {
  public:
   EntryJudge(const Value& entry, const std::string& base_dir, CheckedModel* model, std::vector<ConfigFault>* faults)
       : base_dir_(base_dir), model_(*model), faults_(*faults) {
-    entry_.CopyFrom(entry, entry_.GetAllocator());
+    auto& memory = entry_.GetAllocator();
+    entry_.SetObject();
+    for (const auto& member : entry.GetObject()) {
+      if (model_.faulty_keys.count(std::string(Text(member.name))) != 0) continue;
+      entry_.AddMember(Value(member.name, memory), Value(member.value, memory), memory);
+    }
   }
 
   void Judge() {
-    for (const std::string& key : model_.faulty_keys) PutAside(key);
     for (;;) {
       model_.settings = Named();
       const Status read = ReadModelEntry(entry_, base_dir_, &model_.settings);
@@ -108,17 +108,37 @@ class EntryJudge {
   Document entry_;
 };
 
-// The keys of the entry at `pointer` that the schema's faults are in. "" stands for the entry itself.
-std::set<std::string> FaultyKeys(const Value& entry, const std::string& pointer, const std::vector<ConfigFault>& faults) {
-  std::set<std::string> keys;
+// Faults by the entry that they are in: by the first three tokens of their pointers.
+using FaultsByEntry = std::map<std::string, std::vector<ConfigFault>, std::less<>>;
+
+FaultsByEntry SortByEntry(const std::vector<ConfigFault>& faults) {
+  FaultsByEntry sorted;
   for (const ConfigFault& fault : faults) {
-    if (!IsAtOrBelow(fault.pointer, pointer)) continue;
-    std::string key;
-    for (const auto& member : entry.GetObject()) {
-      if (IsAtOrBelow(fault.pointer, PointerTo(pointer, Text(member.name)))) key = Text(member.name);
-    }
-    // A key that is missing: the name.
-    keys.insert(key.empty() ? "name" : key);
+    size_t end = 0;
+    for (int token = 0; token < 3 && end != std::string::npos; ++token) end = fault.pointer.find('/', end + 1);
+    sorted[fault.pointer.substr(0, end)].push_back(fault);
+  }
+  return sorted;
+}
+
+// The token of a JSON pointer at its beginning, as it was before it was escaped.
+std::string FirstToken(std::string_view pointer) {
+  std::string token;
+  for (size_t i = 0; i < pointer.size() && pointer[i] != '/'; ++i) {
+    const bool escaped = pointer[i] == '~' && i + 1 < pointer.size();
+    token += escaped ? (pointer[++i] == '1' ? '/' : '~') : pointer[i];
+  }
+  return token;
+}
+
+// The keys of the entry at `pointer` that the schema's faults are in. "name" stands for one that is missing.
+std::set<std::string> FaultyKeys(const std::string& pointer, const FaultsByEntry& faults) {
+  std::set<std::string> keys;
+  const auto found = faults.find(pointer);
+  if (found == faults.end()) return keys;
+  for (const ConfigFault& fault : found->second) {
+    const bool missing = fault.pointer.size() <= pointer.size();
+    keys.insert(missing ? "name" : FirstToken(std::string_view(fault.pointer).substr(pointer.size() + 1)));
   }
   return keys;
 }
@@ -153,13 +173,13 @@ class NameBook {
 
 void JudgeModels(const Value& list, const std::string& base_dir, ConfigReading* reading) {
   NameBook names(&reading->faults);
-  const std::vector<ConfigFault> schema_faults = reading->faults;
+  const FaultsByEntry schema_faults = SortByEntry(reading->faults);
   for (rapidjson::SizeType i = 0; i < list.Size(); ++i) {
     if (!list[i].IsObject() || !list[i].HasMember("config") || !list[i]["config"].IsObject()) continue;
     const Value& entry = list[i]["config"];
     CheckedModel model;
     model.pointer = fmt::format("/model_config_list/{}/config", i);
-    model.faulty_keys = FaultyKeys(entry, model.pointer, schema_faults);
+    model.faulty_keys = FaultyKeys(model.pointer, schema_faults);
     EntryJudge(entry, base_dir, &model, &reading->faults).Judge();
     if (names.Add(model)) reading->models.push_back(std::move(model));
   }
@@ -207,6 +227,9 @@ EntryReading ReadModelEntry(std::string_view text, const std::string& name, cons
     reading.faults.push_back({"", std::move(expected), std::move(got)});
     return reading;
   };
+  if (text.size() > kMaxConfigFileBytes) {
+    return refuse(fmt::format("a text of at most {} bytes", kMaxConfigFileBytes), fmt::format("{}", text.size()));
+  }
   if (const Status parsed = ParseJsonText(text, &entry); !parsed.ok()) return refuse("JSON", std::string(Message(parsed)));
   if (!entry.IsObject()) return refuse("an object with the keys of a model's \"config\"", Describe(entry));
   auto& memory = entry.GetAllocator();

@@ -69,6 +69,15 @@ TEST(ConfigReading, SaysWhatWasExpectedAndWhatCame) {
   EXPECT_EQ(one(R"("labels": {"stable": 0})").expected, "the number of a version");
 }
 
+TEST(ConfigReading, ManyFaultsTakeNoLongTime) {
+  std::string members = R"({"config": {"name": "m")";
+  for (int i = 0; i < 20000; ++i) members += fmt::format(R"(, "key/{}": 1)", i);
+  const auto faults = ReadWholeConfig(Config(members + "}}"), "/").faults;
+  ASSERT_EQ(faults.size(), 20000u);
+  EXPECT_EQ(faults[7].pointer, "/model_config_list/0/config/key~17");
+  EXPECT_LT(ToText(faults).size(), 20000u);
+}
+
 TEST(ConfigReading, TextThatIsNoJsonIsOneFault) {
   const auto faults = ReadWholeConfig("{\n  \"model_config_list\": [,]}", "/").faults;
   ASSERT_EQ(faults.size(), 1u);

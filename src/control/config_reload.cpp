@@ -53,7 +53,7 @@ void ModelControl::StartCalledReload(bool joins, Done done) {
 }
 
 void ModelControl::LookAtFile() {
-  if (!watch_.Look(FileStamp::Of(options_.config_path), std::chrono::steady_clock::now())) return;
+  if (!watch_.Look(ConfigStamp::Of(options_.config_path), std::chrono::steady_clock::now())) return;
   {
     MutexLock lock(&mutex_);
     ++watch_reloads_;
@@ -69,7 +69,7 @@ void ModelControl::LookAtFile() {
 void ModelControl::RunReload(bool by_call, Done done) {
   if (options_.config_path.empty()) return LookAtFolders(std::move(done));
   // Before the text: a change that comes in between is seen at the next look.
-  const FileStamp stamp = FileStamp::Of(options_.config_path);
+  const ConfigStamp stamp = ConfigStamp::Of(options_.config_path);
   const auto text = ReadConfigText(options_.config_path);
   ControlOutcome outcome;
   WantedSet wanted = wanted_;

@@ -6,7 +6,7 @@
 
 namespace switchyard {
 
-FileStamp FileStamp::Of(const std::string& path) {
+ConfigStamp ConfigStamp::Of(const std::string& path) {
   struct stat info {};
   if (stat(path.c_str(), &info) != 0) return {};
   return {.is_there = true,
@@ -16,7 +16,7 @@ FileStamp FileStamp::Of(const std::string& path) {
           .modified_ns = static_cast<int64_t>(info.st_mtim.tv_sec) * 1'000'000'000 + info.st_mtim.tv_nsec};
 }
 
-void ConfigWatch::Read(const FileStamp& stamp, bool refused, TimePoint now) {
+void ConfigWatch::Read(const ConfigStamp& stamp, bool refused, TimePoint now) {
   retry_ = refused && refused_ && stamp == read_ ? std::min<Duration>(2 * retry_, kLastRetry) : kFirstRetry;
   retry_at_ = now + retry_;
   refused_ = refused;
@@ -25,7 +25,7 @@ void ConfigWatch::Read(const FileStamp& stamp, bool refused, TimePoint now) {
   next_look_ = now + interval_;
 }
 
-bool ConfigWatch::Look(const FileStamp& stamp, TimePoint now) {
+bool ConfigWatch::Look(const ConfigStamp& stamp, TimePoint now) {
   next_look_ = now + interval_;
   if (stamp == read_) {
     restless_ = false;

@@ -9,15 +9,15 @@
 namespace switchyard {
 
 // What tells one state of a file from another without reading it. Links are followed.
-struct FileStamp {
+struct ConfigStamp {
   bool is_there = false;
   uint64_t device = 0;
   uint64_t inode = 0;
   uint64_t size = 0;
   int64_t modified_ns = 0;
-  friend bool operator==(const FileStamp&, const FileStamp&) = default;
+  friend bool operator==(const ConfigStamp&, const ConfigStamp&) = default;
 
-  static FileStamp Of(const std::string& path);
+  static ConfigStamp Of(const std::string& path);
 };
 
 // Pure, but for nothing: the caller looks at the file and the clock. Not thread-safe.
@@ -32,15 +32,15 @@ class ConfigWatch {
   explicit ConfigWatch(Duration interval) : interval_(interval) {}
 
   // The file was read when it had this stamp, and what it says was taken, or refused.
-  void Read(const FileStamp& stamp, bool refused, TimePoint now);
+  void Read(const ConfigStamp& stamp, bool refused, TimePoint now);
   // What a look at `now` saw: whether the file is to be read.
-  bool Look(const FileStamp& stamp, TimePoint now);
+  bool Look(const ConfigStamp& stamp, TimePoint now);
   TimePoint next_look() const { return next_look_; }
 
  private:
   const Duration interval_;
-  FileStamp read_;
-  FileStamp seen_;
+  ConfigStamp read_;
+  ConfigStamp seen_;
   bool restless_ = false;  // `seen_` is a change that was not read yet
   bool refused_ = false;
   Duration retry_ = kFirstRetry;

@@ -21,7 +21,7 @@ struct ModelControl::Waiting {
   std::set<std::string> models;      // whose loads are waited for
   std::set<std::string> changed;     // what the change was about
   bool failures_are_errors = false;  // of the loads of `changed`
-  std::vector<ModelStatus> before;
+  std::string before;                // what served then
   Done done;
 };
 

@@ -25,13 +25,13 @@ Status NotKnown(const std::string& model) {
                model);
 }
 
-// What of a model's statuses says that it is served otherwise than before.
-std::string Served(const std::vector<ModelStatus>& statuses) {
+// What serves: each Version is an object of its own, whose address tells it from the one that takes its place.
+std::string Served(const Manager& manager) {
   std::string text;
-  for (const ModelStatus& model : statuses) {
+  for (const ModelStatus& model : manager.Statuses()) {
     for (const VersionStatus& version : model.versions) {
-      if (version.state == VersionState::kGone) continue;
-      text += fmt::format("{}/{}={};", model.name, version.version, static_cast<int>(version.state));
+      const auto handle = manager.Acquire(model.name, version.version);
+      if (handle.ok()) text += fmt::format("{}/{}@{};", model.name, version.version, fmt::ptr(&**handle));
     }
   }
   return text;
@@ -61,7 +61,8 @@ ModelControl::ModelControl(Manager& manager, Runtime& runtime, Options options)
       options_(std::move(options)),
       wanted_(options_.mode == ModelControlMode::kExplicit),
       watch_(options_.poll) {
-  if (!options_.config_path.empty()) watch_.Read(FileStamp::Of(options_.config_path), false, std::chrono::steady_clock::now());
+  if (!options_.config_path.empty())
+    watch_.Read(ConfigStamp::Of(options_.config_path), false, std::chrono::steady_clock::now());
   wanted_.SetFile(options_.models, options_.faulty);
   {
     MutexLock lock(&mutex_);
@@ -148,7 +149,7 @@ void ModelControl::AnswerWaiting() {
 
 ControlOutcome ModelControl::OutcomeOf(const Waiting& waiting) const {
   ControlOutcome outcome;
-  outcome.changed = !waiting.changed.empty() || Served(manager_.Statuses()) != Served(waiting.before);
+  outcome.changed = !waiting.changed.empty() || Served(manager_) != waiting.before;
   if (!waiting.failures_are_errors) return outcome;
   for (const std::string& name : waiting.changed) {
     const auto status = manager_.StatusOf(name);
@@ -234,7 +235,7 @@ void ModelControl::Apply(WantedSet wanted, Waiting waiting) {
     MutexLock lock(&mutex_);
     names_ = wanted_.Names();
   }
-  waiting.before = manager_.Statuses();
+  waiting.before = Served(manager_);
   manager_.SetWanted(wanted_.Models(), wanted_.FaultyModels());
   waiting_.push_back(std::move(waiting));
 }

@@ -82,7 +82,7 @@ TEST(WantedSet, NoNameTwice) {
 TEST(ConfigWatch, ReadsAChangeThatIsQuiet) {
   using std::chrono::milliseconds;
   using std::chrono::seconds;
-  const FileStamp old{.is_there = true, .size = 1}, half{.is_there = true, .size = 2}, whole{.is_there = true, .size = 3};
+  const ConfigStamp old{.is_there = true, .size = 1}, half{.is_there = true, .size = 2}, whole{.is_there = true, .size = 3};
   ConfigWatch watch(seconds(1));
   const TimePoint start{};
   watch.Read(old, false, start);
@@ -97,7 +97,7 @@ TEST(ConfigWatch, ReadsAChangeThatIsQuiet) {
 TEST(ConfigWatch, TriesARefusedFileAgainMoreAndMoreSeldom) {
   using std::chrono::milliseconds;
   using std::chrono::seconds;
-  const FileStamp file{.is_there = true, .size = 1};
+  const ConfigStamp file{.is_there = true, .size = 1};
   ConfigWatch watch(milliseconds(500));
   TimePoint now{};
   watch.Read(file, true, now);
