@@ -5,11 +5,14 @@
 
 #include "config/command_line.h"
 #include "runtime/openvino/child_main.h"
+#include "runtime/openvino/model_converter.h"
 #include "runtime/openvino/openvino_runtime.h"
 #include "server/server.h"
+#include "tools/convert.h"
 #include "tools/devices.h"
 #include "tools/infer.h"
 #include "tools/plan.h"
+#include "tools/tune/tune.h"
 
 namespace switchyard {
 namespace {
@@ -24,11 +27,14 @@ int Main(int argc, char** argv) {
       return MakeOpenVinoRuntime({.cpu_extension = "", .device_plugins = plugins});
     });
   }
-  if (command == "plan") {
-    return RunPlan(argc, argv, [](const ServerSettings& settings) {
-      return MakeOpenVinoRuntime({.cpu_extension = settings.cpu_extension, .device_plugins = settings.device_plugins});
-    });
-  }
+  const auto make_runtime = [](const ServerSettings& settings) {
+    return MakeOpenVinoRuntime({.cpu_extension = settings.cpu_extension,
+                                .device_plugins = settings.device_plugins,
+                                .tokenizers_extension = settings.tokenizers_extension});
+  };
+  if (command == "plan") return RunPlan(argc, argv, make_runtime);
+  if (command == "tune") return RunTune(argc, argv, make_runtime);
+  if (command == "convert") return RunConvert(argc, argv, MakeModelConverter);
   if (argc == 2) {
     if (const std::optional<int> exit_code = RunAsChild(argv[1]); exit_code.has_value()) return *exit_code;
   }

@@ -56,11 +56,11 @@ class Page:
 
 
 def golden():
-    families, buckets = {}, []
+    families, buckets = {}, {}
     for line in GOLDEN.read_text().splitlines():
         name, *rest = line.split()
-        if name == "buckets":
-            buckets = [int(bound) for bound in rest]
+        if name in ("buckets", "sizes"):
+            buckets[name] = [int(bound) for bound in rest]
         elif name != "#":
             kind, when, *labels = rest
             families[name] = (kind, when, {tuple(entry.split(",")) if entry != "-" else () for entry in labels})
@@ -95,7 +95,8 @@ def test_the_page_is_as_the_golden_file_says(server):
         assert page.types[name] == kind, name
         assert page.labels.get(name, labels) <= labels, name
         # Always with samples, but for what only happens to devices.
-        if name not in ("switchyard_retried_calls_total", "switchyard_failovers_total", "switchyard_model_memory_bytes"):
+        rare = ("retried_calls_total", "failovers_total", "model_memory_bytes", "load_failures_total")
+        if name.removeprefix("switchyard_") not in rare:
             assert page.labels[name] == labels, name
     for name, (kind, _, _) in families.items():
         if kind != "histogram":
@@ -107,7 +108,8 @@ def test_the_page_is_as_the_golden_file_says(server):
                 series.setdefault(rest, {})[dict(labels)["le"]] = value
         assert series, name
         for labels, counts in series.items():
-            assert list(counts) == [str(bound) for bound in buckets] + ["+Inf"], name
+            bounds = buckets["sizes" if name == "switchyard_batch_size" else "buckets"]
+            assert list(counts) == [str(bound) for bound in bounds] + ["+Inf"], name
             assert sorted(counts.values()) == list(counts.values()), name
             assert counts["+Inf"] == page.samples[(name + "_count", labels)]
 
@@ -227,6 +229,57 @@ def test_gauges_tell_what_is(server):
     status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
     resident = int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024
     assert page.value("process_resident_memory_bytes") == pytest.approx(resident, rel=0.3)
+
+
+def test_bytes_batches_loads_and_refusals(server):
+    labels = {"model": "dummy", "version": "1"}
+    client = KserveRest(server)
+    before = scrape(server)
+    body = json.dumps({"inputs": [{"name": "b", "shape": [1, 10], "datatype": "FP32", "data": [1] * 10}]})
+    answer = server.http("POST", "/v2/models/dummy/infer", body)
+    assert answer.code == 200
+    assert not client.infer("dummy", [tensor("wrong", "FP32", TEN)]).ok
+    after = scrape(server)
+    client.close()
+
+    def rise(name, /, **more):
+        return after.sum(name, **labels, **more) - before.sum(name, **labels, **more)
+
+    assert rise("switchyard_request_bytes_total", interface="REST") > len(body)
+    assert rise("switchyard_response_bytes_total", interface="REST") > len(answer.body)
+    assert rise("switchyard_request_bytes_total", interface="gRPC") == 0
+    assert (rise("switchyard_batch_size_count"), rise("switchyard_batch_size_sum")) == (1, 1)
+    assert rise("switchyard_rejected_calls_total", reason="invalid") == 1
+    assert rise("switchyard_rejected_calls_total") == 1
+    assert after.value("switchyard_loads_total", model="dummy") == 1
+    assert after.sum("switchyard_load_seconds", **labels, device="CPU", cache="off") > 0
+    assert after.value("switchyard_queue_age_seconds", **labels) == 0
+    assert after.value("switchyard_device_models", device="CPU") == 1
+    on_cpu = [page.value("switchyard_device_requests_total", device="CPU", code="OK") for page in (before, after)]
+    assert on_cpu[1] - on_cpu[0] == 1
+
+
+def test_an_expired_call_is_counted(server):
+    before = scrape(server)
+    body = {"inputs": [{"name": "b", "shape": [1, 10], "datatype": "FP32", "data": [1] * 10}], "parameters": {"timeout": 1}}
+    codes = [server.http("POST", "/v2/models/dummy/infer", json.dumps(body)).code for _ in range(20)]
+    after = scrape(server)
+    expired = after.sum("switchyard_expired_calls_total") - before.sum("switchyard_expired_calls_total")
+    assert codes.count(504) == expired > 0
+
+
+def test_a_failed_load_is_counted_with_its_reason(models, tmp_path):
+    bad = tmp_path / "bad" / "1"
+    bad.mkdir(parents=True)
+    (bad / "model.xml").write_text("no model")
+    (bad / "model.bin").write_bytes(b"")
+    entries = [{"name": name, "base_path": str(path), "target_device": "CPU"}
+               for name, path in (("dummy", models / "dummy"), ("bad", tmp_path / "bad"))]
+    with Server(tmp_path, "--config_path", write_config(tmp_path / "config.json", entries)) as running:
+        page = scrape(running)
+        assert page.sum("switchyard_load_failures_total", model="bad") >= 1
+        assert page.sum("switchyard_load_failures_total", model="dummy") == 0
+        assert page.value("switchyard_loads_total", model="dummy") == 1
 
 
 def test_verbs(server):

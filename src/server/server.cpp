@@ -27,11 +27,17 @@
 #include "transport/grpc/grpc_server.h"
 #include "transport/http/http_server.h"
 
+// There in binaries that look for leaks.
+extern "C" void __lsan_do_leak_check() __attribute__((weak));
+
 namespace switchyard {
 namespace {
 
 // What the start-up thread sends to the main thread when the one model of the command line failed.
 constexpr int kStartFailed = SIGUSR1;
+
+// A version's files are taken when nothing of them has changed for so long.
+constexpr auto kSettle = std::chrono::seconds(1);
 
 sigset_t WaitedSignals() {
   sigset_t signals;
@@ -83,12 +89,17 @@ class Server {
 };
 
 Status Server::Start() {
-  SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions{settings_.cpu_extension, settings_.device_plugins}));
+  SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions{.cpu_extension = settings_.cpu_extension,
+                                                                    .device_plugins = settings_.device_plugins,
+                                                                    .tokenizers_extension = settings_.tokenizers_extension}));
   Manager::Options options{.max_queue = settings_.max_queue,
                            .cache_dir = settings_.cache_dir,
                            .ready_needs_all = settings_.ready_needs_all,
                            .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency()),
                            .strict = settings_.strict,
+                           .max_image_pixels = settings_.max_image_pixels,
+                           .watch_poll = std::chrono::seconds(settings_.file_system_poll_wait_seconds),
+                           .settle = kSettle,
                            .metrics = &metrics_};
   options.on_failover = [this](const std::string& model, const std::string& from, const std::string& to,
                                const std::string& reason) { metrics_.CountFailover(model, from, to, reason); };
@@ -96,7 +107,7 @@ Status Server::Start() {
   for (const auto& [name, library] : settings_.device_plugins) options.device_plugins.push_back(name);
   options.explain_absent = FindAbsentDevices;
   manager_ = std::make_unique<Manager>(*runtime_, timer_, std::move(options));
-  AddServerCollectors(metrics_, *manager_);
+  AddServerCollectors(metrics_, *manager_, timer_);
   if (settings_.grpc.enabled) {
     SY_ASSIGN_OR_RETURN(grpc_,
                         GrpcServer::Start(GrpcServer::FromSettings(settings_), *manager_, timer_,
@@ -142,7 +153,10 @@ void Server::Announce() {
 
 Status Server::SingleModelFault() const {
   for (const ModelStatus& model : manager_->Statuses()) {
+    // A version whose files are not there yet is no fault, where another serves.
+    const bool serves = manager_->ModelReady(model.name, std::nullopt);
     for (const VersionStatus& version : model.versions) {
+      if (serves && version.error.code() == StatusCode::kNotFound) continue;
       if (version.state == VersionState::kFailed) return Annotate(version.error, "model " + model.name);
     }
   }
@@ -167,8 +181,16 @@ int Server::Wait() {
   return exit_code;
 }
 
+[[noreturn]] void Leave(int exit_code) {
+  FlushLog();
+  std::fflush(nullptr);
+  // A normal exit would have a sanitizer look for leaks.
+  if (__lsan_do_leak_check != nullptr) __lsan_do_leak_check();
+  _exit(exit_code);
+}
+
 // A device still holds a call or a thread, or a model is still being compiled: what belongs to them can't be destroyed.
-void LeaveAtOnce(int exit_code) {
+[[noreturn]] void LeaveAtOnce(int exit_code) {
   LogInfo("Leaving without waiting for a device that does not answer");
   FlushLog();
   std::fflush(nullptr);
@@ -215,7 +237,10 @@ int RunServer(const ServerSettings& settings, const std::string& program) {
     std::fprintf(stderr, "switchyard: %s\n", std::string(Message(status)).c_str());
     return kExitFailure;
   }
-  return server.Wait();
+  const int exit_code = server.Wait();
+  // Models, threads and sockets are gone. The engine's plugins and the devices' drivers are not unloaded: that is where
+  // processes crash at their end, and the system takes their memory back as well.
+  Leave(exit_code);
 }
 
 }  // namespace switchyard

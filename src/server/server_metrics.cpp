@@ -1,5 +1,9 @@
 #include "server/server_metrics.h"
 
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
 #include "serving/executor.h"
 #include "serving/placer.h"
 #include "telemetry/process_metrics.h"
@@ -7,15 +11,19 @@
 namespace switchyard {
 namespace {
 
-void CollectVersion(const Version& version, MetricsPage& page) {
+void CollectVersion(const Version& version, TimePoint now, MetricsPage& page) {
   const auto add = [&](Family family, std::string_view name_label, size_t value) {
     page.Add(family, {{name_label, version.model_name()}, {"version", version.number_text()}}, static_cast<double>(value));
   };
-  const size_t queued = version.executor().queued();
-  const size_t active = version.executor().active();
+  const size_t queued = version.queued();
+  const size_t active = version.active();
   add(Family::kCurrentRequests, "name", queued + active);
   add(Family::kInferRequestsActive, "name", active);
   add(Family::kQueueLength, "model", queued);
+  const std::optional<TimePoint> oldest = version.executor().oldest_queued();
+  const Duration age = oldest ? std::max(Duration::zero(), now - *oldest) : Duration::zero();
+  const MetricsPage::Labels labels = {{"model", version.model_name()}, {"version", version.number_text()}};
+  page.Add(Family::kQueueAge, labels, std::chrono::duration<double>(age).count());
   if (version.placer() == nullptr) return;
   const PlacementReport placement = version.placer()->Report();
   size_t requests = 0, streams = 0;
@@ -27,16 +35,24 @@ void CollectVersion(const Version& version, MetricsPage& page) {
     requests += target.num_requests;
     streams += static_cast<size_t>(target.facts->num_streams.value_or(0));
   }
+  if (const TargetPlacement* const serving = placement.Serving(); serving != nullptr && serving->facts) {
+    page.Add(Family::kLoadTime,
+             {{"model", version.model_name()},
+              {"version", version.number_text()},
+              {"device", serving->device},
+              {"cache", Name(serving->facts->cache)}},
+             serving->facts->load_ms / 1000);
+  }
   add(Family::kStreams, "name", streams);
   add(Family::kInferRequests, "name", requests);
   if (memory > 0) add(Family::kModelMemory, "model", memory);
 }
 
-void CollectVersions(const Manager& manager, MetricsPage& page) {
+void CollectVersions(const Manager& manager, TimePoint now, MetricsPage& page) {
   for (const ModelStatus& model : manager.Statuses()) {
     for (const VersionStatus& status : model.versions) {
       const StatusOr<Handle> handle = manager.Acquire(model.name, status.version);
-      if (handle.ok()) CollectVersion(**handle, page);
+      if (handle.ok()) CollectVersion(**handle, now, page);
     }
   }
 }
@@ -44,6 +60,7 @@ void CollectVersions(const Manager& manager, MetricsPage& page) {
 void CollectDevices(const Manager& manager, MetricsPage& page) {
   using enum DeviceState;
   for (const DeviceReport& device : manager.Devices()) {
+    page.Add(Family::kDeviceModels, {{"device", device.info.name}}, static_cast<double>(device.models.size()));
     for (const DeviceState state : {kWell, kSuspect, kLost, kProbation, kAbsent}) {
       page.Add(Family::kDeviceState, {{"device", device.info.name}, {"state", Name(state)}}, device.state == state ? 1 : 0);
     }
@@ -52,12 +69,12 @@ void CollectDevices(const Manager& manager, MetricsPage& page) {
 
 }  // namespace
 
-void AddServerCollectors(MetricsRegistry& metrics, const Manager& manager) {
+void AddServerCollectors(MetricsRegistry& metrics, const Manager& manager, const Timer& timer) {
   metrics.AddCollector([openvino = manager.runtime().Version()](MetricsPage& page) {
     page.Add(Family::kBuildInfo, {{"version", SWITCHYARD_VERSION}, {"openvino", openvino}}, 1);
   });
-  metrics.AddCollector([&manager](MetricsPage& page) {
-    CollectVersions(manager, page);
+  metrics.AddCollector([&manager, &timer](MetricsPage& page) {
+    CollectVersions(manager, timer.Now(), page);
     CollectDevices(manager, page);
   });
   metrics.AddCollector(CollectProcess);

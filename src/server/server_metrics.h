@@ -8,7 +8,8 @@
 
 namespace switchyard {
 
-// Versions' queues and infer requests, devices' states, the process and the build. `manager` must outlive every scrape.
-void AddServerCollectors(MetricsRegistry& metrics, const Manager& manager);
+// Versions' queues and infer requests, devices' states, the process and the build. `manager` and `timer` must outlive every
+// scrape.
+void AddServerCollectors(MetricsRegistry& metrics, const Manager& manager, const Timer& timer);
 
 }  // namespace switchyard

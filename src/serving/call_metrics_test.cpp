@@ -40,8 +40,8 @@ class CallMetricsTest : public testing::Test {
       auto model = *runtime_.Load(LoadRequest{.settings = ModelSettings{.name = "dummy"}, .target = device});
       std::vector<std::unique_ptr<InferRequest>> requests;
       requests.push_back(*model->CreateInferRequest());
-      route.lanes.push_back(std::make_shared<Lane>(
-          model, std::move(requests), Lane::Options{.target = device, .device = device, .devices = {device}}));
+      route.lanes.push_back(std::make_shared<Lane>(model, std::move(requests),
+                                                   Lane::Options{.target = device, .device = device, .devices = {device}}));
     }
     executor_->SetRoute(std::move(route));
   }
@@ -49,7 +49,7 @@ class CallMetricsTest : public testing::Test {
   void Run(const TestCall& test) {
     test.call->received = timer_.Now();
     test.call->on_done = [this](InferCall& call, const Status& status) {
-      RecordCall(call, status.code(), timer_.Now(), manager_);
+      RecordCall(call, status.code(), timer_.Now(), manager_, 24);
     };
     ASSERT_TRUE(slot_->Acquire());
     Infer(Handle(slot_), test.call);
@@ -78,6 +78,45 @@ TEST_F(CallMetricsTest, WaitingAndInferenceAreTimedApart) {
   ExpectLine(R"(ovms_inference_time_us_sum{name="dummy",version="3"} 140)");
   ExpectLine(R"(ovms_request_time_us_sum{interface="gRPC",name="dummy",version="3"} 240)");
   ExpectLine(R"(switchyard_requests_total{model="dummy",version="3",device="CPU",code="OK"} 2)");
+}
+
+TEST_F(CallMetricsTest, BatchesAndBytesAreCounted) {
+  Route({"CPU"});
+  TestCall test;
+  test.call->bytes = 100;
+  Run(test);
+  ASSERT_TRUE(runtime_.CompleteNext());
+  ExpectLine(R"(switchyard_batch_size_bucket{model="dummy",version="3",le="1"} 1)");
+  ExpectLine(R"(switchyard_batch_size_sum{model="dummy",version="3"} 1)");
+  ExpectLine(R"(switchyard_request_bytes_total{model="dummy",version="3",interface="gRPC"} 100)");
+  ExpectLine(R"(switchyard_response_bytes_total{model="dummy",version="3",interface="gRPC"} 24)");
+}
+
+TEST_F(CallMetricsTest, TheOldestWaitingCallIsKnown) {
+  Route({"CPU"});
+  TestCall running, waiting, younger;
+  Run(running);
+  EXPECT_EQ(executor_->oldest_queued(), std::nullopt);
+  timer_.Advance(microseconds(5));
+  const TimePoint arrived = timer_.Now();
+  Run(waiting);
+  timer_.Advance(microseconds(5));
+  Run(younger);
+  EXPECT_EQ(executor_->oldest_queued(), arrived);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(runtime_.CompleteNext());
+  EXPECT_EQ(executor_->oldest_queued(), std::nullopt);
+}
+
+TEST_F(CallMetricsTest, ACallThatFoundTheQueueFullSaysSo) {
+  Route({"CPU"});
+  TestCall running;
+  Run(running);
+  std::vector<TestCall> waiting(1024);
+  for (TestCall& call : waiting) Run(call);
+  TestCall refused;
+  Run(refused);
+  ExpectLine(R"(switchyard_rejected_calls_total{model="dummy",version="3",reason="queue_full"} 1)");
+  for (size_t i = 0; i <= waiting.size(); ++i) ASSERT_TRUE(runtime_.CompleteNext());
 }
 
 TEST_F(CallMetricsTest, ACallThatIsRunAgainIsOneOfTheDeviceThatServedIt) {
@@ -117,7 +156,7 @@ TEST_F(CallMetricsTest, ACallThatWasRefusedEarlyIsOneOfTheModelThatItNames) {
   for (const char* name : {"dummy", "stranger"}) {
     InferCall refused;
     refused.request.model_name = name;
-    RecordCall(refused, StatusCode::kInvalidArgument, timer.Now(), manager);
+    RecordCall(refused, StatusCode::kInvalidArgument, timer.Now(), manager, 0);
   }
   const std::string text = registry.Text();
   EXPECT_THAT(text, HasSubstr(R"({model="dummy",version="1",device="none",code="INVALID_ARGUMENT"} 1)"));

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "device/fault.h"
+#include "serving/string_outputs.h"
 
 namespace switchyard {
 namespace {
@@ -35,6 +36,12 @@ size_t Executor::active() const {
     }
   }
   return count;
+}
+
+std::optional<TimePoint> Executor::oldest_queued() const {
+  MutexLock lock(&mutex_);
+  if (queue_.empty()) return std::nullopt;
+  return queue_.front()->received;
 }
 
 bool Executor::serving() const {
@@ -158,7 +165,9 @@ size_t Executor::WorthTaking(const Lane& lane) const {
 void Executor::Submit(std::shared_ptr<InferCall> call) {
   // Held to the end: the call holds the Version, and with it this Executor.
   const std::shared_ptr<InferCall> held = call;
-  if (call->request.deadline <= timer_.Now()) {
+  call->executor_.store(this);
+  call->submitted = timer_.Now();
+  if (call->request.deadline <= call->submitted) {
     call->Complete(DeadlinePassed(options_.model_name));
     return;
   }
@@ -190,6 +199,7 @@ void Executor::Enqueue(std::shared_ptr<InferCall> call, bool again) {
     }
   }
   if (full) {
+    call->queue_full = true;
     Answer(*call, Error(StatusCode::kResourceExhausted,
                         "The queue of model {} is full: {} calls are waiting (--max_queue); try again later",
                         options_.model_name, options_.max_queue));
@@ -311,7 +321,9 @@ void Executor::Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferC
         status = output.status();
         break;
       }
-      call->outputs.push_back(NamedOutput{&call->version->signature().outputs[index], *std::move(output)});
+      const TensorSpec& spec = call->version->signature().outputs[index];
+      if (GivesStringRows(spec)) output = ToStrings(*output);
+      call->outputs.push_back(NamedOutput{&spec, *std::move(output)});
     }
   }
   const Fault fault = FaultOf(status);

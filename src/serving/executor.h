@@ -11,6 +11,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -74,6 +75,8 @@ class Executor {
   // with where there is no elsewhere.
   void GiveUp(Lane& lane, const Status& why);
 
+  // The call's deadline counts from now on, while something is done to it before Submit.
+  void Hold(const std::shared_ptr<InferCall>& call) { ArmDeadline(call); }
   // Takes a validated and bound call. Its on_done runs once, possibly before Submit returns.
   void Submit(std::shared_ptr<InferCall> call);
   // Answers with `why`, and frees the place in the queue if the call waits there.
@@ -81,6 +84,8 @@ class Executor {
 
   // Calls that wait now.
   size_t queued() const { return queued_.load(std::memory_order_relaxed); }
+  // When the call at the head of the queue arrived; nothing when none waits.
+  std::optional<TimePoint> oldest_queued() const;
   size_t active() const;
   // Will a call be run now, or as soon as a lane is free?
   bool serving() const;

@@ -60,9 +60,11 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   // For the metrics: what was called, and when the request was there.
   Endpoint endpoint = Endpoint::kKserveGrpcInfer;
   TimePoint received{};
+  uint64_t bytes = 0;  // of the request as it came
 
   // Set by serving/.
   Handle version;
+  std::shared_ptr<void> instance;                   // keeps what runs the call, when that is not the Version's own Executor
   absl::InlinedVector<TensorView, 4> bound_inputs;  // in the signature's order
   absl::InlinedVector<size_t, 4> wanted_outputs;    // indices into the signature's outputs
   absl::InlinedVector<NamedOutput, 4> outputs;
@@ -71,6 +73,8 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   std::atomic<const std::string*> device{nullptr};
   TimePoint started{};
   TimePoint ended{};
+  TimePoint submitted{};    // when the Executor was given the call, which was decoded and validated by then
+  bool queue_full = false;  // refused for that
 
   // Answers the call, once: the first caller wins and runs on_done, every later one gets false. on_done is destroyed after it
   // ran.
@@ -85,7 +89,8 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   friend class Executor;
 
   std::atomic<bool> completed_{false};
-  // Of the Executor.
+  // Of the Executor, which has had the call once it is set.
+  std::atomic<Executor*> executor_{nullptr};
   std::atomic<Timer::Id> timer_id_{0};
   bool queued_ = false;  // guarded by the Executor's mutex, as is the position
   std::list<std::shared_ptr<InferCall>>::iterator queue_position_;

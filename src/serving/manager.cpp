@@ -44,6 +44,7 @@ Manager::Manager(Runtime& runtime, Timer& timer, Options options)
       options_(std::move(options)),
       own_metrics_(options_.metrics == nullptr ? std::make_unique<MetricsRegistry>() : nullptr),
       metrics_(own_metrics_ != nullptr ? *own_metrics_ : *options_.metrics),
+      decode_pool_(std::max(1u, std::thread::hardware_concurrency())),
       waker_(std::make_shared<Waker>()) {
   DeviceMonitor::Options devices = options_.devices;
   devices.on_change = [this] { Wake(); };

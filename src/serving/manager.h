@@ -27,6 +27,7 @@
 #include "serving/placement_report.h"
 #include "serving/placer.h"
 #include "serving/version.h"
+#include "serving/work_pool.h"
 #include "telemetry/metrics_registry.h"
 
 namespace switchyard {
@@ -66,6 +67,7 @@ class Manager {
     DeviceMonitor::Options devices;           // its on_change is the Manager's own
     // For a device that is not there: why, and what to do. May be empty.
     std::function<std::vector<AbsentDevice>(const Inventory&)> explain_absent;
+    uint64_t max_image_pixels = uint64_t{1} << 26;  // of one encoded picture
     // See Placer::Environment. May be empty.
     std::function<void(const std::string& model, const std::string& from, const std::string& to, const std::string& reason)>
         on_failover;
@@ -171,6 +173,7 @@ class Manager {
   const Options options_;
   const std::unique_ptr<MetricsRegistry> own_metrics_;
   MetricsRegistry& metrics_;
+  WorkPool decode_pool_;
   std::atomic<bool> ready_{false};
   // Names the current snapshot, uniquely in the process; a thread that has this one cached takes no lock.
   std::atomic<uint64_t> snapshot_id_{0};

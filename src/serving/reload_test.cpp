@@ -288,6 +288,7 @@ TEST_F(ReloadTest, ARemovedVersionGoesButNotWhileAnotherTakesItsPlace) {
 }
 
 TEST_F(ReloadTest, NoCallFailsWhileSettingsFilesAndVersionsChange) {
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.async = FakeRuntime::Async::kThread; });
   StartWatching();
   ModelSettings settings = repository_.Add("dummy", {1});
   Want({settings});

@@ -139,6 +139,7 @@ void Manager::ListUntaken(Model& model, const FoundVersion& found) {
   entry.error = Error(StatusCode::kNotFound, "the folder of version {} under {} holds no complete set of model files",
                       entry.version, model.settings.base_path);
   if (entry.error == before) return;
+  metrics_.CountLoad(model.settings.name, entry.error);
   LogError("Model {} version {} cannot be loaded: {}", model.settings.name, entry.version, Message(entry.error));
 }
 
@@ -270,6 +271,7 @@ void Manager::Fail(const std::string& name, Entry& entry, const Status& why) {
   entry.error = why;
   entry.state = VersionState::kFailed;
   if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
+  metrics_.CountLoad(name, why);
   const Duration wait = Backoff(++entry.failures);
   entry.retry_at = timer_.Now() + wait;
   LogError("Model {} version {} failed to load: {}; {}trying again in {} s", name, entry.version, Message(why),
@@ -286,8 +288,13 @@ void Manager::TakeLoad(const std::string& name, Entry& entry) {
   entry.served = entry.tried;
   entry.failures = 0;
   const std::shared_ptr<Placer> placer = std::exchange(entry.placer, nullptr);
-  auto version = std::make_unique<Version>(placer->settings(), entry.version, placer->signature(), placer->executor(), placer,
-                                           metrics_.ForModel(name, entry.version));
+  auto version = std::make_unique<Version>(
+      placer->settings(), entry.version, placer->signature(), placer->executor(), placer,
+      metrics_.ForModel(name, entry.version),
+      DecodeOptions{.pool = &decode_pool_,
+                    // A pool that is free takes work also where nothing may queue.
+                    .max_waiting = std::max<size_t>(options_.max_queue, std::max(1u, std::thread::hardware_concurrency())),
+                    .max_image_pixels = options_.max_image_pixels});
   entry.slot = std::make_shared<VersionSlot>(std::move(version), [this](VersionSlot& slot) {
     MutexLock lock(&mutex_);
     const auto it = std::find_if(draining_.begin(), draining_.end(), [&](const auto& s) { return s.get() == &slot; });
@@ -295,6 +302,7 @@ void Manager::TakeLoad(const std::string& name, Entry& entry) {
     draining_.erase(it);
   });
   entry.state = VersionState::kAvailable;
+  metrics_.CountLoad(name, absl::OkStatus());
   LogInfo("Model {} version {} is available", name, entry.version);
 }
 

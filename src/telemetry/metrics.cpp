@@ -4,6 +4,7 @@
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 namespace switchyard {
@@ -35,7 +36,19 @@ constexpr FamilyInfo kFamilies[] = {
     {"switchyard_failovers_total", kCounter, kOwn, "Moves of a model from one device to another"},
     {"switchyard_device_state", kGauge, kOwn, "1 for the state that a device is in, 0 for the others"},
     {"switchyard_queue_length", kGauge, kOwn, "Calls that wait for an infer request of a version"},
+    {"switchyard_queue_age_seconds", kGauge, kOwn, "How long the call that waits longest for a version has waited"},
+    {"switchyard_rejected_calls_total", kCounter, kOwn, "Calls that were refused before a device had them"},
+    {"switchyard_expired_calls_total", kCounter, kOwn, "Calls whose deadline passed"},
+    {"switchyard_batch_size", kHistogram, kOwn, "First dimension of the first input, of good inferences"},
+    {"switchyard_request_bytes_total", kCounter, kOwn, "Bytes of inference requests as they came"},
+    {"switchyard_response_bytes_total", kCounter, kOwn, "Bytes of answers to inference requests"},
+    {"switchyard_loads_total", kCounter, kOwn, "Versions that were loaded"},
+    {"switchyard_load_failures_total", kCounter, kOwn, "Versions that could not be loaded"},
+    {"switchyard_load_seconds", kGauge, kOwn,
+     "How long the load of a version took: reading, and compiling or importing from the cache"},
     {"switchyard_model_memory_bytes", kGauge, kOwn, "Memory of a version on its device, where it is known"},
+    {"switchyard_device_requests_total", kCounter, kOwn, "Inference requests that a device had, by status, since the start"},
+    {"switchyard_device_models", kGauge, kOwn, "Models that a device has now"},
     {"process_cpu_seconds_total", kCounter, kOwn, "User and system CPU time of the process in seconds"},
     {"process_resident_memory_bytes", kGauge, kOwn, "Resident memory of the process"},
     {"process_open_fds", kGauge, kOwn, "Open file descriptors of the process"},
@@ -96,6 +109,18 @@ std::array<uint64_t, Histogram::kBounds + 1> Histogram::Counts() const {
 
 double Histogram::SumMicroseconds() const { return static_cast<double>(sum_ns_.load(std::memory_order_relaxed)) / 1000; }
 
+void SizeHistogram::Observe(uint64_t size) {
+  const size_t bucket = size <= 1 ? 0 : std::min<size_t>(static_cast<size_t>(std::bit_width(size - 1)), kBounds);
+  counts_[bucket].fetch_add(1, std::memory_order_relaxed);
+  sum_.fetch_add(size, std::memory_order_relaxed);
+}
+
+std::array<uint64_t, SizeHistogram::kBounds + 1> SizeHistogram::Counts() const {
+  std::array<uint64_t, kBounds + 1> counts{};
+  for (size_t i = 0; i < counts.size(); ++i) counts[i] = counts_[i].load(std::memory_order_relaxed);
+  return counts;
+}
+
 struct MetricsPage::Families {
   std::vector<prometheus::MetricFamily> all;
 
@@ -137,6 +162,19 @@ void MetricsPage::Add(Family family, Labels labels, const Histogram& histogram) 
     // The count is the buckets' sum, so that they agree however many threads count meanwhile.
     sample.sample_count += counts[i];
     const double bound = i < kBoundsUs.size() ? static_cast<double>(kBoundsUs[i]) : std::numeric_limits<double>::infinity();
+    sample.bucket.push_back({sample.sample_count, bound});
+  }
+}
+
+void MetricsPage::Add(Family family, Labels labels, const SizeHistogram& histogram) {
+  if (!Wants(family)) return;
+  prometheus::ClientMetric::Histogram& sample = families_->Sample(family, labels).histogram;
+  const auto counts = histogram.Counts();
+  sample.sample_sum = static_cast<double>(histogram.Sum());
+  for (size_t i = 0; i < counts.size(); ++i) {
+    sample.sample_count += counts[i];
+    const bool bounded = i < SizeHistogram::kBounds;
+    const double bound = bounded ? static_cast<double>(SizeHistogram::Bound(i)) : std::numeric_limits<double>::infinity();
     sample.bucket.push_back({sample.sample_count, bound});
   }
 }

@@ -44,7 +44,18 @@ enum class Family {
   kFailovers,
   kDeviceState,
   kQueueLength,
+  kQueueAge,
+  kRejectedCalls,
+  kExpiredCalls,
+  kBatchSize,
+  kRequestBytes,
+  kResponseBytes,
+  kLoads,
+  kLoadFailures,
+  kLoadTime,
   kModelMemory,
+  kDeviceRequests,
+  kDeviceModels,
   kProcessCpu,
   kProcessMemory,
   kProcessOpenFiles,
@@ -112,6 +123,24 @@ class Histogram {
   std::atomic<uint64_t> sum_ns_{0};
 };
 
+// Of numbers of things that come together, such as the rows of a batch.
+class SizeHistogram {
+ public:
+  static constexpr size_t kBounds = 11;
+  // Upper bounds, inclusive: 1, 2, 4, ..., 1024.
+  static uint64_t Bound(size_t index) { return uint64_t{1} << index; }
+
+  void Observe(uint64_t size);
+
+  // By bucket, not added up; the last is what is above every bound.
+  std::array<uint64_t, kBounds + 1> Counts() const;
+  uint64_t Sum() const { return sum_.load(std::memory_order_relaxed); }
+
+ private:
+  std::array<std::atomic<uint64_t>, kBounds + 1> counts_{};
+  std::atomic<uint64_t> sum_{0};
+};
+
 // One scrape: samples are added by whoever knows them, then the page is written in Prometheus's text format 0.0.4. Not
 // thread-safe.
 class MetricsPage {
@@ -127,6 +156,7 @@ class MetricsPage {
   // Of a counter or a gauge.
   void Add(Family family, Labels labels, double value);
   void Add(Family family, Labels labels, const Histogram& histogram);
+  void Add(Family family, Labels labels, const SizeHistogram& histogram);
 
   std::string Text() const;
   static constexpr std::string_view kContentType = "text/plain; version=0.0.4; charset=utf-8";

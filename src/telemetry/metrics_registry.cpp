@@ -28,7 +28,7 @@ std::shared_ptr<ModelMetrics> MetricsRegistry::ForModel(const std::string& model
   std::weak_ptr<ModelMetrics>& held = versions_[{model, version}];
   std::shared_ptr<ModelMetrics> metrics = held.lock();
   if (metrics == nullptr) {
-    metrics = std::make_shared<ModelMetrics>(model, std::to_string(version));
+    metrics = std::make_shared<ModelMetrics>(model, std::to_string(version), devices_);
     held = metrics;
   }
   return metrics;
@@ -51,6 +51,15 @@ void MetricsRegistry::CountFailover(const std::string& model, const std::string&
   ++failovers_[{model, from, to, reason}];
 }
 
+void MetricsRegistry::CountLoad(const std::string& model, const Status& status) {
+  MutexLock lock(&mutex_);
+  if (status.ok()) {
+    ++loads_[model];
+  } else {
+    ++load_failures_[{model, absl::StatusCodeToString(status.code())}];
+  }
+}
+
 void MetricsRegistry::AddCollector(std::function<void(MetricsPage&)> collect) {
   MutexLock lock(&collecting_);
   collectors_.push_back(std::move(collect));
@@ -71,6 +80,11 @@ void MetricsRegistry::CollectModels(MetricsPage& page) const {
       page.Add(Family::kRequestsFail, labels, static_cast<double>(outcomes[i].fail.value()));
     }
   }
+  for (const auto& [model, count] : loads_) page.Add(Family::kLoads, {{"model", model}}, static_cast<double>(count));
+  for (const auto& [key, count] : load_failures_) {
+    page.Add(Family::kLoadFailures, {{"model", key.first}, {"reason", key.second}}, static_cast<double>(count));
+  }
+  devices_->Collect(page);
   for (const auto& [key, count] : retries_) {
     page.Add(Family::kRetriedCalls, {{"model", key.first}, {"device", key.second}}, static_cast<double>(count));
   }

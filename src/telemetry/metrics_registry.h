@@ -41,6 +41,9 @@ class MetricsRegistry {
   void CountRetry(const std::string& model, const std::string& device);
   void CountFailover(const std::string& model, const std::string& from, const std::string& to, const std::string& reason);
 
+  // A version of `model` was loaded (OK), or could not be, for this reason.
+  void CountLoad(const std::string& model, const Status& status);
+
   // `collect` runs at each scrape, on the scraping thread, one scrape at a time. It must not block, nor add a collector.
   void AddCollector(std::function<void(MetricsPage&)> collect);
 
@@ -55,6 +58,10 @@ class MetricsRegistry {
   std::map<std::string, std::array<Outcomes, kEndpoints>, std::less<>> models_ ABSL_GUARDED_BY(mutex_);
   std::map<std::pair<std::string, std::string>, uint64_t> retries_ ABSL_GUARDED_BY(mutex_);
   std::map<std::tuple<std::string, std::string, std::string, std::string>, uint64_t> failovers_ ABSL_GUARDED_BY(mutex_);
+
+  const std::shared_ptr<DeviceTotals> devices_ = std::make_shared<DeviceTotals>();
+  std::map<std::string, uint64_t> loads_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::pair<std::string, std::string>, uint64_t> load_failures_ ABSL_GUARDED_BY(mutex_);
 
   mutable Mutex collecting_;
   std::vector<std::function<void(MetricsPage&)>> collectors_ ABSL_GUARDED_BY(collecting_);

@@ -47,6 +47,54 @@ TEST(HistogramTest, ABoundBelongsToItsBucket) {
   EXPECT_DOUBLE_EQ(histogram.SumMicroseconds(), 3600e6 + 20.001);
 }
 
+TEST(SizeHistogramTest, ABoundBelongsToItsBucket) {
+  SizeHistogram histogram;
+  for (const uint64_t size : {1, 2, 3, 4, 1024, 1025, 1 << 30}) histogram.Observe(size);
+  const auto counts = histogram.Counts();
+  EXPECT_THAT(counts, ::testing::ElementsAre(1, 1, 2, 0, 0, 0, 0, 0, 0, 0, 1, 2));
+  EXPECT_EQ(histogram.Sum(), 10U + 1024 + 1025 + (1U << 30));
+}
+
+TEST(MetricsRegistryTest, WhatADeviceHadOutlivesTheModel) {
+  MetricsRegistry registry;
+  for (const char* model : {"a", "b"}) registry.ForModel(model, 1)->Record(Good("GPU.0"));
+  registry.ForModel("a", 1)->Record({.code = StatusCode::kInvalidArgument});
+  const std::string text = registry.Text();
+  EXPECT_THAT(text, HasSubstr("\nswitchyard_device_requests_total{device=\"GPU.0\",code=\"OK\"} 2\n"));
+  EXPECT_THAT(text, AllOf(Not(HasSubstr("model=\"a\"")), Not(HasSubstr("device=\"none\""))));
+}
+
+TEST(MetricsRegistryTest, RefusedAndExpiredCallsByReason) {
+  MetricsRegistry registry;
+  const auto metrics = registry.ForModel("m", 1);
+  metrics->Record({.code = StatusCode::kResourceExhausted, .queue_full = true});
+  metrics->Record({.code = StatusCode::kResourceExhausted});
+  metrics->Record({.code = StatusCode::kInvalidArgument});
+  metrics->Record({.code = StatusCode::kUnavailable});
+  metrics->Record({.code = StatusCode::kInternal});
+  metrics->Record({.code = StatusCode::kInternal, .device = "CPU"});  // ran
+  metrics->Record({.code = StatusCode::kCancelled});                  // the client's doing
+  metrics->Record({.code = StatusCode::kDeadlineExceeded});
+  metrics->Record({.code = StatusCode::kDeadlineExceeded, .device = "CPU"});
+  metrics->Record({.code = StatusCode::kDeadlineExceeded, .device = "CPU"});
+  const std::string text = registry.Text();
+  for (const char* reason : {"queue_full", "too_large", "invalid", "unavailable", "other"}) {
+    EXPECT_THAT(text, HasSubstr(fmt::format("rejected_calls_total{{model=\"m\",version=\"1\",reason=\"{}\"}} 1\n", reason)));
+  }
+  EXPECT_THAT(text, HasSubstr("expired_calls_total{model=\"m\",version=\"1\",stage=\"waiting\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("expired_calls_total{model=\"m\",version=\"1\",stage=\"running\"} 2\n"));
+}
+
+TEST(MetricsRegistryTest, LoadsAndWhyTheyFailed) {
+  MetricsRegistry registry;
+  registry.CountLoad("m", absl::OkStatus());
+  registry.CountLoad("m", absl::OkStatus());
+  registry.CountLoad("bad", InvalidArgument("no model"));
+  const std::string text = registry.Text();
+  EXPECT_THAT(text, HasSubstr("\nswitchyard_loads_total{model=\"m\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("\nswitchyard_load_failures_total{model=\"bad\",reason=\"INVALID_ARGUMENT\"} 1\n"));
+}
+
 TEST(MetricsRegistryTest, ShowsWhatIsChosen) {
   const auto text = [](MetricsRegistry::Options options) {
     MetricsRegistry registry(std::move(options));

@@ -24,13 +24,37 @@ static_assert(std::size(kInfos) == kEndpoints && static_cast<size_t>(Endpoint::k
 
 constexpr std::string_view kNone = "none";
 
-std::string CodeName(size_t code) { return absl::StatusCodeToString(static_cast<StatusCode>(code)); }
+// In the order of ModelMetrics::Rejection and Stage.
+constexpr std::string_view kRejectionNames[] = {"queue_full", "too_large", "invalid", "unavailable", "other"};
+constexpr std::string_view kStageNames[] = {"waiting", "running"};
+constexpr std::string_view kInterfaces[] = {"gRPC", "REST"};
 
 }  // namespace
 
 const EndpointInfo& Info(Endpoint endpoint) { return kInfos[static_cast<size_t>(endpoint)]; }
 
-ModelMetrics::ModelMetrics(std::string model, std::string version) : model_(std::move(model)), version_(std::move(version)) {}
+std::string StatusCodeName(size_t code) { return absl::StatusCodeToString(static_cast<StatusCode>(code)); }
+
+CodeCounters& DeviceTotals::Of(const std::string& device) {
+  MutexLock lock(&mutex_);
+  return devices_[device];
+}
+
+void DeviceTotals::Collect(MetricsPage& page) const {
+  MutexLock lock(&mutex_);
+  for (const auto& [device, codes] : devices_) {
+    for (size_t code = 0; code < kStatusCodes; ++code) {
+      const uint64_t count = codes[code].value();
+      if (count == 0 && code != 0) continue;
+      page.Add(Family::kDeviceRequests, {{"device", device}, {"code", StatusCodeName(code)}}, static_cast<double>(count));
+    }
+  }
+}
+
+ModelMetrics::ModelMetrics(std::string model, std::string version, std::shared_ptr<DeviceTotals> devices)
+    : model_(std::move(model)),
+      version_(std::move(version)),
+      device_totals_(devices != nullptr ? std::move(devices) : std::make_shared<DeviceTotals>()) {}
 
 ModelMetrics::~ModelMetrics() {
   for (Device* device = devices_.load(); device != nullptr;) delete std::exchange(device, device->next);
@@ -46,6 +70,7 @@ ModelMetrics::Device& ModelMetrics::DeviceNamed(std::string_view name) {
   MutexLock lock(&adding_);
   if (Device* const device = find()) return *device;
   auto* const added = new Device{.name = std::string(name), .requests = {}, .next = devices_.load()};
+  if (name != kNone) added->total = &device_totals_->Of(added->name);
   devices_.store(added, std::memory_order_release);
   return *added;
 }
@@ -54,11 +79,34 @@ void ModelMetrics::Record(const CallRecord& record) {
   const auto code = static_cast<size_t>(record.code);
   const bool ok = record.code == StatusCode::kOk;
   outcomes_[static_cast<size_t>(record.endpoint)].Count(ok);
-  DeviceNamed(record.device.empty() ? kNone : record.device).requests[code < kCodes ? code : 2].Add();  // 2: UNKNOWN
-  if (!ok) return;
-  (Info(record.endpoint).interface == "gRPC" ? grpc_time_ : rest_time_).Observe(record.total);
+  Device& device = DeviceNamed(record.device.empty() ? kNone : record.device);
+  const size_t known = code < kStatusCodes ? code : 2;  // 2: UNKNOWN
+  device.requests[known].Add();
+  if (device.total != nullptr) (*device.total)[known].Add();
+  const bool rest = Info(record.endpoint).interface == "REST";
+  bytes_in_[rest].Add(record.bytes_in);
+  bytes_out_[rest].Add(record.bytes_out);
+  if (!ok) return CountUnrun(record);
+  if (record.batch > 0) batch_size_.Observe(record.batch);
+  (rest ? rest_time_ : grpc_time_).Observe(record.total);
   if (record.wait) wait_time_.Observe(*record.wait);
   if (record.infer) infer_time_.Observe(*record.infer);
+}
+
+void ModelMetrics::CountUnrun(const CallRecord& record) {
+  const bool ran = !record.device.empty();
+  switch (record.code) {
+    case StatusCode::kDeadlineExceeded: return expired_[ran ? kRunning : kWaiting].Add();
+    case StatusCode::kCancelled: return;  // the client's doing
+    default: break;
+  }
+  if (ran) return;
+  switch (record.code) {
+    case StatusCode::kResourceExhausted: return rejected_[record.queue_full ? kQueueFull : kTooLarge].Add();
+    case StatusCode::kInvalidArgument: return rejected_[kInvalid].Add();
+    case StatusCode::kUnavailable: return rejected_[kUnavailable].Add();
+    default: return rejected_[kOther].Add();
+  }
 }
 
 void ModelMetrics::Collect(MetricsPage& page) const {
@@ -74,12 +122,22 @@ void ModelMetrics::Collect(MetricsPage& page) const {
   page.Add(Family::kRequestTime, {{"interface", "REST"}, {"name", model_}, {"version", version_}}, rest_time_);
   page.Add(Family::kInferenceTime, {{"name", model_}, {"version", version_}}, infer_time_);
   page.Add(Family::kWaitTime, {{"name", model_}, {"version", version_}}, wait_time_);
+  const auto add = [&](Family family, std::string_view label, std::string_view value, const Counter& counter) {
+    page.Add(family, {{"model", model_}, {"version", version_}, {label, value}}, static_cast<double>(counter.value()));
+  };
+  for (size_t i = 0; i < kRejections; ++i) add(Family::kRejectedCalls, "reason", kRejectionNames[i], rejected_[i]);
+  for (size_t i = 0; i < kStages; ++i) add(Family::kExpiredCalls, "stage", kStageNames[i], expired_[i]);
+  for (size_t i = 0; i < std::size(kInterfaces); ++i) {
+    add(Family::kRequestBytes, "interface", kInterfaces[i], bytes_in_[i]);
+    add(Family::kResponseBytes, "interface", kInterfaces[i], bytes_out_[i]);
+  }
+  page.Add(Family::kBatchSize, {{"model", model_}, {"version", version_}}, batch_size_);
   for (const Device* device = devices_.load(std::memory_order_acquire); device != nullptr; device = device->next) {
-    for (size_t code = 0; code < kCodes; ++code) {
+    for (size_t code = 0; code < kStatusCodes; ++code) {
       const uint64_t count = device->requests[code].value();
       if (count == 0) continue;
       page.Add(Family::kRequests,
-               {{"model", model_}, {"version", version_}, {"device", device->name}, {"code", CodeName(code)}},
+               {{"model", model_}, {"version", version_}, {"device", device->name}, {"code", StatusCodeName(code)}},
                static_cast<double>(count));
     }
   }

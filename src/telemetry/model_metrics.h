@@ -1,9 +1,13 @@
 // The cells of one version of a model.
 #pragma once
 
+#include <absl/base/thread_annotations.h>
+
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -58,12 +62,34 @@ struct CallRecord {
   Duration total{0};              // from its arrival to its answer
   std::optional<Duration> wait;   // from its arrival until an infer request took it
   std::optional<Duration> infer;  // on the device
+  bool queue_full = false;        // refused, since too many calls waited
+  uint64_t batch = 0;             // rows of the first input; 0: not known
+  uint64_t bytes_in = 0;
+  uint64_t bytes_out = 0;
+};
+
+inline constexpr size_t kStatusCodes = 17;  // of gRPC
+using CodeCounters = std::array<Counter, kStatusCodes>;
+// "OK", "INVALID_ARGUMENT", ...
+std::string StatusCodeName(size_t code);
+
+// What devices had, of all models together; by device. Thread-safe; what was made once stays where it is.
+class DeviceTotals {
+ public:
+  // Takes a lock.
+  CodeCounters& Of(const std::string& device);
+  void Collect(MetricsPage& page) const;
+
+ private:
+  mutable Mutex mutex_;
+  std::map<std::string, CodeCounters> devices_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Thread-safe. Counting takes no lock, but for the first call that a device serves.
 class ModelMetrics {
  public:
-  ModelMetrics(std::string model, std::string version);
+  // Without `devices` the totals are kept to itself.
+  ModelMetrics(std::string model, std::string version, std::shared_ptr<DeviceTotals> devices = nullptr);
   ~ModelMetrics();
 
   // Times are counted of calls that ended well.
@@ -74,12 +100,16 @@ class ModelMetrics {
   void Collect(MetricsPage& page) const;
 
  private:
-  static constexpr size_t kCodes = 17;  // of gRPC
   struct Device {
     std::string name;
-    std::array<Counter, kCodes> requests;
+    CodeCounters requests;
+    CodeCounters* total = nullptr;  // null: no device
     Device* next = nullptr;
   };
+  // Why a call was refused before a device had it.
+  enum Rejection { kQueueFull, kTooLarge, kInvalid, kUnavailable, kOther, kRejections };
+  enum Stage { kWaiting, kRunning, kStages };
+  void CountUnrun(const CallRecord& record);
   Device& DeviceNamed(std::string_view name);
 
   const std::string model_;
@@ -89,6 +119,13 @@ class ModelMetrics {
   Histogram rest_time_;
   Histogram infer_time_;
   Histogram wait_time_;
+  std::array<Counter, kRejections> rejected_;
+  std::array<Counter, kStages> expired_;
+  SizeHistogram batch_size_;
+  // gRPC, REST.
+  std::array<Counter, 2> bytes_in_;
+  std::array<Counter, 2> bytes_out_;
+  const std::shared_ptr<DeviceTotals> device_totals_;
   // A list that only grows, at its head; a model has one or two devices.
   std::atomic<Device*> devices_{nullptr};
   Mutex adding_;

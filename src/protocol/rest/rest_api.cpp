@@ -28,7 +28,7 @@ struct RestCall final : InferCall {
 
   // Counts the call, and answers it. Counted first: whoever has the answer may look at the metrics at once.
   void Answer(StatusCode code, HttpReply reply) {
-    RecordCall(*this, code, timer->Now(), *manager);
+    RecordCall(*this, code, timer->Now(), *manager, reply.body.size());
     responder->Reply(std::move(reply));
   }
   void Refuse(const Status& status) { Answer(status.code(), ErrorReply(status)); }
@@ -72,6 +72,7 @@ std::shared_ptr<RestCall<Form>> MakeCall(const Route& route, Endpoint endpoint, 
   auto call = std::make_shared<RestCall<Form>>();
   call->endpoint = endpoint;
   call->received = timer.Now();
+  call->bytes = request.body.size;
   call->manager = &manager;
   call->timer = &timer;
   call->request.model_name = route.model;

@@ -1,6 +1,7 @@
 #include "runtime/openvino/model_cache.h"
 
 #include <fcntl.h>
+#include <fmt/ranges.h>
 #include <openssl/evp.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -17,6 +18,7 @@
 #include <sstream>
 
 #include "base/log.h"
+#include "runtime/openvino/name_mapping.h"
 #include "runtime/openvino/openvino_runtime.h"
 
 namespace switchyard {
@@ -232,9 +234,16 @@ std::string CacheIdentity(const LoadRequest& request, const std::string& propert
   for (const auto& [name, shape] : settings.shapes) text += fmt::format("\nshape {} {}", name, shape.ToString());
   for (const auto& [name, layout] : settings.layouts)
     text += fmt::format("\nlayout {} {}:{}", name, layout.tensor, layout.model);
+  for (const auto& [name, color] : settings.color_formats)
+    text += fmt::format("\ncolor {} {}:{}", name, color.model, color.tensor);
+  for (const auto& [name, type] : settings.precisions)
+    text += fmt::format("\nprecision {} {}:{}", name, PrecisionName(type.tensor), PrecisionName(type.model));
+  for (const auto& [name, values] : settings.means) text += fmt::format("\nmean {} {}", name, fmt::join(values, ","));
+  for (const auto& [name, values] : settings.scales) text += fmt::format("\nscale {} {}", name, fmt::join(values, ","));
   const fs::path path = request.model_path;
   text += "\nmodel " + path.string();
   AddFile(text, path);
+  AddFile(text, MappingPath(path));
   AddFile(text, fs::path(path).replace_extension(".bin"));
   return text;
 }

@@ -121,6 +121,7 @@ Status StreamCall::Submit(Slot& slot) {
   const TimePoint now = port_.context.timer.Now();
   call->endpoint = method.endpoint;
   call->received = now;
+  call->bytes = message_.Length();
   const Status decoded = ReadMessage(message_, [&](google::protobuf::io::ZeroCopyInputStream& message, size_t size) {
     return method.decode(message, size, now, call->request);
   });
@@ -154,7 +155,7 @@ void StreamCall::Answer(Slot& slot, const Status& status) {
     }
   }
   if (!ended.ok()) answer = port_.infer->encode_error(ended, slot.call->request.id);
-  RecordCall(*slot.call, ended.code(), port_.context.timer.Now(), port_.context.manager);
+  RecordCall(*slot.call, ended.code(), port_.context.timer.Now(), port_.context.manager, answer.size());
   {
     MutexLock lock(&mutex_);
     slot.answer = std::move(answer);

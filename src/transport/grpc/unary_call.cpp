@@ -86,6 +86,7 @@ Status UnaryCall::Submit(const InferMethod& method) {
   const TimePoint now = port_.context.timer.Now();
   infer_->endpoint = method.endpoint;
   infer_->received = now;
+  infer_->bytes = request_.Length();
   deadline_ = DeadlineOf(*context_, now);
   DecodedRequest& request = infer_->request;
   const Status decoded = ReadMessage(request_, [&](google::protobuf::io::ZeroCopyInputStream& message, size_t size) {
@@ -104,9 +105,11 @@ Status UnaryCall::Submit(const InferMethod& method) {
 
 void UnaryCall::AnswerInference(InferCall& call, const Status& status) {
   // Before the answer: whoever has it may look at the metrics at once, and this object may be gone.
-  const auto record = [&](StatusCode code) { RecordCall(call, code, port_.context.timer.Now(), port_.context.manager); };
+  const auto record = [&](StatusCode code, size_t bytes) {
+    RecordCall(call, code, port_.context.timer.Now(), port_.context.manager, bytes);
+  };
   if (!status.ok()) {
-    record(status.code());
+    record(status.code(), 0);
     Answer(status, Frame());
     return;
   }
@@ -117,7 +120,7 @@ void UnaryCall::AnswerInference(InferCall& call, const Status& status) {
   } catch (const std::exception& error) {
     encoded = HandlerFailed(error.what());
   }
-  record(encoded.code());
+  record(encoded.code(), frame.size());
   Answer(encoded, std::move(frame));
 }
 
