@@ -121,7 +121,7 @@ void Manager::Want(const Model& model, Entry& entry, const FoundVersion& found, 
   }
   entry.tried = std::move(source);
   entry.state = VersionState::kWanted;  // a Version that serves goes on until the new one is there
-  entry.error = absl::OkStatus();
+  if (entry.slot == nullptr) entry.error = absl::OkStatus();
 }
 
 // A version that the policy would want, if its files were whole.
@@ -282,7 +282,11 @@ void Manager::Fail(const std::string& name, Entry& entry, const Status& why) {
 void Manager::TakeLoad(const std::string& name, Entry& entry) {
   const Placer::Phase phase = entry.placer->phase();
   if (phase == Placer::Phase::kFailed) return Fail(name, entry, entry.placer->why());
-  entry.error = phase == Placer::Phase::kDown ? entry.placer->why() : absl::OkStatus();
+  if (phase == Placer::Phase::kDown) {
+    entry.error = entry.placer->why();
+  } else if (entry.slot == nullptr || phase == Placer::Phase::kServing) {
+    entry.error = absl::OkStatus();  // else: why the last try failed is told until this one ends
+  }
   if (phase != Placer::Phase::kServing || shutting_down_) return;
   if (entry.slot != nullptr) retired_.push_back(std::move(entry.slot));
   entry.served = entry.tried;
