@@ -73,7 +73,8 @@ def test_versions_that_come_and_go_are_followed(tmp_path, base, poll):
             for number in (2, 3):
                 add_version(base, number)
                 wait_until(lambda n=number: clients.seen == n, 15, f"version {number}")
-                wait_until(lambda n=number: states(server) == {**{i: "END" for i in range(1, n)}, n: "AVAILABLE"}, 10, "the state")
+                expected = {**{i: "END" for i in range(1, number)}, number: "AVAILABLE"}
+                wait_until(lambda e=expected: states(server) == e, 10, "the states")
             shutil.rmtree(base / "3")
             wait_until(lambda: clients.seen == 2, 15, "version 2 again")
             clients.go_on()

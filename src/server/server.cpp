@@ -20,6 +20,7 @@
 #include "protocol/tfs/grpc_codec.h"
 #include "runtime/openvino/openvino_runtime.h"
 #include "server/limits.h"
+#include "server/recorded_requests.h"
 #include "server/report.h"
 #include "server/server_metrics.h"
 #include "serving/absent_devices.h"
@@ -103,6 +104,8 @@ Status Server::Start() {
                            .metrics = &metrics_};
   options.on_failover = [this](const std::string& model, const std::string& from, const std::string& to,
                                const std::string& reason) { metrics_.CountFailover(model, from, to, reason); };
+  options.read_recorded = ReadRecordedRequests;
+  options.memory_budget = settings_.memory_budget;
   options.on_retry = [this](const std::string& model, const std::string& device) { metrics_.CountRetry(model, device); };
   for (const auto& [name, library] : settings_.device_plugins) options.device_plugins.push_back(name);
   options.explain_absent = FindAbsentDevices;

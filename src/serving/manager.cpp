@@ -151,6 +151,7 @@ void Manager::ArmTimer() {
     next = std::min(next, model->look_at);
     for (const auto& [number, entry] : model->entries) {
       if (entry.wanted && entry.state == VersionState::kFailed) next = std::min(next, entry.retry_at);
+      next = std::min({next, entry.rouse_at, IdleAt(*model, entry)});
     }
   }
   if (next == timer_at_ || shutting_down_) return;
@@ -245,6 +246,11 @@ void Manager::StepPlacers() {
   {
     MutexLock lock(&mutex_);
     StartLoads();
+    DecideSleep();
+  }
+  SleepAndRouse();
+  {
+    MutexLock lock(&mutex_);
     for (const auto& [name, model] : models_) {
       for (const auto& [number, entry] : model->entries) {
         if (entry.placer != nullptr) placers.push_back(entry.placer);

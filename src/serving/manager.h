@@ -78,6 +78,11 @@ class Manager {
     // A version is taken when its files have been quiet for so long, or a marker says that they are whole; see
     // repository/files_state.h.
     Duration settle{0};
+    // Bytes that all models may take together; 0: no limit. A model's are reckoned from its files before it is loaded, and as
+    // its LoadFacts say then. What does not fit has idle models give theirs back, the least recently used first, until a call
+    // comes for them; is that not enough, it is refused with the figures.
+    uint64_t memory_budget = 0;
+    ReadRecorded read_recorded;  // see Placer::Environment
     // Where versions count; must outlive the Manager. Null: in one of its own.
     MetricsRegistry* metrics = nullptr;
   };
@@ -152,6 +157,11 @@ class Manager {
   bool StillCounts(Model& model, Entry& entry, bool there) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Want(const Model& model, Entry& entry, const FoundVersion& found, bool retry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ListUntaken(Model& model, const FoundVersion& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Status MakeRoom(uint64_t need, const Entry& for_entry, const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  uint64_t NeedOf(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  TimePoint IdleAt(const Model& model, const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SleepAndRouse() ABSL_LOCKS_EXCLUDED(mutex_);
+  void DecideSleep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StartLoads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RetireSuperseded(Model& model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -189,6 +199,10 @@ class Manager {
   std::vector<std::shared_ptr<VersionSlot>> drained_ ABSL_GUARDED_BY(mutex_);
   // Placers of versions that left before they served. They are freed on the Manager's thread.
   std::vector<std::shared_ptr<Placer>> discarded_ ABSL_GUARDED_BY(mutex_);
+  // What SleepAndRouse is to do, without the mutex.
+  std::vector<std::shared_ptr<Placer>> to_sleep_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<Placer>> to_rouse_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::pair<std::shared_ptr<Placer>, Status>> to_refuse_ ABSL_GUARDED_BY(mutex_);
   std::vector<AbsentDevice> absent_ ABSL_GUARDED_BY(mutex_);
   bool woken_ ABSL_GUARDED_BY(mutex_) = false;
   bool loads_pending_ ABSL_GUARDED_BY(mutex_) = false;

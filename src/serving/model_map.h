@@ -16,6 +16,7 @@ namespace switchyard {
 struct LoadSource {
   std::string path;  // empty: the version's folder has no complete set of files
   std::vector<FileStamp> files;
+  uint64_t bytes = 0;      // of the files together
   ModelSettings settings;  // without what does not concern a Version
   friend bool operator==(const LoadSource&, const LoadSource&) = default;
 };
@@ -33,6 +34,8 @@ struct Manager::Entry {
   bool settling = false;  // its files are still changing: kWanted, but not loaded
   int failures = 0;       // one after another, of what was tried
   TimePoint retry_at = kNoDeadline;
+  // A call did not get the model back into memory: no call is let to try again before.
+  TimePoint rouse_at = kNoDeadline;
   std::optional<TimePoint> missing_since;  // serves, but its folder is gone
 };
 

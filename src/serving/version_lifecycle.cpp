@@ -19,8 +19,12 @@ constexpr size_t kMostGone = 32;
 // Which versions are served is no matter of any of them.
 ModelSettings VersionSettings(ModelSettings settings) {
   settings.version_policy = {};
+  settings.idle_unload_seconds = 0;
   return settings;
 }
+
+// A model that was called so lately is not idle, whatever needs its memory.
+constexpr auto kBriefRest = std::chrono::seconds(1);
 
 Duration Backoff(int failures) {
   Duration wait = Manager::kFirstBackoff;
@@ -99,7 +103,7 @@ bool Manager::StillCounts(Model& model, Entry& entry, bool there) {
 }
 
 void Manager::Want(const Model& model, Entry& entry, const FoundVersion& found, bool retry) {
-  LoadSource source{found.files.model_path, found.state.files, VersionSettings(model.settings)};
+  LoadSource source{found.files.model_path, found.state.files, found.state.bytes, VersionSettings(model.settings)};
   entry.version = found.files.version;
   entry.settling = false;
   if (entry.slot != nullptr && entry.served == source) {
@@ -206,6 +210,125 @@ void Manager::TakeDue() {
   }
 }
 
+// What an entry takes of the memory now.
+uint64_t Manager::NeedOf(const Entry& entry) const {
+  uint64_t bytes = entry.placer != nullptr ? entry.tried.bytes : 0;
+  if (entry.slot != nullptr) {
+    const Placer& placer = *entry.slot->get()->placer();
+    if (!placer.asleep()) bytes += std::max(placer.memory_bytes(), entry.served.bytes);
+  }
+  return bytes;
+}
+
+// Has idle models sleep until `need` fits.
+Status Manager::MakeRoom(uint64_t need, const Entry& for_entry, const std::string& for_name) {
+  const uint64_t budget = options_.memory_budget;
+  if (budget == 0) return absl::OkStatus();
+  uint64_t used = 0;
+  std::string users;
+  struct Idle {
+    TimePoint last_use;
+    uint64_t bytes;
+    std::shared_ptr<Placer> placer;
+  };
+  std::vector<Idle> idle;
+  const TimePoint now = timer_.Now();
+  for (const auto& [name, model] : models_) {
+    for (const auto& [number, entry] : model->entries) {
+      const uint64_t bytes = NeedOf(entry);
+      if (bytes == 0) continue;
+      used += bytes;
+      users += fmt::format("{}{}/{} {}", users.empty() ? "" : ", ", name, number, bytes);
+      if (&entry == &for_entry || entry.slot == nullptr || entry.placer != nullptr) continue;
+      const std::shared_ptr<Placer>& placer = entry.slot->get()->placer();
+      const Executor& executor = *placer->executor();
+      const bool planned = std::find(to_sleep_.begin(), to_sleep_.end(), placer) != to_sleep_.end();
+      if (planned) {
+        used -= bytes;
+      } else if (placer->CanSleep() && executor.queued() + executor.active() == 0 && now - executor.last_use() >= kBriefRest) {
+        idle.push_back({executor.last_use(), bytes, placer});
+      }
+    }
+  }
+  std::sort(idle.begin(), idle.end(), [](const Idle& a, const Idle& b) { return a.last_use < b.last_use; });
+  size_t count = 0;
+  while (used + need > budget && count < idle.size()) used -= idle[count++].bytes;
+  if (used + need > budget) {
+    return Error(
+        StatusCode::kResourceExhausted,
+        "model {} version {} needs about {} bytes, which do not fit into the {} of --memory_budget: in use are {}; none "
+        "that could be given back is idle; raise the budget, or serve less",
+        for_name, for_entry.version, need, budget, users.empty() ? "none" : users);
+  }
+  for (size_t i = 0; i < count; ++i) {
+    LogInfo("Model {}: its memory is given back, since model {} needs room", idle[i].placer->settings().name, for_name);
+    to_sleep_.push_back(idle[i].placer);
+  }
+  return absl::OkStatus();
+}
+
+// When the entry will have been idle for so long that it is to sleep; kNoDeadline: never.
+TimePoint Manager::IdleAt(const Model& model, const Entry& entry) const {
+  const uint32_t seconds = model.settings.idle_unload_seconds;
+  if (seconds == 0 || entry.slot == nullptr || entry.placer != nullptr || !entry.slot->get()->placer()->CanSleep()) {
+    return kNoDeadline;
+  }
+  const Executor& executor = *entry.slot->get()->placer()->executor();
+  const TimePoint at = executor.last_use() + std::chrono::seconds(seconds);
+  const TimePoint now = timer_.Now();
+  // A call that takes longer than that: look again.
+  return at <= now && executor.queued() + executor.active() > 0 ? now + std::chrono::seconds(seconds) : at;
+}
+
+void Manager::DecideSleep() {
+  const TimePoint now = timer_.Now();
+  for (const auto& [name, model] : models_) {
+    for (auto& [number, entry] : model->entries) {
+      if (entry.slot == nullptr || shutting_down_) continue;
+      const std::shared_ptr<Placer>& placer = entry.slot->get()->placer();
+      if (placer->rouse_failed()) {
+        if (entry.rouse_at == kNoDeadline) {
+          entry.rouse_at = now + Backoff(++entry.failures);
+        } else if (entry.rouse_at <= now) {
+          entry.rouse_at = kNoDeadline;
+          to_sleep_.push_back(placer);
+        }
+      } else if (placer->asleep()) {
+        if (placer->executor()->queued() == 0) continue;
+        const Status room = MakeRoom(std::max(placer->memory_bytes(), entry.served.bytes), entry, name);
+        if (room.ok()) {
+          LogInfo("Model {} version {} is called: it is loaded again", name, number);
+          to_rouse_.push_back(placer);
+        } else {
+          to_refuse_.emplace_back(placer, room);
+        }
+      } else if (IdleAt(*model, entry) <= now) {
+        LogInfo("Model {} version {}: no call for {} s, its memory is given back", name, number,
+                model->settings.idle_unload_seconds);
+        to_sleep_.push_back(placer);
+      } else if (placer->phase() == Placer::Phase::kServing) {
+        entry.rouse_at = kNoDeadline;
+      }
+    }
+  }
+}
+
+// Without the mutex: lanes that are given back and calls that are answered call back.
+void Manager::SleepAndRouse() {
+  std::vector<std::shared_ptr<Placer>> sleep;
+  std::vector<std::shared_ptr<Placer>> rouse;
+  std::vector<std::pair<std::shared_ptr<Placer>, Status>> refuse;
+  {
+    MutexLock lock(&mutex_);
+    sleep.swap(to_sleep_);
+    rouse.swap(to_rouse_);
+    refuse.swap(to_refuse_);
+  }
+  for (const auto& placer : sleep) placer->Sleep();
+  for (const auto& placer : rouse) placer->Rouse();
+  for (const auto& [placer, why] : refuse) placer->Refuse(why);
+}
+
 bool Manager::LoadsPending() const {
   const TimePoint now = timer_.Now();
   for (const auto& [name, model] : models_) {
@@ -227,6 +350,10 @@ void Manager::StartLoads() {
       if (entry.state != VersionState::kWanted || entry.settling) continue;
       entry.state = VersionState::kLoading;
       if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
+      if (const Status room = MakeRoom(entry.tried.bytes, entry, name); !room.ok()) {
+        Fail(name, entry, room);
+        continue;
+      }
       LogInfo("Loading model {} version {} from {}", name, number, entry.tried.path);
       auto placer = MakePlacer(model->settings, number, entry.tried.path);
       if (placer.ok()) {
@@ -259,6 +386,7 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
                                   .max_queue = options_.max_queue,
                                   .inline_threads = options_.inline_threads,
                                   .strict = options_.strict,
+                                  .read_recorded = options_.read_recorded,
                                   .wake = [this] { Wake(); },
                                   .on_failover = options_.on_failover,
                                   .on_retry = options_.on_retry};
