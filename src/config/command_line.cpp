@@ -12,6 +12,7 @@
 #include "config/config_file.h"
 #include "config/device_values.h"
 #include "config/flags.h"
+#include "config/lifecycle_values.h"
 #include "config/listen_address.h"
 #include "config/metrics_list.h"
 #include "config/model_values.h"
@@ -39,7 +40,9 @@ constexpr std::string_view kModelFlags[] = {"batch_size",
                                             "scale",
                                             "color_format",
                                             "precision",
-                                            "auto_shape_limit"};
+                                            "auto_shape_limit",
+                                            "warmup",
+                                            "idle_unload_seconds"};
 
 template <typename Number>
 Status ReadNumber(const GivenFlags& flags, const std::string& name, uint64_t min, uint64_t max, Number* target) {
@@ -152,6 +155,7 @@ Status ReadLimits(const GivenFlags& flags, ServerSettings* settings) {
   SY_RETURN_IF_ERROR(ReadNumber(flags, "max_connections", 1, kAnyUint32, &settings->max_connections));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "header_timeout_ms", 1, kAnyUint32, &settings->header_timeout_ms));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "body_timeout_ms", 1, kAnyUint32, &settings->body_timeout_ms));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "memory_budget", ParseBytes, &settings->memory_budget));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "max_queue", 0, kAnyUint32, &settings->max_queue));
   // So many that the bytes of a picture can be counted.
   SY_RETURN_IF_ERROR(ReadNumber(flags, "max_image_pixels", 1, uint64_t{1} << 40, &settings->max_image_pixels));
@@ -252,6 +256,8 @@ StatusOr<ModelSettings> ReadModel(const GivenFlags& flags) {
   if (flags.Has("target_device")) model.target_device = Trim(flags.Get("target_device"));
   SY_RETURN_IF_ERROR(ReadParsed(flags, "plugin_config", ParsePluginConfig, &model.plugin_config));
   SY_RETURN_IF_ERROR(ReadParsed(flags, "fallback_devices", ParseFallbackDevices, &model.fallback_devices));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "warmup", ParseWarmUp, &model.warm_up));
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "idle_unload_seconds", 0, kLongestIdleSeconds, &model.idle_unload_seconds));
   if (flags.Has("standby")) model.standby = flags.IsOn("standby");
   SY_RETURN_IF_ERROR(ReadParsed(flags, "device_timeout_ms", ParseDeviceTimeout, &model.device_timeout_ms));
   model.strict_placement = flags.IsOn("strict_placement");

@@ -12,6 +12,7 @@
 #include "config/config_schema.h"
 #include "config/device_values.h"
 #include "config/json_text.h"
+#include "config/lifecycle_values.h"
 #include "config/metrics_list.h"
 #include "config/model_entry.h"
 #include "config/model_values.h"
@@ -147,6 +148,16 @@ Status ReadModelEntry(const Value& entry, const std::string& base_dir, ModelSett
     auto timeout = DeviceTimeoutOf(*json);
     if (!timeout.ok()) return At(timeout.status(), "device_timeout_ms");
     model->device_timeout_ms = *timeout;
+  }
+  if (const Value* json = Find(entry, "warmup")) {
+    auto warm_up = WarmUpOf(*json, base_dir);
+    if (!warm_up.ok()) return At(warm_up.status(), "warmup");
+    model->warm_up = *std::move(warm_up);
+  }
+  if (const Value* json = Find(entry, "idle_unload_seconds")) {
+    auto seconds = IdleSecondsOf(*json);
+    if (!seconds.ok()) return At(seconds.status(), "idle_unload_seconds");
+    model->idle_unload_seconds = *seconds;
   }
   if (const Value* json = Find(entry, "standby")) model->standby = json->GetBool();
   if (const Value* json = Find(entry, "strict_placement")) model->strict_placement = json->GetBool();

@@ -60,6 +60,10 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"fallback_devices", "LIST", "",
             "where calls go when no device of --target_device serves, in this order: NPU,CPU; entries that have commas "
             "themselves are separated by semicolons: 'HETERO:GPU,CPU;CPU'"},
+           {"warmup", "JSON", "one inference on made-up inputs",
+            "what each version runs before it takes calls: '{\"requests\": 3, \"file\": \"requests.json\"}'"},
+           {"idle_unload_seconds", "S", "0",
+            "without a call for so long, the model gives its memory back until the next one comes; 0: never"},
            {"standby", "true|false", "where there is a next device and memory for it",
             "compile the model for the next device ahead", FlagSpec::Form::kYesNo},
            {"device_timeout_ms", "MS", "0",
@@ -104,6 +108,9 @@ const std::vector<FlagGroup>& FlagGroups() {
        }},
       {"Serving",
        {
+           {"memory_budget", "BYTES", "0",
+            "memory for the models: 8589934592, 512MB, 8GB; what does not fit is refused, or takes the place of idle ones; 0: "
+            "no limit"},
            {"max_queue", "N", "1024", "calls that may wait for one model; one more is answered RESOURCE_EXHAUSTED, 429"},
            {"max_image_pixels", "N", "67108864",
             "the largest JPEG or PNG that is decoded for an input, width times height; read in its header"},

@@ -56,6 +56,13 @@ struct PrecisionSetting {
   friend bool operator==(const PrecisionSetting&, const PrecisionSetting&) = default;
 };
 
+// What each Version runs before it takes calls.
+struct WarmUp {
+  uint32_t requests = 1;  // inferences, on made-up inputs, or on the file's in turn
+  std::string file;       // recorded requests: absolute, or empty
+  friend bool operator==(const WarmUp&, const WarmUp&) = default;
+};
+
 struct ModelSettings {
   std::string name;
   std::string base_path;      // absolute; a folder of version folders, or one model file
@@ -84,8 +91,10 @@ struct ModelSettings {
   std::optional<bool> standby;
   uint32_t device_timeout_ms =
       0;  // how long an inference may take on the device; 0: the larger of 3000 and 20 times the slowest
-  bool strict_placement = false;  // a device of a list that is missing or gets no layer is an error
-  bool isolated_compile = false;  // a child process compiles into the cache first
+  bool strict_placement = false;     // a device of a list that is missing or gets no layer is an error
+  bool isolated_compile = false;     // a child process compiles into the cache first
+  uint32_t idle_unload_seconds = 0;  // without a call for so long, the model gives its memory back until one comes; 0: never
+  WarmUp warm_up;
   // Names by which clients ask for versions, and names of the model beside its own. A change of them alone loads nothing.
   std::map<std::string, int64_t> labels;
   std::vector<std::string> aliases;
@@ -125,6 +134,7 @@ struct ServerSettings {
   uint32_t max_connections = 10000;  // REST
   uint32_t header_timeout_ms = 10000;
   uint32_t body_timeout_ms = 60000;               // without any byte arriving
+  uint64_t memory_budget = 0;                     // bytes for the models; 0: no limit
   uint32_t max_queue = 1024;                      // calls waiting for one model
   uint64_t max_image_pixels = uint64_t{1} << 26;  // of one encoded picture
   uint32_t grace_seconds = 30;

@@ -21,6 +21,7 @@
 #include "protocol/tfs/grpc_codec.h"
 #include "runtime/openvino/openvino_runtime.h"
 #include "server/limits.h"
+#include "server/recorded_requests.h"
 #include "server/report.h"
 #include "server/server_metrics.h"
 #include "serving/absent_devices.h"
@@ -36,6 +37,9 @@ namespace {
 
 // What the start-up thread sends to the main thread when the one model of the command line failed.
 constexpr int kStartFailed = SIGUSR1;
+
+// A version's files are taken when nothing of them has changed for so long.
+constexpr auto kSettle = std::chrono::seconds(1);
 
 sigset_t WaitedSignals() {
   sigset_t signals;
@@ -109,9 +113,13 @@ Status Server::Start() {
                            .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency()),
                            .strict = settings_.strict,
                            .max_image_pixels = settings_.max_image_pixels,
+                           .watch_poll = std::chrono::seconds(settings_.file_system_poll_wait_seconds),
+                           .settle = kSettle,
                            .metrics = &metrics_};
   options.on_failover = [this](const std::string& model, const std::string& from, const std::string& to,
                                const std::string& reason) { metrics_.CountFailover(model, from, to, reason); };
+  options.read_recorded = ReadRecordedRequests;
+  options.memory_budget = settings_.memory_budget;
   options.on_retry = [this](const std::string& model, const std::string& device) { metrics_.CountRetry(model, device); };
   for (const auto& [name, library] : settings_.device_plugins) options.device_plugins.push_back(name);
   options.explain_absent = FindAbsentDevices;
@@ -164,7 +172,10 @@ void Server::Announce() {
 
 Status Server::SingleModelFault() const {
   for (const ModelStatus& model : manager_->Statuses()) {
+    // A version whose files are not there yet is no fault, where another serves.
+    const bool serves = manager_->ModelReady(model.name, std::nullopt);
     for (const VersionStatus& version : model.versions) {
+      if (serves && version.error.code() == StatusCode::kNotFound) continue;
       if (version.state == VersionState::kFailed) return Annotate(version.error, "model " + model.name);
     }
   }

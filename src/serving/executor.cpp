@@ -17,7 +17,8 @@ int64_t Nanoseconds(TimePoint time) { return std::chrono::nanoseconds(time.time_
 
 }  // namespace
 
-Executor::Executor(Timer& timer, Options options) : timer_(timer), options_(std::move(options)) {
+Executor::Executor(Timer& timer, Options options)
+    : timer_(timer), options_(std::move(options)), last_use_ns_(Nanoseconds(timer.Now())) {
   MutexLock lock(&mutex_);
   route_.store(routes_.emplace_back(std::make_unique<const LaneRoute>()).get());
 }
@@ -46,6 +47,7 @@ std::optional<TimePoint> Executor::oldest_queued() const {
 
 bool Executor::serving() const {
   const LaneRoute& now = route();
+  if (now.lanes.empty() && now.asleep) return true;
   return std::any_of(now.lanes.begin(), now.lanes.end(), [](const auto& lane) { return !lane->closed(); });
 }
 
@@ -167,6 +169,10 @@ void Executor::Submit(std::shared_ptr<InferCall> call) {
   const std::shared_ptr<InferCall> held = call;
   call->executor_.store(this);
   call->submitted = timer_.Now();
+  // A store for each call would have the threads wait for each other's cache lines.
+  if (call->submitted - last_use() > kUseGrain) {
+    last_use_ns_.store(Nanoseconds(call->submitted), std::memory_order_relaxed);
+  }
   if (call->request.deadline <= call->submitted) {
     call->Complete(DeadlinePassed(options_.model_name));
     return;
@@ -206,7 +212,10 @@ void Executor::Enqueue(std::shared_ptr<InferCall> call, bool again) {
     return;
   }
   // The route may have been closed between the look and the queueing; whoever closed it may have found an empty queue.
-  if (const LaneRoute& now = route(); now.lanes.empty() && !now.closed.ok()) return AnswerWaiting(now.closed);
+  if (const LaneRoute& now = route(); now.lanes.empty()) {
+    if (!now.closed.ok()) return AnswerWaiting(now.closed);
+    if (options_.on_starved) options_.on_starved();
+  }
   // A request may have become free meanwhile; its thread saw an empty queue (ServeQueue).
   ServeWaiting();
 }

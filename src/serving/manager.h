@@ -19,6 +19,8 @@
 #include "base/status.h"
 #include "base/timer.h"
 #include "config/settings.h"
+#include "repository/files_state.h"
+#include "repository/folder_watcher.h"
 #include "repository/source.h"
 #include "runtime/runtime.h"
 #include "serving/device_monitor.h"
@@ -54,6 +56,9 @@ struct ModelStatus {
 
 class Manager {
  public:
+  static constexpr Duration kFirstBackoff = std::chrono::seconds(1);
+  static constexpr Duration kLongestBackoff = std::chrono::minutes(5);
+
   struct Options {
     uint32_t max_queue = 1024;     // calls waiting for one Version
     std::string cache_dir;         // empty: no cache
@@ -70,6 +75,17 @@ class Manager {
     std::function<void(const std::string& model, const std::string& from, const std::string& to, const std::string& reason)>
         on_failover;
     std::function<void(const std::string& model, const std::string& device)> on_retry;
+    // Time between two looks at model folders that the kernel does not tell of (repository/folder_watcher.h); 0: changes are
+    // noticed at SetWanted alone.
+    Duration watch_poll{0};
+    // A version is taken when its files have been quiet for so long, or a marker says that they are whole; see
+    // repository/files_state.h.
+    Duration settle{0};
+    // Bytes that all models may take together; 0: no limit. A model's are reckoned from its files before it is loaded, and as
+    // its LoadFacts say then. What does not fit has idle models give theirs back, the least recently used first, until a call
+    // comes for them; is that not enough, it is refused with the figures.
+    uint64_t memory_budget = 0;
+    ReadRecorded read_recorded;  // see Placer::Environment
     // Where versions count; must outlive the Manager. Null: in one of its own.
     MetricsRegistry* metrics = nullptr;
   };
@@ -80,10 +96,13 @@ class Manager {
   // Drops everything that is loaded; every handle must be gone (see Drain).
   ~Manager();
 
-  // The whole wanted set: what is left out is unloaded. Returns at once. `faulty` models are listed as failed. An alias that is
-  // a model's name, or another's alias before it, is not heeded.
+  // The whole wanted set: what is left out is unloaded. Returns at once. `faulty` models are listed as failed; what serves of
+  // them goes on. What is changed is loaded beside the old one, and takes its place when it is there; what failed before is
+  // tried again at once, and else by itself, after 1 s, then twice as long each time, up to kLongestBackoff. An alias that is a
+  // model's name, or another's alias before it, is not heeded.
   void SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty);
-  // Until every load that the last SetWanted asked for was tried, or Shutdown was called.
+  // Until every load that the last SetWanted asked for was tried, or Shutdown was called. Files that go on changing are not
+  // waited for longer than a few times Options::settle.
   void WaitForLoads();
 
   // Whether the model has a folder to be looked at, or a load that was not tried, since the last SetWanted.
@@ -124,23 +143,46 @@ class Manager {
   MetricsRegistry& metrics() const { return metrics_; }
 
  private:
-  struct Entry;     // one version and its state
+  struct Entry;     // one version and its state (serving/model_map.h)
   struct Model;     // one model and its entries
   struct Snapshot;  // the immutable map that Acquire reads
+  struct Waker;     // through which the timer finds this object, as long as it is there
+  struct FoundVersion {
+    VersionFiles files;
+    FilesState state;
+  };
 
   void Run();
   void FindDevices();
+  void OnFolderChange(const std::string& path);
+  void WatchFolders();
   bool LookAtFolders();
   void StepPlacers();
-  void StartLoads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Wake();
-  void Reconcile(Model& model, const StatusOr<std::vector<VersionFiles>>& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OnDue();
+  void ArmTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // version_lifecycle.cpp
+  static StatusOr<std::vector<FoundVersion>> FindVersions(const std::string& base_path);
+  void Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FolderFailed(Model& model, const Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Settled(Model& model, const FoundVersion& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool StillCounts(Model& model, Entry& entry, bool there) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Want(const Model& model, Entry& entry, const FoundVersion& found, bool retry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ListUntaken(Model& model, const FoundVersion& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Status MakeRoom(uint64_t need, const Entry& for_entry, const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  uint64_t NeedOf(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  TimePoint IdleAt(const Model& model, const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SleepAndRouse() ABSL_LOCKS_EXCLUDED(mutex_);
+  void DecideSleep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void StartLoads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RetireSuperseded(Model& model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   StatusOr<std::shared_ptr<Placer>> MakePlacer(const ModelSettings& settings, int64_t version, const std::string& path)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeLoad(const std::string& name, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Fail(const std::string& name, Entry& entry, const Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool LoadsPending() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  static bool LoadPending(const Model& model);
+  static bool LoadPending(const Model& model, TimePoint now);
   void Retire(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CloseRetired() ABSL_LOCKS_EXCLUDED(mutex_);
   void DestroyDrained() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -170,12 +212,21 @@ class Manager {
   std::vector<std::shared_ptr<VersionSlot>> drained_ ABSL_GUARDED_BY(mutex_);
   // Placers of versions that left before they served. They are freed on the Manager's thread.
   std::vector<std::shared_ptr<Placer>> discarded_ ABSL_GUARDED_BY(mutex_);
+  // What SleepAndRouse is to do, without the mutex.
+  std::vector<std::shared_ptr<Placer>> to_sleep_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<Placer>> to_rouse_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::pair<std::shared_ptr<Placer>, Status>> to_refuse_ ABSL_GUARDED_BY(mutex_);
   std::vector<AbsentDevice> absent_ ABSL_GUARDED_BY(mutex_);
   bool woken_ ABSL_GUARDED_BY(mutex_) = false;
   bool loads_pending_ ABSL_GUARDED_BY(mutex_) = false;
   bool first_loads_tried_ ABSL_GUARDED_BY(mutex_) = false;
   bool shutting_down_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool watch_changed_ ABSL_GUARDED_BY(mutex_) = false;
+  const std::shared_ptr<Waker> waker_;
+  Timer::Id timer_id_ ABSL_GUARDED_BY(mutex_) = 0;
+  TimePoint timer_at_ ABSL_GUARDED_BY(mutex_) = kNoDeadline;
+  std::unique_ptr<FolderWatcher> watcher_;
 
   Mutex listener_mutex_;
   bool told_ready_ ABSL_GUARDED_BY(listener_mutex_) = false;
