@@ -19,6 +19,15 @@ std::vector<FlagSpec> InputFlags() {
   };
 }
 
+std::vector<FlagSpec> LoadingFlags() {
+  return {
+      {"warmup", "JSON", "one inference on made-up inputs",
+       "what each version runs before it takes calls: '{\"requests\": 3, \"file\": \"requests.json\"}'"},
+      {"idle_unload_seconds", "S", "0",
+       "without a call for so long, the model gives its memory back until the next one comes; 0: never"},
+  };
+}
+
 }  // namespace
 
 namespace {
@@ -60,10 +69,6 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"fallback_devices", "LIST", "",
             "where calls go when no device of --target_device serves, in this order: NPU,CPU; entries that have commas "
             "themselves are separated by semicolons: 'HETERO:GPU,CPU;CPU'"},
-           {"warmup", "JSON", "one inference on made-up inputs",
-            "what each version runs before it takes calls: '{\"requests\": 3, \"file\": \"requests.json\"}'"},
-           {"idle_unload_seconds", "S", "0",
-            "without a call for so long, the model gives its memory back until the next one comes; 0: never"},
            {"standby", "true|false", "where there is a next device and memory for it",
             "compile the model for the next device ahead", FlagSpec::Form::kYesNo},
            {"device_timeout_ms", "MS", "0",
@@ -86,6 +91,7 @@ const std::vector<FlagGroup>& FlagGroups() {
             "'{\"all\": {}}', '{\"latest\": {\"num_versions\": 2}}' or '{\"specific\": {\"versions\": [1, 3]}}'"},
        }},
       {"What is done to its inputs", InputFlags()},
+      {"When it is loaded", LoadingFlags()},
       {"gRPC",
        {
            {"port", "PORT", "0", "TCP port; 0: off; auto: a free one"},

@@ -1,5 +1,7 @@
 #include "serving/placer.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -247,7 +249,10 @@ void Placer::Drop(Row& row) {
 void Placer::FreeDrained() {
   std::erase_if(dropped_, [&](const std::shared_ptr<Lane>& lane) {
     if (!lane->drained()) return false;
-    env_.monitor.Discard(lane->device(), [lane] { lane->Destroy(); });
+    env_.monitor.Discard(lane->device(), [lane] {
+      lane->Destroy();
+      malloc_trim(0);  // weights of a few MB lie among what the allocator keeps for the next request
+    });
     return true;
   });
 }
@@ -401,6 +406,7 @@ void Placer::SetRoute(const PlacementDecision& decision) {
   if (roused) {
     rousing_ = false;
     rouse_failed_ = refuses;
+    if (refuses) env_.wake();  // for whoever is to call Sleep
   }
   if (lanes == routed_ && refuses == refuses_ && !roused) return;
   routed_ = lanes;

@@ -57,8 +57,9 @@ class Placer : public std::enable_shared_from_this<Placer> {
 
   void Step();
 
-  // Gives all lanes back, since nobody calls; calls that run are finished. The phase stays kServing. Calls that come wait, within
-  // their deadlines, until Rouse makes lanes again, or Refuse answers them. Not for models with instances by shape, or with variables.
+  // Gives all lanes back, since nobody calls; calls that run are finished. The phase stays kServing. Calls that come wait,
+  // within their deadlines, until Rouse makes lanes again, or Refuse answers them. Only if CanSleep: models with instances by
+  // shape, or with variables, cannot.
   void Sleep();
   bool CanSleep() const;
   bool asleep() const { return asleep_; }

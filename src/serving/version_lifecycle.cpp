@@ -308,6 +308,7 @@ void Manager::DecideSleep() {
         to_sleep_.push_back(placer);
       } else if (placer->phase() == Placer::Phase::kServing) {
         entry.rouse_at = kNoDeadline;
+        if (entry.state == VersionState::kAvailable) entry.failures = 0;
       }
     }
   }
