@@ -24,7 +24,8 @@ struct Manager::Model {
   ModelSettings settings;
   Status fault;  // why none of its versions could be tried
   bool wanted = true;
-  bool look = true;  // its folder has to be looked at
+  bool look = true;      // its folder has to be looked at
+  bool looking = false;  // that is being done
   std::map<int64_t, Entry> entries;
   // Kept apart from the settings: a change of names loads nothing.
   std::map<std::string, int64_t> labels;
@@ -179,11 +180,13 @@ bool Manager::LookAtFolders() {
         std::find_if(models_.begin(), models_.end(), [](const auto& m) { return m.second->wanted && m.second->look; });
     if (asks == models_.end() || shutting_down_) return false;
     asks->second->look = false;
+    asks->second->looking = true;
     settings = asks->second->settings;
   }
   const StatusOr<std::vector<VersionFiles>> found = ListVersions(settings.base_path);
   MutexLock lock(&mutex_);
   const auto model = models_.find(settings.name);
+  if (model != models_.end()) model->second->looking = false;
   // If it was left out or changed meanwhile, that change asked for another look.
   if (model != models_.end() && model->second->wanted && model->second->settings == settings) {
     Reconcile(*model->second, found);
@@ -219,10 +222,13 @@ void Manager::StepPlacers() {
 
 bool Manager::LoadPending(const Model& model) {
   if (!model.wanted) return false;
-  if (model.look) return true;
+  if (model.look || model.looking) return true;
   for (const auto& [number, entry] : model.entries) {
     if (entry.state == VersionState::kWanted) return true;
-    if (entry.placer != nullptr && entry.placer->phase() == Placer::Phase::kLoading) return true;
+    if (entry.placer == nullptr) continue;
+    // What has ended, well or badly, is taken up next; what no device serves at the moment was tried.
+    const Placer::Phase phase = entry.placer->phase();
+    if (phase != Placer::Phase::kWaiting && phase != Placer::Phase::kDown) return true;
   }
   return false;
 }
