@@ -75,7 +75,7 @@ TEST(ConfigReading, ManyFaultsTakeNoLongTime) {
   const auto faults = ReadWholeConfig(Config(members + "}}"), "/").faults;
   ASSERT_EQ(faults.size(), 20000u);
   EXPECT_EQ(faults[7].pointer, "/model_config_list/0/config/key~17");
-  EXPECT_LT(ToText(faults).size(), 20000u);
+  EXPECT_LT(ToText(faults).size(), 100000u) << "an error names the first hundred";
 }
 
 TEST(ConfigReading, TextThatIsNoJsonIsOneFault) {

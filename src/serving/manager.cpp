@@ -233,11 +233,13 @@ bool Manager::LookAtFolders() {
         std::find_if(models_.begin(), models_.end(), [](const auto& m) { return m.second->wanted && m.second->look; });
     if (asks == models_.end() || shutting_down_) return false;
     asks->second->look = false;
+    asks->second->looking = true;
     settings = asks->second->settings;
   }
   const StatusOr<std::vector<FoundVersion>> found = FindVersions(settings.base_path);
   MutexLock lock(&mutex_);
   const auto model = models_.find(settings.name);
+  if (model != models_.end()) model->second->looking = false;
   // If it was left out or changed meanwhile, that change asked for another look.
   if (model != models_.end() && model->second->wanted && model->second->settings == settings) {
     Reconcile(*model->second, found);

@@ -53,9 +53,10 @@ struct Manager::Model {
   std::vector<std::string> aliases;
   Status fault;  // why none of its versions could be tried
   bool wanted = true;
-  bool faulty = false;  // its settings are, which is the fault: what serves was made of older ones
-  bool look = true;     // its folder has to be looked at
-  bool retry = false;   // what failed is tried again at the next look, changed or not
+  bool faulty = false;   // its settings are, which is the fault: what serves was made of older ones
+  bool look = true;      // its folder has to be looked at
+  bool looking = false;  // that is being done
+  bool retry = false;    // what failed is tried again at the next look, changed or not
   TimePoint look_at = kNoDeadline;
   int failed_looks = 0;
   TimePoint settle_until{};  // WaitForLoads waits so long for files that change

@@ -332,10 +332,13 @@ void Manager::SleepAndRouse() {
 
 bool Manager::LoadPending(const Model& model, TimePoint now) {
   if (!model.wanted) return false;
-  if (model.look) return true;
+  if (model.look || model.looking) return true;
   for (const auto& [number, entry] : model.entries) {
     if (entry.state == VersionState::kWanted && (!entry.settling || now < model.settle_until)) return true;
-    if (entry.placer != nullptr && entry.placer->phase() == Placer::Phase::kLoading) return true;
+    if (entry.placer == nullptr) continue;
+    // What has ended, well or badly, is taken up next; what no device serves at the moment was tried.
+    const Placer::Phase phase = entry.placer->phase();
+    if (phase != Placer::Phase::kWaiting && phase != Placer::Phase::kDown) return true;
   }
   return false;
 }
