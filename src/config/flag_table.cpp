@@ -28,9 +28,15 @@ std::vector<FlagSpec> LoadingFlags() {
   };
 }
 
-}  // namespace
-
-namespace {
+FlagGroup MetricsFlags() {
+  return {
+      "Metrics",
+      {
+          {"metrics_enable", "", "", "OVMS's metrics beside Switchyard's own on /metrics of the REST port; needs --rest_port"},
+          {"metrics_list", "LIST", "OVMS's default ones",
+           "names of OVMS's metrics, separated by commas, in place of the default ones; needs --metrics_enable"},
+      }};
+}
 
 FlagGroup ConfigFileFlags() {
   return {"A config file, or a repository, without a server",
@@ -136,12 +142,7 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"tokenizers_extension", "FILE", "$OV_TOKENIZER_PREBUILD_EXTENSION_PATH, else beside OpenVINO's libraries",
             "libopenvino_tokenizers.so, the operations of models that take or give texts; loaded when it is there"},
        }},
-      {"Metrics",
-       {
-           {"metrics_enable", "", "", "OVMS's metrics beside Switchyard's own on /metrics of the REST port; needs --rest_port"},
-           {"metrics_list", "LIST", "OVMS's default ones",
-            "names of OVMS's metrics, separated by commas, in place of the default ones; needs --metrics_enable"},
-       }},
+      MetricsFlags(),
       ConfigFileFlags(),
       {"Logs",
        {
