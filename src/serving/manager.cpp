@@ -24,8 +24,8 @@ struct Manager::Model {
   ModelSettings settings;
   Status fault;  // why none of its versions could be tried
   bool wanted = true;
-  bool look = true;      // its folder has to be looked at
-  bool looking = false;  // that is being done
+  bool look = true;     // its folder has to be looked at
+  bool pending = true;  // what came of that, and of its loads, was not taken up yet
   std::map<int64_t, Entry> entries;
   // Kept apart from the settings: a change of names loads nothing.
   std::map<std::string, int64_t> labels;
@@ -105,7 +105,7 @@ void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyMod
     std::unique_ptr<Model>& model = models_[name];
     if (model == nullptr) model = std::make_unique<Model>();
     model->wanted = true;
-    model->look = true;
+    model->look = model->pending = true;
     return *model;
   };
   for (ModelSettings& settings : models) {
@@ -180,13 +180,12 @@ bool Manager::LookAtFolders() {
         std::find_if(models_.begin(), models_.end(), [](const auto& m) { return m.second->wanted && m.second->look; });
     if (asks == models_.end() || shutting_down_) return false;
     asks->second->look = false;
-    asks->second->looking = true;
+    asks->second->pending = true;
     settings = asks->second->settings;
   }
   const StatusOr<std::vector<VersionFiles>> found = ListVersions(settings.base_path);
   MutexLock lock(&mutex_);
   const auto model = models_.find(settings.name);
-  if (model != models_.end()) model->second->looking = false;
   // If it was left out or changed meanwhile, that change asked for another look.
   if (model != models_.end() && model->second->wanted && model->second->settings == settings) {
     Reconcile(*model->second, found);
@@ -215,6 +214,7 @@ void Manager::StepPlacers() {
       if (entry.placer != nullptr) TakeLoad(name, entry);
     }
   }
+  for (const auto& [name, model] : models_) model->pending = LoadPending(*model);
   loads_pending_ = LoadsPending();
   first_loads_tried_ = first_loads_tried_ || !loads_pending_;
   Publish();
@@ -222,7 +222,7 @@ void Manager::StepPlacers() {
 
 bool Manager::LoadPending(const Model& model) {
   if (!model.wanted) return false;
-  if (model.look || model.looking) return true;
+  if (model.look) return true;
   for (const auto& [number, entry] : model.entries) {
     if (entry.state == VersionState::kWanted) return true;
     if (entry.placer == nullptr) continue;
@@ -240,7 +240,7 @@ bool Manager::LoadsPending() const {
 bool Manager::LoadPending(std::string_view name) const {
   MutexLock lock(&mutex_);
   const auto model = models_.find(name);
-  return model != models_.end() && LoadPending(*model->second);
+  return model != models_.end() && model->second->wanted && (model->second->look || model->second->pending);
 }
 
 void Manager::StartLoads() {
