@@ -103,7 +103,7 @@ void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyMod
     std::unique_ptr<Model>& model = models_[name];
     if (model == nullptr) model = std::make_unique<Model>();
     model->wanted = true;
-    model->look = model->retry = true;
+    model->look = model->retry = model->pending = true;
     model->faulty = false;
     model->failed_looks = 0;
     model->settle_until = timer_.Now() + 5 * options_.settle;
@@ -233,13 +233,12 @@ bool Manager::LookAtFolders() {
         std::find_if(models_.begin(), models_.end(), [](const auto& m) { return m.second->wanted && m.second->look; });
     if (asks == models_.end() || shutting_down_) return false;
     asks->second->look = false;
-    asks->second->looking = true;
+    asks->second->pending = true;
     settings = asks->second->settings;
   }
   const StatusOr<std::vector<FoundVersion>> found = FindVersions(settings.base_path);
   MutexLock lock(&mutex_);
   const auto model = models_.find(settings.name);
-  if (model != models_.end()) model->second->looking = false;
   // If it was left out or changed meanwhile, that change asked for another look.
   if (model != models_.end() && model->second->wanted && model->second->settings == settings) {
     Reconcile(*model->second, found);
@@ -274,6 +273,7 @@ void Manager::StepPlacers() {
     }
     if (model->wanted) RetireSuperseded(*model);
   }
+  for (const auto& [name, model] : models_) model->pending = LoadPending(*model, timer_.Now());
   loads_pending_ = LoadsPending();
   first_loads_tried_ = first_loads_tried_ || !loads_pending_;
   Publish();

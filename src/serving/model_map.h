@@ -55,7 +55,7 @@ struct Manager::Model {
   bool wanted = true;
   bool faulty = false;   // its settings are, which is the fault: what serves was made of older ones
   bool look = true;      // its folder has to be looked at
-  bool looking = false;  // that is being done
+  bool pending = true;  // what came of that, and of its loads, was not taken up yet
   bool retry = false;    // what failed is tried again at the next look, changed or not
   TimePoint look_at = kNoDeadline;
   int failed_looks = 0;

@@ -332,7 +332,7 @@ void Manager::SleepAndRouse() {
 
 bool Manager::LoadPending(const Model& model, TimePoint now) {
   if (!model.wanted) return false;
-  if (model.look || model.looking) return true;
+  if (model.look) return true;
   for (const auto& [number, entry] : model.entries) {
     if (entry.state == VersionState::kWanted && (!entry.settling || now < model.settle_until)) return true;
     if (entry.placer == nullptr) continue;
@@ -351,7 +351,7 @@ bool Manager::LoadsPending() const {
 bool Manager::LoadPending(std::string_view name) const {
   MutexLock lock(&mutex_);
   const auto model = models_.find(name);
-  return model != models_.end() && LoadPending(*model->second, timer_.Now());
+  return model != models_.end() && model->second->wanted && (model->second->look || model->second->pending);
 }
 
 void Manager::StartLoads() {
