@@ -68,7 +68,6 @@ Manager::Manager(Runtime& runtime, Timer& timer, Options options)
 
 Manager::~Manager() {
   Shutdown();
-  watcher_.reset();
   {
     MutexLock lock(&waker_->mutex);
     waker_->manager = nullptr;
@@ -81,6 +80,8 @@ Manager::~Manager() {
     stopping_ = true;
   }
   thread_.join();
+  // Only now: that thread tells it what to watch.
+  watcher_.reset();
   // Before the rest of this object: compilations that still run wake it when they end.
   std::vector<std::shared_ptr<Placer>> discarded;
   {
