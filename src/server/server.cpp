@@ -27,9 +27,6 @@
 #include "transport/grpc/grpc_server.h"
 #include "transport/http/http_server.h"
 
-// There in binaries that look for leaks.
-extern "C" void __lsan_do_leak_check() __attribute__((weak));
-
 namespace switchyard {
 namespace {
 
@@ -173,16 +170,8 @@ int Server::Wait() {
   return exit_code;
 }
 
-[[noreturn]] void Leave(int exit_code) {
-  FlushLog();
-  std::fflush(nullptr);
-  // A normal exit would have a sanitizer look for leaks.
-  if (__lsan_do_leak_check != nullptr) __lsan_do_leak_check();
-  _exit(exit_code);
-}
-
 // A device still holds a call or a thread, or a model is still being compiled: what belongs to them can't be destroyed.
-[[noreturn]] void LeaveAtOnce(int exit_code) {
+void LeaveAtOnce(int exit_code) {
   LogInfo("Leaving without waiting for a device that does not answer");
   FlushLog();
   std::fflush(nullptr);
@@ -229,10 +218,7 @@ int RunServer(const ServerSettings& settings, const std::string& program) {
     std::fprintf(stderr, "switchyard: %s\n", std::string(Message(status)).c_str());
     return kExitFailure;
   }
-  const int exit_code = server.Wait();
-  // Models, threads and sockets are gone. The engine's plugins and the devices' drivers are not unloaded: that is where
-  // processes crash at their end, and the system takes their memory back as well.
-  Leave(exit_code);
+  return server.Wait();
 }
 
 }  // namespace switchyard
