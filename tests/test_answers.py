@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from clients import FRONT_ENDS, KserveGrpc, KserveRestBinary, TfsGrpc, tensor
+from clients import FRONT_ENDS, KserveGrpc, KserveRestBinary, TfsGrpc, ask, tensor
 from conftest import light_resnet50, write_config
 from harness import ROOT, Server
 
@@ -20,16 +20,6 @@ FORMATS = {
     "tflite": ("b", "a"),
     "paddle": ("b", "a"),
 }
-
-
-def ask(server, front_end, model, tensors):
-    made = front_end(server)
-    try:
-        outcome = made.infer(model, tensors)
-    finally:
-        made.close()
-    assert outcome.ok, outcome
-    return outcome.outputs
 
 
 @pytest.mark.parametrize("model", FORMATS)

@@ -22,7 +22,6 @@
 #include "server/limits.h"
 #include "server/report.h"
 #include "server/server_metrics.h"
-#include "serving/absent_devices.h"
 #include "serving/manager.h"
 #include "transport/grpc/grpc_server.h"
 #include "transport/http/http_server.h"
@@ -83,21 +82,12 @@ class Server {
 };
 
 Status Server::Start() {
-  SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions{.cpu_extension = settings_.cpu_extension,
-                                                                    .device_plugins = settings_.device_plugins,
-                                                                    .tokenizers_extension = settings_.tokenizers_extension}));
-  Manager::Options options{.max_queue = settings_.max_queue,
-                           .cache_dir = settings_.cache_dir,
-                           .ready_needs_all = settings_.ready_needs_all,
-                           .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency()),
-                           .strict = settings_.strict,
-                           .max_image_pixels = settings_.max_image_pixels,
-                           .metrics = &metrics_};
+  SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions::From(settings_)));
+  Manager::Options options = Manager::FromSettings(settings_);
+  options.metrics = &metrics_;
   options.on_failover = [this](const std::string& model, const std::string& from, const std::string& to,
                                const std::string& reason) { metrics_.CountFailover(model, from, to, reason); };
   options.on_retry = [this](const std::string& model, const std::string& device) { metrics_.CountRetry(model, device); };
-  for (const auto& [name, library] : settings_.device_plugins) options.device_plugins.push_back(name);
-  options.explain_absent = FindAbsentDevices;
   manager_ = std::make_unique<Manager>(*runtime_, timer_, std::move(options));
   AddServerCollectors(metrics_, *manager_, timer_);
   if (settings_.grpc.enabled) {

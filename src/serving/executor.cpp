@@ -166,8 +166,7 @@ void Executor::Submit(std::shared_ptr<InferCall> call) {
   // Held to the end: the call holds the Version, and with it this Executor.
   const std::shared_ptr<InferCall> held = call;
   call->executor_.store(this);
-  call->submitted = timer_.Now();
-  if (call->request.deadline <= call->submitted) {
+  if (call->request.deadline <= timer_.Now()) {
     call->Complete(DeadlinePassed(options_.model_name));
     return;
   }
