@@ -147,7 +147,7 @@ TEST_F(DevicesTest, ALoadThatTakesTooLongIsLeftForTheNextDevice) {
   dummy.fallback_devices = {"CPU"};
   dummy.load_timeout_ms = 2000;
   manager_->SetWanted({dummy, other}, {});
-  EXPECT_TRUE(Until([&] { return manager_->ModelReady("other", std::nullopt); }));
+  EXPECT_TRUE(Until([&] { return manager_->ModelReady("other", std::nullopt); }, seconds(60)));
   hangs.hold_load = false;
   runtime_.Set("dummy@GPU.0", hangs);
 }
@@ -157,11 +157,13 @@ TEST_F(DevicesTest, TheOnlyDevicesLoadThatTakesTooLongFailsTheModel) {
   hangs.hold_load = true;
   runtime_.Set("dummy", hangs);
   Serve("CPU", [](ModelSettings& settings) { settings.load_timeout_ms = 500; });
-  ASSERT_TRUE(Until([&] { return manager_->StatusOf("dummy")->versions[0].state == VersionState::kFailed; }));
+  ASSERT_TRUE(runtime_.WaitForLoads(1));
+  const auto failed = [&] { return manager_->StatusOf("dummy")->versions[0].state == VersionState::kFailed; };
+  ASSERT_TRUE(Until(failed, seconds(60)));
   EXPECT_THAT(manager_->StatusOf("dummy")->versions[0].error.ToString(), HasSubstr("load_timeout_ms"));
   hangs.hold_load = false;
   runtime_.Set("dummy", hangs);
-  EXPECT_TRUE(Until([&] { return runtime_.live_models() == 0; }));
+  EXPECT_TRUE(Until([&] { return runtime_.live_models() == 0; }, seconds(60)));
 }
 
 TEST_F(DevicesTest, ADeviceThatFailsIsLeftAndComesHomeAsANewGeneration) {
