@@ -14,7 +14,7 @@ INFER = {"inputs": [{"name": "b", "shape": [1, 10], "datatype": "FP32", "data": 
 FAULTS = [
     ("compile_abort", "signal 6 (Aborted)", "LLVM ERROR: broken on request"),
     ("compile_segv", "signal 11 (Segmentation fault)", ""),
-    ("compile_hang", "no answer within 3 s", ""),
+    ("compile_hang", "no answer within 8 s", ""),
 ]
 
 
@@ -49,8 +49,10 @@ def test_a_broken_compiler_costs_a_child_and_the_next_device_serves(
     target = ["--target_device", f"AUTO:{kind},CPU"]
     if listed == "fallback":
         target = ["--target_device", device, "--fallback_devices", "CPU"]
-    with isolated(models, tmp_path, env, *target, "--load_timeout_ms", "3000") as server:
-        wait_until(lambda: target_of(server, device)["state"] == "failed", 20, "the failed load")
+    # Long enough for a busy machine to load what is well.
+    limit_ms = 8000 if fault == "compile_hang" else 60000
+    with isolated(models, tmp_path, env, *target, "--load_timeout_ms", limit_ms) as server:
+        wait_until(lambda: target_of(server, device)["state"] == "failed", 60, "the failed load")
         reason = target_of(server, device)["reason"]
         assert "process of its own" in reason and how in reason and words in reason, reason
         assert how in server.log
