@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clients import FRONT_ENDS, KserveGrpc, KserveRestBinary, TfsGrpc, ask, tensor
-from conftest import light_resnet50, write_config
+from conftest import light_resnet50, magika, write_config
 from harness import ROOT, Server
 
 random = np.random.default_rng(7)
@@ -56,9 +56,7 @@ def magika_input(content: bytes):
 
 
 def test_magika(reference, tmp_path):
-    model = next(iter(sorted((ROOT / ".deps").glob("**/magika/**/model.onnx"))), None)
-    if model is None:
-        pytest.skip("Magika is not fetched")
+    model = magika()
     rows = np.concatenate([magika_input(pathlib.Path(file).read_bytes()) for file in (__file__, ROOT / "src/main.cpp")])
     (wanted,) = reference("magika", rows, path=model)
     config = write_config(tmp_path / "config.json", [{"name": "magika", "base_path": str(model), "target_device": "CPU"}])
