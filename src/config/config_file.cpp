@@ -149,6 +149,7 @@ Status ReadModelEntry(const Value& entry, const std::string& base_dir, ModelSett
     if (!timeout.ok()) return At(timeout.status(), "device_timeout_ms");
     model->device_timeout_ms = *timeout;
   }
+  if (const Value* json = Find(entry, "load_timeout_ms")) model->load_timeout_ms = json->GetUint();
   if (const Value* json = Find(entry, "warmup")) {
     auto warm_up = WarmUpOf(*json, base_dir);
     if (!warm_up.ok()) return At(warm_up.status(), "warmup");

@@ -3,7 +3,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
+#include <system_error>
 
 #include "config/text.h"
 #include "device/placement.h"
@@ -20,6 +22,7 @@ class ModelJudge {
   void Judge() {
     if (IsFaulty("")) return;
     if (!IsFaulty("base_path") && !IsFaulty("name")) JudgeFiles();
+    if (!IsFaulty("warmup")) JudgeWarmUp();
     if (!IsFaulty("target_device") && !IsFaulty("fallback_devices") && !IsFaulty("plugin_config")) JudgeDevices();
     if (environment_.read_models && model_.faulty_keys.empty() && plan_ && !device_fault_) ReadModels();
   }
@@ -70,6 +73,14 @@ class ModelJudge {
   void AddIncomplete(int64_t version) {
     Add("base_path", fmt::format("a complete set of model files in the folder of version {}", version),
         fmt::format("{} without one", Quote(fmt::format("{}/{}", settings_.base_path, version))));
+  }
+
+  void JudgeWarmUp() {
+    const std::string& file = settings_.warm_up.file;
+    std::error_code error;
+    if (file.empty() || std::filesystem::is_regular_file(file, error)) return;
+    faults_.push_back({PointerTo(PointerTo(model_.pointer, "warmup"), "file"), "a file of recorded requests that is there",
+                       error ? fmt::format("{}: {}", Quote(file), error.message()) : Quote(file) + ", which is no file"});
   }
 
   void AddDeviceFault(const Status& fault) {

@@ -41,6 +41,16 @@ TEST_F(ConfigCheckTest, AModelThatIsThereHasNoFaults) {
   EXPECT_THAT(Faults(settings, true), IsEmpty());
 }
 
+TEST_F(ConfigCheckTest, TheFileOfTheWarmUpIsThere) {
+  ModelSettings settings = repository_.Add("dummy", {1});
+  settings.warm_up.file = settings.base_path + "/nowhere.json";
+  ConfigFault fault = Only(settings);
+  EXPECT_EQ(fault.pointer, kEntry + "/warmup/file");
+  EXPECT_THAT(fault.got, HasSubstr("nowhere.json"));
+  settings.warm_up.file = settings.base_path;
+  EXPECT_THAT(Only(settings).got, HasSubstr("which is no file"));
+}
+
 TEST_F(ConfigCheckTest, PathsAndVersions) {
   ModelSettings settings = repository_.Add("dummy", {1, 2});
   settings.labels = {{"stable", 1}};

@@ -6,16 +6,20 @@
 #include <rapidjson/writer.h>
 
 #include <cstring>
+#include <filesystem>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "protocol/http/http_message.h"
 #include "protocol/kserve/rest_codec.h"
+#include "tools/files.h"
 #include "tools/npy.h"
-#include "tools/read_file.h"
 
 namespace switchyard {
 namespace {
+
+constexpr uintmax_t kMostBytes = uintmax_t{1} << 30;
 
 HttpBody BodyOf(std::string_view text) {
   HttpBody body;
@@ -56,6 +60,15 @@ StatusOr<std::vector<DecodedRequest>> OfNpy(std::string_view text, const Signatu
 }  // namespace
 
 StatusOr<std::vector<DecodedRequest>> ReadRecordedRequests(const std::string& file, const Signature& signature) {
+  // A pipe would be waited for, and a device never ends.
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(file, error)) {
+    return InvalidArgument("expected a file of recorded requests, got {}", error ? error.message() : "something else");
+  }
+  if (const uintmax_t size = std::filesystem::file_size(file, error); error || size > kMostBytes) {
+    return InvalidArgument("expected a file of at most {} bytes, got {}", kMostBytes,
+                           error ? error.message() : std::to_string(size));
+  }
   SY_ASSIGN_OR_RETURN(const std::string text, ReadFile(file));
   if (file.ends_with(".npy")) return OfNpy(text, signature);
   // Walked without recursion: the file may be anything.

@@ -38,6 +38,13 @@ class RecordedRequestsTest : public testing::Test {
 
 constexpr char kRequest[] = R"({"inputs": [{"name": "b", "datatype": "FP32", "shape": [1, 2], "data": [1.5, 2.5]}]})";
 
+TEST_F(RecordedRequestsTest, WhatIsNoFileIsNotRead) {
+  for (const char* path : {"/dev/zero", "/nowhere", "/"}) {
+    EXPECT_THAT(ReadRecordedRequests(path, signature_).status().ToString(), HasSubstr("expected a file of recorded requests"))
+        << path;
+  }
+}
+
 TEST_F(RecordedRequestsTest, OneRequestOrAListOfThem) {
   auto one = Read(kRequest);
   ASSERT_TRUE(one.ok()) << one.status();

@@ -75,7 +75,6 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   std::atomic<const std::string*> device{nullptr};
   TimePoint started{};
   TimePoint ended{};
-  TimePoint submitted{};    // when the Executor was given the call, which was decoded and validated by then
   bool queue_full = false;  // refused for that
 
   // Answers the call, once: the first caller wins and runs on_done, every later one gets false. on_done is destroyed after it

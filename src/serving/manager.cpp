@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "config/text.h"
+#include "serving/absent_devices.h"
 #include "serving/executor.h"
 #include "serving/model_map.h"
 
@@ -39,6 +40,19 @@ Status NotLoadedYet(const std::string& model) {
 }
 
 }  // namespace
+
+Manager::Options Manager::FromSettings(const ServerSettings& settings) {
+  Options options{.max_queue = settings.max_queue,
+                  .cache_dir = settings.cache_dir,
+                  .ready_needs_all = settings.ready_needs_all,
+                  .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency()),
+                  .strict = settings.strict,
+                  .explain_absent = FindAbsentDevices,
+                  .max_image_pixels = settings.max_image_pixels,
+                  .memory_budget = settings.memory_budget};
+  for (const auto& [name, library] : settings.device_plugins) options.device_plugins.push_back(name);
+  return options;
+}
 
 Manager::Manager(Runtime& runtime, Timer& timer, Options options)
     : runtime_(runtime),

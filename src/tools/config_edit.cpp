@@ -46,12 +46,26 @@ struct EntryFlag {
   Form form;
 };
 constexpr EntryFlag kEntryFlags[] = {
-    {"batch_size", Form::kText},          {"shape", Form::kTextOrObject},        {"layout", Form::kTextOrObject},
-    {"mean", Form::kTextOrObject},        {"scale", Form::kTextOrObject},        {"color_format", Form::kTextOrObject},
-    {"precision", Form::kTextOrObject},   {"model_version_policy", Form::kJson}, {"nireq", Form::kNumber},
-    {"target_device", Form::kText},       {"plugin_config", Form::kJson},        {"fallback_devices", Form::kText},
-    {"standby", Form::kBoolean},          {"device_timeout_ms", Form::kNumber},  {"strict_placement", Form::kBoolean},
-    {"isolated_compile", Form::kBoolean}, {"auto_shape_limit", Form::kNumber},
+    {"batch_size", Form::kText},
+    {"shape", Form::kTextOrObject},
+    {"layout", Form::kTextOrObject},
+    {"mean", Form::kTextOrObject},
+    {"scale", Form::kTextOrObject},
+    {"color_format", Form::kTextOrObject},
+    {"precision", Form::kTextOrObject},
+    {"model_version_policy", Form::kJson},
+    {"nireq", Form::kNumber},
+    {"target_device", Form::kText},
+    {"plugin_config", Form::kJson},
+    {"fallback_devices", Form::kText},
+    {"standby", Form::kBoolean},
+    {"device_timeout_ms", Form::kNumber},
+    {"strict_placement", Form::kBoolean},
+    {"isolated_compile", Form::kBoolean},
+    {"auto_shape_limit", Form::kNumber},
+    {"load_timeout_ms", Form::kNumber},
+    {"idle_unload_seconds", Form::kNumber},
+    {"warmup", Form::kTextOrObject},
 };
 
 Status Usage(std::string message) { return InvalidArgument("{}", message); }
