@@ -25,7 +25,23 @@ std::vector<FlagSpec> LoadingFlags() {
        "what each version runs before it takes calls: '{\"requests\": 3, \"file\": \"requests.json\"}'"},
       {"idle_unload_seconds", "S", "0",
        "without a call for so long, the model gives its memory back until the next one comes; 0: never"},
+      {"load_timeout_ms", "MS", "1800000",
+       "time for loading the model on one device, up to 86400000; 0: no limit. Then the next device is tried"},
   };
+}
+
+FlagGroup ChangeFlags() {
+  return {
+      "What is served, and how it changes",
+      {
+          {"memory_budget", "BYTES", "0",
+           "memory for the models: 8589934592, 512MB, 8GB; what does not fit is refused, or takes the place of idle ones; 0: "
+           "no limit"},
+          {"file_system_poll_wait_seconds", "S", "1", "time between two looks at the config file and the models; 0: never"},
+          {"model_control", "poll|explicit|none", "poll",
+           "who changes what is served: config.json when it changes and the API, the API alone (nothing of config.json is "
+           "loaded before it is asked for), or nobody"},
+      }};
 }
 
 FlagGroup MetricsFlags() {
@@ -80,8 +96,6 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"device_timeout_ms", "MS", "0",
             "time for an inference on the device, from 10 to 3600000; 0: the larger of 3000 and 20 times the slowest of the "
             "recent ones"},
-           {"load_timeout_ms", "MS", "1800000",
-            "time for loading the model on one device, up to 86400000; 0: no limit. Then the next device is tried"},
            {"strict_placement", "true|false", "false", "refuse the model when a device of its list is missing or gets no layer",
             FlagSpec::Form::kYesNo},
            {"isolated_compile", "true|false", "false",
@@ -122,9 +136,6 @@ const std::vector<FlagGroup>& FlagGroups() {
        }},
       {"Serving",
        {
-           {"memory_budget", "BYTES", "0",
-            "memory for the models: 8589934592, 512MB, 8GB; what does not fit is refused, or takes the place of idle ones; 0: "
-            "no limit"},
            {"max_queue", "N", "1024", "calls that may wait for one model; one more is answered RESOURCE_EXHAUSTED, 429"},
            {"max_image_pixels", "N", "67108864",
             "the largest JPEG or PNG that is decoded for an input, width times height; read in its header"},
@@ -132,10 +143,6 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"readiness", "any|all", "any", "ready when any of the models serves, or only when all of them do"},
            {"ready_file", "FILE", "",
             "written once the server is ready: {\"grpc\": \"host:port\", \"rest\": \"host:port\", \"pid\": n}"},
-           {"file_system_poll_wait_seconds", "S", "1", "time between two looks at the config file and the models; 0: never"},
-           {"model_control", "poll|explicit|none", "poll",
-            "who changes what is served: config.json when it changes and the API, the API alone (nothing of config.json is "
-            "loaded before it is asked for), or nobody"},
            {"cache_dir", "DIR", "", "where compiled models are kept for the next start"},
            {"device_plugin", "NAME=PATH", "", "a device plugin that OpenVINO does not ship; may be given several times",
             FlagSpec::Form::kRepeated},
@@ -144,6 +151,7 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"tokenizers_extension", "FILE", "$OV_TOKENIZER_PREBUILD_EXTENSION_PATH, else beside OpenVINO's libraries",
             "libopenvino_tokenizers.so, the operations of models that take or give texts; loaded when it is there"},
        }},
+      ChangeFlags(),
       MetricsFlags(),
       ConfigFileFlags(),
       {"Logs",

@@ -20,9 +20,9 @@ struct CheckEnvironment {
   bool read_models = false;
 };
 
-// Adds what is wrong with one model: its path and versions, labels, the file of its warm-up, target_device, fallback_devices and plugin_config. Keys
-// that are faulty already are not judged again. Blocks: on files, and for seconds on a property that only a child process can
-// judge (Runtime::CheckProperties).
+// Adds what is wrong with one model: its path and versions, labels, the file of its warm-up, target_device, fallback_devices
+// and plugin_config. Keys that are faulty already are not judged again. Blocks: on files, and for seconds on a property that
+// only a child process can judge (Runtime::CheckProperties).
 void CheckModel(const CheckedModel& model, const CheckEnvironment& environment, std::vector<ConfigFault>* faults);
 
 }  // namespace switchyard
