@@ -128,6 +128,7 @@ void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyMod
     Model& model = model_of(settings.name);
     model.fault = absl::OkStatus();
     model.labels = std::exchange(settings.labels, {});
+    std::erase_if(model.led_to, [&model](const auto& led) { return !model.labels.contains(led.first); });
     model.aliases = std::exchange(settings.aliases, {});
     model.settings = std::move(settings);
   }
@@ -288,11 +289,23 @@ void Manager::StepPlacers() {
     }
     if (model->wanted) RetireSuperseded(*model);
   }
+  ForgetGone();
   for (const auto& [name, model] : models_) model->pending = LoadPending(*model, timer_.Now());
   loads_pending_ = LoadsPending();
   first_loads_tried_ = first_loads_tried_ || !loads_pending_;
   Publish();
   ArmTimer();
+}
+
+// A label moves when the version that it is to name serves: until then it leads where it led.
+int64_t Manager::LeadOf(Model& model, const std::string& label, int64_t named) {
+  const auto serves = [&model](int64_t number) {
+    const auto entry = model.entries.find(number);
+    return entry != model.entries.end() && entry->second.slot != nullptr;
+  };
+  int64_t& led_to = model.led_to.try_emplace(label, named).first->second;
+  if (serves(named) || !serves(led_to)) led_to = named;
+  return led_to;
 }
 
 void Manager::Publish() {
@@ -302,7 +315,7 @@ void Manager::Publish() {
   for (const auto& [name, model] : models_) {
     if (!model->wanted) continue;
     Snapshot::ModelRow& row = next->models[name];
-    row.labels.insert(model->labels.begin(), model->labels.end());
+    for (const auto& [label, number] : model->labels) row.labels[label] = LeadOf(*model, label, number);
     row.status = model->fault;
     if (!row.status.ok())
       row.status = Error(StatusCode::kUnavailable, "Model {} cannot be served: {}", name, Message(model->fault));
@@ -355,8 +368,12 @@ const Manager::Snapshot& Manager::CurrentSnapshot() const {
 }
 
 StatusOr<std::optional<int64_t>> Manager::VersionOf(std::string_view name, const VersionLabel& label) const {
+  return VersionIn(CurrentSnapshot(), name, label);
+}
+
+StatusOr<std::optional<int64_t>> Manager::VersionIn(const Snapshot& snapshot, std::string_view name,
+                                                    const VersionLabel& label) {
   if (label.name.empty()) return std::optional<int64_t>();
-  const Snapshot& snapshot = CurrentSnapshot();
   const auto model = snapshot.models.find(name);
   if (model == snapshot.models.end()) {
     return Error(StatusCode::kNotFound, "Model with requested name is not found - Name: {}", name);
@@ -378,12 +395,13 @@ StatusOr<std::optional<int64_t>> Manager::VersionOf(std::string_view name, const
 }
 
 StatusOr<Handle> Manager::Acquire(std::string_view name, std::optional<int64_t> version, const VersionLabel& label) const {
-  if (!label.name.empty()) {
-    SY_ASSIGN_OR_RETURN(version, VersionOf(name, label));
-  }
   while (true) {
     const Snapshot& snapshot = CurrentSnapshot();
     const uint64_t asked = snapshot.id;
+    // Of the same map: a label that moves leads to a version that serves.
+    if (!label.name.empty()) {
+      SY_ASSIGN_OR_RETURN(version, VersionIn(snapshot, name, label));
+    }
     const auto model = snapshot.models.find(name);
     if (model == snapshot.models.end()) {
       return Error(StatusCode::kNotFound, "Model with requested name is not found - Name: {}", name);

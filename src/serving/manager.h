@@ -101,7 +101,7 @@ class Manager {
   // The whole wanted set: what is left out is unloaded. Returns at once. `faulty` models are listed as failed; what serves of
   // them goes on. What is changed is loaded beside the old one, and takes its place when it is there; what failed before is
   // tried again at once, and else by itself, after 1 s, then twice as long each time, up to kLongestBackoff. An alias that is a
-  // model's name, or another's alias before it, is not heeded.
+  // model's name, or another's alias before it, is not heeded. A label that is given to another version moves when that serves.
   void SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty);
   // Until every load that the last SetWanted asked for was tried, or Shutdown was called. Files that go on changing are not
   // waited for longer than a few times Options::settle.
@@ -185,9 +185,12 @@ class Manager {
   void Fail(const std::string& name, Entry& entry, const Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool LoadsPending() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static bool LoadPending(const Model& model, TimePoint now);
+  void ForgetGone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Retire(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CloseRetired() ABSL_LOCKS_EXCLUDED(mutex_);
   void DestroyDrained() ABSL_LOCKS_EXCLUDED(mutex_);
+  static int64_t LeadOf(Model& model, const std::string& label, int64_t named);
+  static StatusOr<std::optional<int64_t>> VersionIn(const Snapshot& snapshot, std::string_view name, const VersionLabel& label);
   void Publish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TellReadiness() ABSL_LOCKS_EXCLUDED(mutex_);
   ModelStatus StatusOf(const std::string& name, const Model& model) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

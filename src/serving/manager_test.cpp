@@ -79,6 +79,44 @@ TEST_F(ManagerTest, LabelsAndAliasesNameVersionsAndModels) {
   EXPECT_THAT(WhyNot("front"), HasSubstr("NOT_FOUND"));
 }
 
+TEST_F(ManagerTest, ModelsThatWereUnloadedAreListedUpToANumber) {
+  Start();
+  ModelSettings settings = repository_.Add("dummy", {1});
+  for (int i = 0; i < 300; ++i) {
+    settings.name = fmt::format("model{}", i);
+    Want({settings});
+    manager_->WaitForLoads();
+  }
+  Want({});
+  manager_->WaitForLoads();
+  EXPECT_LE(manager_->Statuses().size(), 257u);
+  EXPECT_GE(manager_->Statuses().size(), 200u);
+}
+
+TEST_F(ManagerTest, ALabelMovesWhenItsNewVersionServes) {
+  Start();
+  ModelSettings settings = repository_.Add("dummy", {3, 4});
+  settings.version_policy = {.kind = VersionPolicy::Kind::kSpecific, .versions = {3}};
+  settings.labels = {{"stable", 3}};
+  Want({settings});
+  manager_->WaitForLoads();
+  const auto stable = [&] {
+    const auto handle = manager_->Acquire("dummy", std::nullopt, {"stable"});
+    return handle.ok() ? (*handle)->number() : -1;
+  };
+  EXPECT_EQ(stable(), 3);
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.hold_load = true; });
+  settings.version_policy.versions = {4};
+  settings.labels = {{"stable", 4}};
+  Want({settings});
+  ASSERT_TRUE(runtime_.WaitForLoads(2));
+  EXPECT_EQ(stable(), 3) << "as long as version 4 is loaded";
+  EXPECT_EQ(manager_->StatusOf("dummy")->labels.at("stable"), 4);
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.hold_load = false; });
+  manager_->WaitForLoads();
+  EXPECT_EQ(stable(), 4);
+}
+
 TEST_F(ManagerTest, AVersionIsUnavailableWhileItLoads) {
   runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.hold_load = true; });
   Start();

@@ -51,12 +51,13 @@ struct Manager::Model {
   // Kept apart from the settings: a change of names loads nothing.
   std::map<std::string, int64_t> labels;
   std::vector<std::string> aliases;
-  Status fault;  // why none of its versions could be tried
+  std::map<std::string, int64_t> led_to;  // the versions that the labels led to when the map was published last
+  Status fault;                           // why none of its versions could be tried
   bool wanted = true;
-  bool faulty = false;   // its settings are, which is the fault: what serves was made of older ones
-  bool look = true;      // its folder has to be looked at
+  bool faulty = false;  // its settings are, which is the fault: what serves was made of older ones
+  bool look = true;     // its folder has to be looked at
   bool pending = true;  // what came of that, and of its loads, was not taken up yet
-  bool retry = false;    // what failed is tried again at the next look, changed or not
+  bool retry = false;   // what failed is tried again at the next look, changed or not
   TimePoint look_at = kNoDeadline;
   int failed_looks = 0;
   TimePoint settle_until{};  // WaitForLoads waits so long for files that change

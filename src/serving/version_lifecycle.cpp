@@ -15,6 +15,7 @@ namespace {
 
 // Versions that are gone are listed as such; no more than these of each model.
 constexpr size_t kMostGone = 32;
+constexpr size_t kMostGoneModels = 256;
 
 // Which versions are served is no matter of any of them.
 ModelSettings VersionSettings(ModelSettings settings) {
@@ -479,6 +480,23 @@ void Manager::RetireSuperseded(Model& model) {
     const bool erase = it->second.state == VersionState::kGone;
     if (erase) --gone;
     it = erase ? model.entries.erase(it) : std::next(it);
+  }
+}
+
+// Models that are gone are listed as such, as their versions are, up to a number.
+void Manager::ForgetGone() {
+  const auto gone = [](const Model& model) {
+    return !model.wanted && std::all_of(model.entries.begin(), model.entries.end(), [](const auto& item) {
+      return item.second.state == VersionState::kGone && item.second.slot == nullptr;
+    });
+  };
+  size_t surplus = 0;
+  for (const auto& [name, model] : models_) surplus += gone(*model) ? 1 : 0;
+  surplus -= std::min(surplus, kMostGoneModels);
+  for (auto it = models_.begin(); surplus > 0;) {
+    const bool erase = gone(*it->second);
+    if (erase) --surplus;
+    it = erase ? models_.erase(it) : std::next(it);
   }
 }
 
