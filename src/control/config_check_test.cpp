@@ -17,7 +17,11 @@ class ConfigCheckTest : public testing::Test {
   std::vector<ConfigFault> Faults(ModelSettings settings, bool read_models = false) {
     std::vector<ConfigFault> faults;
     CheckedModel model{std::move(settings), "/model_config_list/0/config", faulty_keys_};
-    CheckModel(model, {.runtime = runtime_, .inventory = runtime_.Devices(), .device_plugins = {}, .read_models = read_models},
+    CheckModel(model,
+               {.runtime = runtime_,
+                .inventory = runtime_.Devices(kListLimit).found,
+                .device_plugins = {},
+                .read_models = read_models},
                &faults);
     return faults;
   }

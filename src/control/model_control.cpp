@@ -214,7 +214,7 @@ Inventory ModelControl::Devices() {
     if (report.state != DeviceState::kAbsent) devices.push_back(report.info);
   }
   // The Manager may not have looked yet.
-  return devices.empty() ? runtime_.Devices() : devices;
+  return devices.empty() ? runtime_.Devices(kListLimit).found : devices;
 }
 
 // Whether these models, and all that would be served with them, can be taken.

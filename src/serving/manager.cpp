@@ -232,10 +232,10 @@ void Manager::Run() {
 }
 
 void Manager::FindDevices() {
-  Inventory inventory = runtime_.Devices();
+  DeviceList devices = runtime_.Devices(kListLimit);
   std::vector<AbsentDevice> absent;
-  if (options_.explain_absent) absent = options_.explain_absent(inventory);
-  monitor_->SetDevices(std::move(inventory), absent);
+  if (options_.explain_absent) absent = options_.explain_absent(devices);
+  monitor_->SetDevices(std::move(devices.found), absent);
   MutexLock lock(&mutex_);
   absent_ = std::move(absent);
 }

@@ -69,7 +69,7 @@ class Manager {
     std::vector<std::string> device_plugins;  // names of registered ones
     DeviceMonitor::Options devices;           // its on_change is the Manager's own
     // For a device that is not there: why, and what to do. May be empty.
-    std::function<std::vector<AbsentDevice>(const Inventory&)> explain_absent;
+    std::function<std::vector<AbsentDevice>(const DeviceList&)> explain_absent;
     uint64_t max_image_pixels = uint64_t{1} << 26;  // of one encoded picture
     // See Placer::Environment. May be empty.
     std::function<void(const std::string& model, const std::string& from, const std::string& to, const std::string& reason)>

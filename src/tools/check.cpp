@@ -102,7 +102,7 @@ Findings Check(const Arguments& arguments, CheckRuntimeFactory& make_runtime) {
     return findings;
   }
   CheckEnvironment environment{.runtime = **runtime,
-                               .inventory = (*runtime)->Devices(),
+                               .inventory = (*runtime)->Devices(kListLimit).found,
                                .device_plugins = {},
                                .strict = arguments.strict,
                                .read_models = true};

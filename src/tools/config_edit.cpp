@@ -301,7 +301,7 @@ class Editor {
       ServerSettings settings;
       settings.device_plugins = reading.file.device_plugins;
       SY_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime, make_runtime_(settings));
-      CheckEnvironment environment{.runtime = *runtime, .inventory = runtime->Devices(), .device_plugins = {}};
+      CheckEnvironment environment{.runtime = *runtime, .inventory = runtime->Devices(kListLimit).found, .device_plugins = {}};
       for (const auto& [name, path] : settings.device_plugins) environment.device_plugins.push_back(name);
       CheckModel(reading.models.back(), environment, &reading.faults);
       if (!reading.faults.empty()) return Refused(reading.faults);

@@ -42,11 +42,11 @@ StatusOr<PlacementPlan> Plan(const ServerSettings& settings, Runtime& runtime) {
   const ModelSettings& model = settings.models.front();
   std::vector<std::string> plugins;
   for (const auto& [name, path] : settings.device_plugins) plugins.push_back(name);
-  const Inventory inventory = runtime.Devices();
-  auto plan = MakePlan(model, inventory, plugins);
+  const DeviceList devices = runtime.Devices(kListLimit);
+  auto plan = MakePlan(model, devices.found, plugins);
   if (plan.status().code() == StatusCode::kNotFound) {
     return Error(StatusCode::kNotFound, "{}{}", Message(plan.status()),
-                 ExplainAbsent(FindAbsentDevices(inventory), model.target_device));
+                 ExplainAbsent(FindAbsentDevices(devices), model.target_device));
   }
   return plan;
 }

@@ -16,8 +16,8 @@
 #include "runtime/openvino/canary.h"
 #include "runtime/openvino/convert.h"
 #include "runtime/openvino/graph.h"
-#include "runtime/openvino/inventory.h"
 #include "runtime/openvino/isolated_compile.h"
+#include "runtime/openvino/list_devices.h"
 #include "runtime/openvino/load_facts.h"
 #include "runtime/openvino/load_inspection.h"
 #include "runtime/openvino/load_priority.h"
@@ -57,7 +57,7 @@ class OpenVinoRuntime final : public Runtime {
   StatusOr<ModelGraph> Graph(const LoadRequest& request) override;
   Status Renew(const std::string& device) override;
   StatusOr<std::shared_ptr<CompiledModel>> LoadCanary(const std::string& device) override;
-  Inventory Devices() override { return ReadInventory(*core_); }
+  DeviceList Devices(std::chrono::milliseconds limit) override { return ListDevices(options_, *core_, limit); }
   std::string Version() const override { return OpenVinoVersion(); }
 
  private:
