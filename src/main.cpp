@@ -10,6 +10,7 @@
 #include "tools/devices.h"
 #include "tools/infer.h"
 #include "tools/plan.h"
+#include "tools/tune/tune.h"
 
 namespace switchyard {
 namespace {
@@ -24,11 +25,11 @@ int Main(int argc, char** argv) {
       return MakeOpenVinoRuntime({.cpu_extension = "", .device_plugins = plugins});
     });
   }
-  if (command == "plan") {
-    return RunPlan(argc, argv, [](const ServerSettings& settings) {
-      return MakeOpenVinoRuntime({.cpu_extension = settings.cpu_extension, .device_plugins = settings.device_plugins});
-    });
-  }
+  const auto make_runtime = [](const ServerSettings& settings) {
+    return MakeOpenVinoRuntime({.cpu_extension = settings.cpu_extension, .device_plugins = settings.device_plugins});
+  };
+  if (command == "plan") return RunPlan(argc, argv, make_runtime);
+  if (command == "tune") return RunTune(argc, argv, make_runtime);
   if (argc == 2) {
     if (const std::optional<int> exit_code = RunAsChild(argv[1]); exit_code.has_value()) return *exit_code;
   }

@@ -1,0 +1,246 @@
+#include "tools/tune/tune.h"
+
+#include <fmt/format.h>
+#include <sched.h>
+#include <signal.h>
+
+#include <atomic>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/log.h"
+#include "config/command_line.h"
+#include "config/model_values.h"
+#include "config/text.h"
+#include "device/target.h"
+#include "tools/tune/model_trials.h"
+#include "tools/tune/report.h"
+#include "tools/tune/search.h"
+
+namespace switchyard {
+namespace {
+
+using tune::Objective;
+
+constexpr int kInterrupted = 130;
+
+constexpr std::string_view kHelp =
+    "Finds the best settings of a model on this machine by measuring: device, hint, streams, threads, precision, batch and\n"
+    "infer requests. What it loads and calls is what a server would, without the network.\n\n"
+    "switchyard tune --model_path PATH [--target_device TARGET] [--objective throughput|latency|goodput] [...]\n"
+    "  --objective NAME        throughput (default): inferences per second with every infer request busy; latency: the median\n"
+    "                          of one call at a time; goodput: inferences per second while p99 stays within --p99_ms\n"
+    "  --p99_ms N              the limit for goodput (default 20)\n"
+    "  --time_budget TIME      90s, 2m or seconds (default 60s)\n"
+    "  --max_error E           the largest difference from what the CPU computes with f32, over the largest magnitude of that\n"
+    "                          output; default 1e-3, or the default settings' own difference where that is larger\n"
+    "  --input NAME=VALUE      as for `switchyard infer`: @file, JSON or random (default); may be repeated\n"
+    "  --input_shape NAME=1,8  the shape of a random input, where the model leaves it open; may be repeated\n"
+    "  --output FILE           write a config.json with the best settings, and beside it a picture (FILE with .svg)\n"
+    "  --svg FILE              write the picture, throughput against latency, there\n"
+    "  --json                  print a JSON object instead of the table\n"
+    "All flags about one model, --device_plugin, --cpu_extension, --cache_dir and --strict are those of the server: see\n"
+    "`switchyard --help`. Without --target_device every device is tried. Ctrl-C ends it with what was measured until then.\n";
+
+struct Arguments {
+  std::vector<std::string> server;  // for the server's own parser
+  tune::SearchOptions search;
+  tune::ModelTrials::InputOptions inputs;
+  std::string output;
+  std::string svg;
+  bool json = false;
+  bool help = false;
+};
+
+StatusOr<double> ParsePositive(std::string_view flag, std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !(value > 0) || !std::isfinite(value)) {
+    return InvalidArgument("--{}: expected a number above 0, got {}", flag, Quote(text));
+  }
+  return value;
+}
+
+StatusOr<std::chrono::duration<double>> ParseTime(std::string_view text) {
+  double unit = 1;
+  std::string_view number = text;
+  if (number.ends_with('s')) {
+    number.remove_suffix(1);
+  } else if (number.ends_with('m')) {
+    number.remove_suffix(1);
+    unit = 60;
+  }
+  const StatusOr<double> value = ParsePositive("time_budget", number);
+  if (!value.ok() || *value * unit < 1 || *value * unit > 86400) {
+    return InvalidArgument("--time_budget: expected a time from 1s to 1440m, such as 60s or 5m, got {}", Quote(text));
+  }
+  return std::chrono::duration<double>(*value * unit);
+}
+
+StatusOr<std::pair<std::string, std::string>> ParsePair(std::string_view flag, std::string_view text) {
+  const size_t at = text.find('=');
+  if (at == 0 || at == std::string_view::npos || at + 1 == text.size()) {
+    return InvalidArgument("--{}: expected NAME=VALUE, got {}", flag, Quote(text));
+  }
+  return std::pair(std::string(text.substr(0, at)), std::string(text.substr(at + 1)));
+}
+
+Status Take(std::string_view flag, const std::string& value, Arguments* arguments) {
+  if (flag == "objective") {
+    for (const Objective objective : {Objective::kThroughput, Objective::kLatency, Objective::kGoodput}) {
+      if (value != tune::Name(objective)) continue;
+      arguments->search.objective = objective;
+      return absl::OkStatus();
+    }
+    return InvalidArgument("--objective: expected throughput, latency or goodput, got {}", Quote(value));
+  }
+  if (flag == "p99_ms") {
+    SY_ASSIGN_OR_RETURN(arguments->search.p99_ms, ParsePositive(flag, value));
+  } else if (flag == "time_budget") {
+    SY_ASSIGN_OR_RETURN(arguments->search.time_budget, ParseTime(value));
+  } else if (flag == "max_error") {
+    SY_ASSIGN_OR_RETURN(arguments->search.max_error, ParsePositive(flag, value));
+  } else if (flag == "input") {
+    SY_ASSIGN_OR_RETURN(auto pair, ParsePair(flag, value));
+    arguments->inputs.texts.insert_or_assign(std::move(pair.first), std::move(pair.second));
+  } else if (flag == "input_shape") {
+    SY_ASSIGN_OR_RETURN(const auto pair, ParsePair(flag, value));
+    SY_ASSIGN_OR_RETURN(const PartialShape shape, ParseShape(fmt::format("({})", Trim(pair.second))));
+    if (!shape.is_static()) return InvalidArgument("--input_shape: expected numbers such as 1,128, got {}", Quote(pair.second));
+    arguments->inputs.shapes.insert_or_assign(pair.first, shape.ToShape());
+  } else {
+    (flag == "output" ? arguments->output : arguments->svg) = value;
+    if (value.empty()) return InvalidArgument("--{}: expected the path of the file to write", flag);
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<Arguments> Sort(int argc, const char* const* argv) {
+  Arguments sorted;
+  sorted.server.emplace_back(argv[0]);
+  bool named = false;
+  for (int i = 2; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    const size_t equals = argument.find('=');
+    const std::string_view name = argument.substr(0, equals);
+    bool own = false;
+    for (const std::string_view flag :
+         {"objective", "p99_ms", "time_budget", "max_error", "input", "input_shape", "output", "svg"}) {
+      if (name.size() != flag.size() + 2 || !name.starts_with("--") || name.substr(2) != flag) continue;
+      own = true;
+      if (equals == std::string_view::npos && i + 1 >= argc) return InvalidArgument("--{}: a value is missing", flag);
+      const std::string value(equals != std::string_view::npos ? argument.substr(equals + 1) : std::string_view(argv[++i]));
+      SY_RETURN_IF_ERROR(Take(flag, value, &sorted));
+    }
+    if (own) continue;
+    if (argument == "--json") {
+      sorted.json = true;
+    } else if (argument == "--help" || argument == "-h") {
+      sorted.help = true;
+    } else if (name == "--config_path") {
+      return InvalidArgument("--config_path: one model is tuned at a time; give --model_path and the model's flags instead");
+    } else {
+      named = named || name == "--model_name";
+      sorted.server.emplace_back(argument);
+    }
+  }
+  // A server must have a port and a name for its model; here neither is needed.
+  if (!named) sorted.server.insert(sorted.server.end(), {"--model_name", "model"});
+  sorted.server.insert(sorted.server.end(), {"--port", "auto"});
+  if (!sorted.output.empty() && sorted.svg.empty()) {
+    sorted.svg =
+        sorted.output.substr(0, sorted.output.ends_with(".json") ? sorted.output.size() - 5 : sorted.output.size()) + ".svg";
+  }
+  return sorted;
+}
+
+std::atomic<bool> interrupted{false};
+
+size_t CoresOfThisProcess() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return std::max(1u, std::thread::hardware_concurrency());
+  return static_cast<size_t>(std::max(1, CPU_COUNT(&set)));
+}
+
+int Fail(int code, std::string_view message) {
+  std::fprintf(stderr, "switchyard tune: %.*s\n", static_cast<int>(message.size()), message.data());
+  return code;
+}
+
+bool WriteFile(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(text.data(), static_cast<std::streamsize>(text.size()));
+  file.close();
+  return file.good();
+}
+
+int Report(const tune::Result& result, const Arguments& arguments) {
+  const std::string text =
+      arguments.json ? tune::ResultJson(result, arguments.search) : tune::ResultText(result, arguments.search);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  const auto write = [](const std::string& path, const std::string& content) {
+    if (path.empty() || WriteFile(path, content)) return true;
+    Fail(kExitFailure,
+         fmt::format("{}: cannot write the file; name one in a folder that is there and may be written to", path));
+    return false;
+  };
+  const bool written = write(arguments.output, tune::ConfigText(result, arguments.search));
+  return write(arguments.svg, tune::ResultSvg(result)) && written ? kExitOk : kExitFailure;
+}
+
+int Run(Arguments& arguments, const ServerSettings& settings, Runtime& runtime) {
+  const size_t cores = CoresOfThisProcess();
+  arguments.search.cores = cores;
+  ModelSettings base = settings.models.front();
+  if (const StatusOr<Target> target = ParseTarget(base.target_device); target.ok() && target->kind == Target::Kind::kDevice) {
+    base.target_device = CanonicalDevice(base.target_device);
+  }
+  const auto candidates = tune::MakeCandidates(base, runtime.Devices(), {arguments.search.objective, cores});
+  ThreadTimer timer;
+  tune::ModelTrials trials(settings, runtime, timer, arguments.inputs, cores, interrupted);
+  const auto progress = [](const std::string& step) { std::fprintf(stderr, "switchyard tune: %s\n", step.c_str()); };
+  const auto result = tune::Search(candidates, trials, timer, arguments.search, progress, interrupted);
+  if (!result.ok()) {
+    return Fail(result.status().code() == StatusCode::kCancelled ? kInterrupted : kExitFailure,
+                fmt::format("model {}: {}", base.name, Message(result.status())));
+  }
+  return Report(*result, arguments);
+}
+
+}  // namespace
+
+int RunTune(int argc, const char* const* argv, const TuneRuntimeFactory& make_runtime) {
+  StatusOr<Arguments> arguments = Sort(argc, argv);
+  if (!arguments.ok()) return Fail(kExitUsage, Message(arguments.status()));
+  if (arguments->help) {
+    std::fwrite(kHelp.data(), 1, kHelp.size(), stdout);
+    return kExitOk;
+  }
+  std::vector<const char*> pointers;
+  for (const std::string& argument : arguments->server) pointers.push_back(argument.c_str());
+  const auto parsed = ParseCommandLine(static_cast<int>(pointers.size()), pointers.data(), "");
+  if (const auto* error = std::get_if<SettingsError>(&parsed)) return Fail(error->exit_code, error->message);
+  const CommandLine& line = std::get<CommandLine>(parsed);
+  if (line.action == CommandLine::Action::kPrintAndExit || line.settings.models.size() != 1) {
+    return Fail(kExitUsage, "expected the flags of one model; see `switchyard tune --help`");
+  }
+  LogToStderr();
+  interrupted.store(false);
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupted.store(true); };
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  const auto runtime = make_runtime(line.settings);
+  if (!runtime.ok()) return Fail(kExitFailure, Message(runtime.status()));
+  return Run(*arguments, line.settings, **runtime);
+}
+
+}  // namespace switchyard
