@@ -86,6 +86,12 @@ const std::vector<FlagGroup>& FlagGroups() {
        {
            {"log_level", "LEVEL", "INFO", "TRACE, DEBUG, INFO, WARNING or ERROR"},
            {"log_path", "FILE", "", "a file for the log beside stdout"},
+           {"log_format", "FORMAT", "text", "text, or json: one object a line"},
+           {"access_log", "FILE", "", "a file for one line of JSON for each inference request; -: stdout"},
+           {"otlp_endpoint", "URL", "",
+            "an OpenTelemetry collector that takes OTLP over HTTP, such as http://localhost:4318: traces are sent to it"},
+           {"trace_sample_rate", "RATE", "1",
+            "the share, from 0 to 1, of the requests without a traceparent that are traced; needs --otlp_endpoint"},
        }},
   };
   return *groups;

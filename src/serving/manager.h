@@ -25,6 +25,7 @@
 #include "serving/placement_report.h"
 #include "serving/placer.h"
 #include "serving/version.h"
+#include "telemetry/call_journal.h"
 #include "telemetry/metrics_registry.h"
 
 namespace switchyard {
@@ -67,6 +68,8 @@ class Manager {
     std::function<void(const std::string& model, const std::string& device)> on_retry;
     // Where versions count; must outlive the Manager. Null: in one of its own.
     MetricsRegistry* metrics = nullptr;
+    // Who is told of requests; must outlive the Manager. Null: nobody.
+    const CallJournal* journal = nullptr;
   };
 
   // What is wanted is brought about on one thread of the Manager's own, which never waits for a device; each device has a
@@ -108,6 +111,7 @@ class Manager {
 
   const Runtime& runtime() const { return runtime_; }
   MetricsRegistry& metrics() const { return metrics_; }
+  const CallJournal& journal() const { return options_.journal != nullptr ? *options_.journal : no_journal_; }
 
  private:
   struct Entry;     // one version and its state
@@ -139,6 +143,7 @@ class Manager {
   const Options options_;
   const std::unique_ptr<MetricsRegistry> own_metrics_;
   MetricsRegistry& metrics_;
+  const CallJournal no_journal_;
   std::atomic<bool> ready_{false};
   // Names the current snapshot, uniquely in the process; a thread that has this one cached takes no lock.
   std::atomic<uint64_t> snapshot_id_{0};
