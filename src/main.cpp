@@ -5,8 +5,10 @@
 
 #include "config/command_line.h"
 #include "runtime/openvino/child_main.h"
+#include "runtime/openvino/model_converter.h"
 #include "runtime/openvino/openvino_runtime.h"
 #include "server/server.h"
+#include "tools/convert.h"
 #include "tools/devices.h"
 #include "tools/infer.h"
 #include "tools/plan.h"
@@ -26,10 +28,13 @@ int Main(int argc, char** argv) {
     });
   }
   const auto make_runtime = [](const ServerSettings& settings) {
-    return MakeOpenVinoRuntime({.cpu_extension = settings.cpu_extension, .device_plugins = settings.device_plugins});
+    return MakeOpenVinoRuntime({.cpu_extension = settings.cpu_extension,
+                                .device_plugins = settings.device_plugins,
+                                .tokenizers_extension = settings.tokenizers_extension});
   };
   if (command == "plan") return RunPlan(argc, argv, make_runtime);
   if (command == "tune") return RunTune(argc, argv, make_runtime);
+  if (command == "convert") return RunConvert(argc, argv, MakeModelConverter);
   if (argc == 2) {
     if (const std::optional<int> exit_code = RunAsChild(argv[1]); exit_code.has_value()) return *exit_code;
   }

@@ -21,7 +21,8 @@ void AppendEscaped(std::string& out, unsigned char c) {
     case '\n': out += "\\n"; return;
     case '\r': out += "\\r"; return;
     case '\t': out += "\\t"; return;
-    default: out += "\\u00";
+    default:
+      out += "\\u00";
       out += kHex[c >> 4];
       out += kHex[c & 15];
   }

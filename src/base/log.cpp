@@ -58,7 +58,8 @@ class JsonFormatter final : public spdlog::formatter {
 std::unique_ptr<spdlog::formatter> MakeFormatter(LogFormat format) {
   switch (format) {
     case LogFormat::kJson: return std::make_unique<JsonFormatter>();
-    case LogFormat::kIso8601: return std::make_unique<spdlog::pattern_formatter>("%Y-%m-%dT%H:%M:%S.%eZ [%^%l%$] %v", spdlog::pattern_time_type::utc);
+    case LogFormat::kIso8601:
+      return std::make_unique<spdlog::pattern_formatter>("%Y-%m-%dT%H:%M:%S.%eZ [%^%l%$] %v", spdlog::pattern_time_type::utc);
     case LogFormat::kText: break;
   }
   return std::make_unique<spdlog::pattern_formatter>("[%Y-%m-%d %H:%M:%S.%e][%^%l%$] %v");

@@ -15,6 +15,7 @@
 #include "config/listen_address.h"
 #include "config/metrics_list.h"
 #include "config/model_values.h"
+#include "config/preprocess_values.h"
 #include "config/text.h"
 #include "telemetry/span_exporter.h"
 
@@ -34,7 +35,12 @@ constexpr std::string_view kModelFlags[] = {"batch_size",
                                             "standby",
                                             "device_timeout_ms",
                                             "strict_placement",
-                                            "isolated_compile"};
+                                            "isolated_compile",
+                                            "mean",
+                                            "scale",
+                                            "color_format",
+                                            "precision",
+                                            "auto_shape_limit"};
 
 template <typename Number>
 Status ReadNumber(const GivenFlags& flags, const std::string& name, uint64_t min, uint64_t max, Number* target) {
@@ -148,6 +154,8 @@ Status ReadLimits(const GivenFlags& flags, ServerSettings* settings) {
   SY_RETURN_IF_ERROR(ReadNumber(flags, "header_timeout_ms", 1, kAnyUint32, &settings->header_timeout_ms));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "body_timeout_ms", 1, kAnyUint32, &settings->body_timeout_ms));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "max_queue", 0, kAnyUint32, &settings->max_queue));
+  // So many that the bytes of a picture can be counted.
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "max_image_pixels", 1, uint64_t{1} << 40, &settings->max_image_pixels));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "grace_seconds", 0, kAnyUint32, &settings->grace_seconds));
   SY_RETURN_IF_ERROR(
       ReadNumber(flags, "file_system_poll_wait_seconds", 0, kAnyUint32, &settings->file_system_poll_wait_seconds));
@@ -189,9 +197,14 @@ Status ReadRest(const GivenFlags& flags, ServerSettings* settings) {
   SY_RETURN_IF_ERROR(ReadParsed(flags, "readiness", ParseReadiness, &settings->ready_needs_all));
   ReadText(flags, "ready_file", &settings->ready_file);
   ReadText(flags, "cache_dir", &settings->cache_dir);
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "cache_max_bytes", 0, kAnyUint64, &settings->cache_max_bytes));
+  if (settings->cache_max_bytes > 0 && settings->cache_dir.empty()) {
+    return InvalidArgument("--cache_max_bytes limits the folder of --cache_dir; give that flag too");
+  }
   ReadText(flags, "log_path", &settings->log_path);
   ReadText(flags, "access_log", &settings->access_log);
   ReadText(flags, "cpu_extension", &settings->cpu_extension);
+  ReadText(flags, "tokenizers_extension", &settings->tokenizers_extension);
   settings->strict = flags.IsOn("strict");
   for (const std::string& plugin : flags.All("device_plugin")) {
     const Status added = AddDevicePlugin(plugin, &settings->device_plugins);
@@ -200,6 +213,10 @@ Status ReadRest(const GivenFlags& flags, ServerSettings* settings) {
   std::error_code error;
   if (flags.Has("cpu_extension") && !std::filesystem::exists(settings->cpu_extension, error)) {
     return InvalidArgument("--cpu_extension: expected a library file, and {} is not there", Quote(settings->cpu_extension));
+  }
+  if (flags.Has("tokenizers_extension") && !std::filesystem::exists(settings->tokenizers_extension, error)) {
+    return InvalidArgument("--tokenizers_extension: expected a library file, and {} is not there",
+                           Quote(settings->tokenizers_extension));
   }
   if (flags.Has("log_level")) {
     auto level = ParseLogLevel(flags.Get("log_level"));
@@ -233,6 +250,23 @@ Status CheckModelSource(const GivenFlags& flags) {
                          name ? "model_path" : "model_name");
 }
 
+Status ReadInputs(const GivenFlags& flags, ModelSettings* model) {
+  BatchSetting batch;
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "batch_size", ParseBatchSize, &batch));
+  model->batch_size = batch.size;
+  model->batch_auto = batch.is_auto;
+  ShapeSettings shapes;
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "shape", ParseShapes, &shapes));
+  model->shapes = std::move(shapes.shapes);
+  model->auto_shapes = std::move(shapes.autos);
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "auto_shape_limit", 1, kMaxAutoShapes, &model->auto_shape_limit));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "layout", ParseLayouts, &model->layouts));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "mean", ParseMeans, &model->means));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "scale", ParseScales, &model->scales));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "color_format", ParseColorFormats, &model->color_formats));
+  return ReadParsed(flags, "precision", ParsePrecisions, &model->precisions);
+}
+
 StatusOr<ModelSettings> ReadModel(const GivenFlags& flags) {
   ModelSettings model;
   model.name = flags.Get("model_name");
@@ -248,11 +282,10 @@ StatusOr<ModelSettings> ReadModel(const GivenFlags& flags) {
   model.strict_placement = flags.IsOn("strict_placement");
   model.isolated_compile = flags.IsOn("isolated_compile");
   SY_RETURN_IF_ERROR(ReadNumber(flags, "nireq", 0, kMaxNireq, &model.nireq));
-  SY_RETURN_IF_ERROR(ReadParsed(flags, "batch_size", ParseBatchSize, &model.batch_size));
-  SY_RETURN_IF_ERROR(ReadParsed(flags, "shape", ParseShapes, &model.shapes));
-  SY_RETURN_IF_ERROR(ReadParsed(flags, "layout", ParseLayouts, &model.layouts));
+  SY_RETURN_IF_ERROR(ReadInputs(flags, &model));
   SY_RETURN_IF_ERROR(ReadParsed(flags, "model_version_policy", ParseVersionPolicy, &model.version_policy));
-  Reconcile(&model);
+  const Status whole = Reconcile(&model);
+  if (!whole.ok()) return InvalidArgument("--{}", Message(whole));
   return model;
 }
 

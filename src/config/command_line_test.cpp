@@ -227,6 +227,15 @@ TEST(CommandLineTest, ReadsEveryModelFlag) {
   EXPECT_EQ(model.version_policy.latest_count, 2u);
   EXPECT_EQ(model.target_device, "HETERO:GPU,CPU");
   EXPECT_EQ(ServedModel({"--batch_size=-1"}).batch_size, Dimension::Dynamic());
+  EXPECT_TRUE(ServedModel({"--batch_size", "auto"}).batch_auto);
+  EXPECT_FALSE(ServedModel({"--batch_size", "auto", "--shape", "auto"}).batch_auto) << "a shape goes first";
+  EXPECT_EQ(ServedModel({"--shape", "auto"}).auto_shapes.count(""), 1u);
+  const ModelSettings prepared = ServedModel(
+      {"--layout", "NHWC:NCHW", "--mean", "[1,2,3]", "--scale=4", "--color_format", "RGB:BGR", "--precision", "U8"});
+  EXPECT_EQ(prepared.means.at(""), (std::vector<float>{1, 2, 3}));
+  EXPECT_EQ(prepared.scales.at(""), std::vector<float>{4});
+  EXPECT_EQ(prepared.color_formats.at("").tensor, "BGR");
+  EXPECT_EQ(prepared.precisions.at("").tensor, ElementType::kUint8);
   EXPECT_EQ(ServedModel({"--shape", "(1,3,224,224)"}).shapes.at("").ToShape(), (Shape{1, 3, 224, 224}));
   EXPECT_EQ(ServedModel({"--shape", R"j({"a": "(1,1:8)"})j"}).shapes.at("a").Wire(), (Shape{1, -1}));
   EXPECT_EQ(ServedModel({"--layout", R"({"a": "NC"})"}).layouts.at("a").model, "NC");
@@ -377,11 +386,14 @@ TEST(CommandLineTest, FaultsOfUsageAreNamed) {
       {WithModel({"--grpc_max_message_bytes", "4294967296"}),
        "--grpc_max_message_bytes: expected a whole number from 1 to 2147483647"},
       {WithModel({"--readiness", "some"}), "--readiness: expected any or all, got \"some\""},
-      {WithModel({"--batch_size", "auto"}), "--batch_size: \"auto\""},
-      {WithModel({"--batch_size", "-7"}), "--batch_size: expected a number, -1, or a range such as 1:8; got \"-7\""},
-      {WithModel({"--shape", "auto"}), "--shape: \"auto\""},
+      {WithModel({"--batch_size", "-7"}), "--batch_size: expected a number, -1, a range such as 1:8, or auto; got \"-7\""},
+      {WithModel({"--mean", "[1,2,3]"}), "--mean with a value for each channel needs to know which dimension the channels are"},
+      {WithModel({"--scale", "0"}), "--scale: expected numbers other than 0"},
+      {WithModel({"--color_format", "RGB"}), "--color_format: expected two of RGB"},
+      {WithModel({"--precision", "FP31"}), "--precision: expected UINT8:FP32"},
+      {WithModel({"--auto_shape_limit", "0"}), "--auto_shape_limit: expected a whole number from 1 to 1000"},
       {WithModel({"--shape", "[1,2]"}),
-       "--shape: expected a shape in parentheses such as (1,3,224,224) or (-1,3,1:8,224); got \"[1,2]\""},
+       "--shape: expected a shape in parentheses such as (1,3,224,224) or (-1,3,1:8,224), or auto; got \"[1,2]\""},
       {WithModel({"--layout", "XYZ"}), "--layout: expected a layout"},
       {WithModel({"--plugin_config", "LATENCY"}), "--plugin_config: expected a JSON object"},
       {WithModel({"--model_version_policy", "all"}), "--model_version_policy: expected exactly one of"},

@@ -15,6 +15,7 @@
 #include "config/metrics_list.h"
 #include "config/model_values.h"
 #include "config/plugin_config.h"
+#include "config/preprocess_values.h"
 #include "config/text.h"
 
 namespace switchyard {
@@ -32,8 +33,7 @@ Status At(const Status& status, std::string_view key) {
 }
 
 Status CheckServed(const Value& entry) {
-  for (const std::string_view key :
-       {"mean", "scale", "color_format", "precision", "custom_loader_options", "graph_path", "subconfig"}) {
+  for (const std::string_view key : {"custom_loader_options", "graph_path", "subconfig"}) {
     if (Find(entry, key) != nullptr) {
       return Error(StatusCode::kUnimplemented,
                    "{} is a key of OVMS that this version does not serve yet; remove it to serve the model", key);
@@ -45,7 +45,38 @@ Status CheckServed(const Value& entry) {
 Status ReadBatchSize(const Value& json, ModelSettings* model) {
   auto size = ParseBatchSize(json.IsString() ? std::string(Text(json)) : std::to_string(json.IsInt64() ? json.GetInt64() : -2));
   if (!size.ok()) return At(size.status(), "batch_size");
-  model->batch_size = *size;
+  model->batch_size = size->size;
+  model->batch_auto = size->is_auto;
+  return absl::OkStatus();
+}
+
+// What `read` makes of the key's value; its errors get the key's name.
+template <typename Read, typename Target>
+Status ReadKey(const Value& entry, std::string_view key, Read read, Target* target) {
+  const Value* json = Find(entry, key);
+  if (json == nullptr) return absl::OkStatus();
+  auto value = read(*json);
+  if (!value.ok()) return At(value.status(), key);
+  *target = *std::move(value);
+  return absl::OkStatus();
+}
+
+Status ReadInputs(const Value& entry, ModelSettings* model) {
+  ShapeSettings shapes;
+  SY_RETURN_IF_ERROR(ReadKey(entry, "shape", ShapesOf, &shapes));
+  model->shapes = std::move(shapes.shapes);
+  model->auto_shapes = std::move(shapes.autos);
+  SY_RETURN_IF_ERROR(ReadKey(entry, "layout", LayoutsOf, &model->layouts));
+  SY_RETURN_IF_ERROR(ReadKey(entry, "mean", MeansOf, &model->means));
+  SY_RETURN_IF_ERROR(ReadKey(entry, "scale", ScalesOf, &model->scales));
+  SY_RETURN_IF_ERROR(ReadKey(entry, "color_format", ColorFormatsOf, &model->color_formats));
+  SY_RETURN_IF_ERROR(ReadKey(entry, "precision", PrecisionsOf, &model->precisions));
+  if (const Value* json = Find(entry, "auto_shape_limit")) {
+    if (!json->IsUint() || json->GetUint() < 1 || json->GetUint() > kMaxAutoShapes) {
+      return InvalidArgument("auto_shape_limit: expected an integer from 1 to {}, got {}", kMaxAutoShapes, Describe(*json));
+    }
+    model->auto_shape_limit = json->GetUint();
+  }
   return absl::OkStatus();
 }
 
@@ -85,16 +116,7 @@ Status ReadModel(const Value& entry, const std::string& base_dir, ModelSettings*
   if (const Value* json = Find(entry, "allow_cache")) model->allow_cache = json->GetBool();
   if (const Value* json = Find(entry, "batch_size")) SY_RETURN_IF_ERROR(ReadBatchSize(*json, model));
   if (const Value* json = Find(entry, "nireq")) SY_RETURN_IF_ERROR(ReadNireq(*json, model));
-  if (const Value* json = Find(entry, "shape")) {
-    auto shapes = ShapesOf(*json);
-    if (!shapes.ok()) return At(shapes.status(), "shape");
-    model->shapes = *std::move(shapes);
-  }
-  if (const Value* json = Find(entry, "layout")) {
-    auto layouts = LayoutsOf(*json);
-    if (!layouts.ok()) return At(layouts.status(), "layout");
-    model->layouts = *std::move(layouts);
-  }
+  SY_RETURN_IF_ERROR(ReadInputs(entry, model));
   if (const Value* json = Find(entry, "plugin_config")) {
     auto properties = PluginConfigOf(*json);
     if (!properties.ok()) return At(properties.status(), "plugin_config");
@@ -105,8 +127,7 @@ Status ReadModel(const Value& entry, const std::string& base_dir, ModelSettings*
     if (!policy.ok()) return At(policy.status(), "model_version_policy");
     model->version_policy = *std::move(policy);
   }
-  Reconcile(model);
-  return absl::OkStatus();
+  return Reconcile(model);
 }
 
 void ReadModels(const Value& list, const std::string& base_dir, ConfigFile* file) {

@@ -1,6 +1,25 @@
 #include "config/flags.h"
 
 namespace switchyard {
+namespace {
+
+std::vector<FlagSpec> InputFlags() {
+  return {
+      {"mean", "NUMBERS", "",
+       "taken from the input: a number, '[123.675,116.28,103.53]' (one for each channel; needs --layout), or a JSON object by "
+       "input"},
+      {"scale", "NUMBERS", "", "by which the input is divided, after the mean; as --mean"},
+      {"color_format", "FORMAT", "",
+       "RGB:BGR (what the model gets : what clients send) of RGB, BGR, GRAY, NV12, NV12_2, I420, I420_3; needs --layout; or a "
+       "JSON object by input"},
+      {"precision", "TYPE", "the model's own",
+       "UINT8:FP32 (what clients send : what it is converted to, before mean and scale), UINT8, or a JSON object by input"},
+      {"auto_shape_limit", "N", "8",
+       "most shapes beside the model's own that auto keeps compiled, from 1 to 1000; the least recently used goes first"},
+  };
+}
+
+}  // namespace
 
 const std::vector<FlagGroup>& FlagGroups() {
   static const auto* const groups = new std::vector<FlagGroup>{
@@ -34,14 +53,18 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"isolated_compile", "true|false", "false",
             "compile in a child process first, whose crash is an error of the model alone", FlagSpec::Form::kYesNo},
            {"nireq", "N", "0", "infer requests that run at once; 0: what the device finds best"},
-           {"batch_size", "SIZE", "the model's own", "a number, -1 for any, or a range 1:8; not used when --shape is given"},
+           {"batch_size", "SIZE", "the model's own",
+            "a number, -1 for any, a range 1:8, or auto (compiled anew for each size that comes); not used when --shape is "
+            "given"},
            {"shape", "SHAPE", "the model's own",
-            "'(1,3,224,224)', with -1 for any and 1:8 for a range, or a JSON object of shapes by input"},
+            "'(1,3,224,224)', with -1 for any and 1:8 for a range; auto (compiled anew for each shape that comes); or a "
+            "JSON object of these by input"},
            {"layout", "LAYOUT", "the model's own",
             "NHWC:NCHW (what clients send : what the model takes), NCHW, or a JSON object of layouts by input or output"},
            {"model_version_policy", "JSON", "the latest version",
             "'{\"all\": {}}', '{\"latest\": {\"num_versions\": 2}}' or '{\"specific\": {\"versions\": [1, 3]}}'"},
        }},
+      {"What is done to its inputs", InputFlags()},
       {"gRPC",
        {
            {"port", "PORT", "0", "TCP port; 0: off; auto: a free one"},
@@ -65,16 +88,21 @@ const std::vector<FlagGroup>& FlagGroups() {
       {"Serving",
        {
            {"max_queue", "N", "1024", "calls that may wait for one model; one more is answered RESOURCE_EXHAUSTED, 429"},
+           {"max_image_pixels", "N", "67108864",
+            "the largest JPEG or PNG that is decoded for an input, width times height; read in its header"},
            {"grace_seconds", "S", "30", "time for the calls in flight to finish when the server is told to stop"},
            {"readiness", "any|all", "any", "ready when any of the models serves, or only when all of them do"},
            {"ready_file", "FILE", "",
             "written once the server is ready: {\"grpc\": \"host:port\", \"rest\": \"host:port\", \"pid\": n}"},
            {"file_system_poll_wait_seconds", "S", "1", "time between two looks at the config file and the models; 0: never"},
            {"cache_dir", "DIR", "", "where compiled models are kept for the next start"},
+           {"cache_max_bytes", "BYTES", "0", "most bytes of compiled models there; what was used longest ago goes; 0: no limit"},
            {"device_plugin", "NAME=PATH", "", "a device plugin that OpenVINO does not ship; may be given several times",
             FlagSpec::Form::kRepeated},
            {"strict", "true|false", "false", "every warning about settings is an error", FlagSpec::Form::kYesNo},
            {"cpu_extension", "FILE", "", "a library of own operations for the CPU"},
+           {"tokenizers_extension", "FILE", "$OV_TOKENIZER_PREBUILD_EXTENSION_PATH, else beside OpenVINO's libraries",
+            "libopenvino_tokenizers.so, the operations of models that take or give texts; loaded when it is there"},
        }},
       {"Metrics",
        {
@@ -110,11 +138,6 @@ const std::vector<std::string_view>& UnservedFlags() {
       "allowed_methods",
       "allowed_headers",
       "api_key_file",
-      // Models.
-      "mean",
-      "scale",
-      "color_format",
-      "precision",
       // Pulling and preparing.
       "pull",
       "source_model",

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "config/json_text.h"
+#include "config/preprocess_values.h"
 #include "config/text.h"
 
 namespace switchyard {
@@ -75,7 +76,7 @@ StatusOr<std::map<std::string, T>> ByName(const rapidjson::Value& json, std::str
   return values;
 }
 
-constexpr std::string_view kShapesExpected = "a shape such as (1,3,224,224), or an object of shapes by input";
+constexpr std::string_view kShapesExpected = "a shape such as (1,3,224,224), auto, or an object of shapes by input";
 constexpr std::string_view kLayoutsExpected = "a layout such as NHWC:NCHW, or an object of layouts by input or output";
 
 // An object is JSON; anything else is taken as the text that a JSON string would hold.
@@ -125,28 +126,21 @@ StatusOr<VersionPolicy> SpecificOf(const rapidjson::Value& json) {
 
 }  // namespace
 
-StatusOr<std::optional<Dimension>> ParseBatchSize(std::string_view text) {
+StatusOr<BatchSetting> ParseBatchSize(std::string_view text) {
   const std::string_view trimmed = Trim(text);
-  if (trimmed == "auto") {
-    return Error(StatusCode::kUnimplemented,
-                 "\"auto\" (compile anew for each batch size) is known from OVMS and not served by this version; "
-                 "use -1 for any batch size, or a range such as 1:8");
-  }
+  if (trimmed == "auto") return BatchSetting{.size = std::nullopt, .is_auto = true};
   const std::optional<Dimension> dimension = ParseDimension(trimmed);
-  if (!dimension.has_value()) return InvalidArgument("expected a number, -1, or a range such as 1:8; got {}", Quote(text));
-  if (*dimension == Dimension::Fixed(0)) return std::optional<Dimension>();
-  return dimension;
+  if (!dimension.has_value())
+    return InvalidArgument("expected a number, -1, a range such as 1:8, or auto; got {}", Quote(text));
+  if (*dimension == Dimension::Fixed(0)) return BatchSetting();
+  return BatchSetting{.size = dimension};
 }
 
 StatusOr<PartialShape> ParseShape(std::string_view text) {
   const std::string_view trimmed = Trim(text);
-  if (trimmed == "auto") {
-    return Error(StatusCode::kUnimplemented,
-                 "\"auto\" (compile anew for each shape) is known from OVMS and not served by this version; "
-                 "use -1 or ranges such as 1:8 for the dimensions that change");
-  }
   if (trimmed.size() < 2 || trimmed.front() != '(' || trimmed.back() != ')') {
-    return InvalidArgument("expected a shape in parentheses such as (1,3,224,224) or (-1,3,1:8,224); got {}", Quote(text));
+    return InvalidArgument("expected a shape in parentheses such as (1,3,224,224) or (-1,3,1:8,224), or auto; got {}",
+                           Quote(text));
   }
   PartialShape shape;
   const std::string_view inner = trimmed.substr(1, trimmed.size() - 2);
@@ -180,15 +174,29 @@ StatusOr<LayoutSetting> ParseLayout(std::string_view text) {
   return LayoutSetting{std::string(parts[0]), std::string(parts[1])};
 }
 
-StatusOr<std::map<std::string, PartialShape>> ShapesOf(const rapidjson::Value& json) {
-  return ByName<PartialShape>(json, kShapesExpected, ParseShape);
+StatusOr<ShapeSettings> ShapesOf(const rapidjson::Value& json) {
+  const auto parse = [](std::string_view text) -> StatusOr<std::optional<PartialShape>> {
+    if (Trim(text) == "auto") return std::optional<PartialShape>();
+    SY_ASSIGN_OR_RETURN(PartialShape shape, ParseShape(text));
+    return std::optional<PartialShape>(std::move(shape));
+  };
+  SY_ASSIGN_OR_RETURN(const auto values, ByName<std::optional<PartialShape>>(json, kShapesExpected, parse));
+  ShapeSettings settings;
+  for (const auto& [name, shape] : values) {
+    if (shape.has_value()) {
+      settings.shapes[name] = *shape;
+    } else {
+      settings.autos.insert(name);
+    }
+  }
+  return settings;
 }
 
 StatusOr<std::map<std::string, LayoutSetting>> LayoutsOf(const rapidjson::Value& json) {
   return ByName<LayoutSetting>(json, kLayoutsExpected, ParseLayout);
 }
 
-StatusOr<std::map<std::string, PartialShape>> ParseShapes(std::string_view text) {
+StatusOr<ShapeSettings> ParseShapes(std::string_view text) {
   rapidjson::Document document;
   SY_RETURN_IF_ERROR(ParseFlagText(text, kShapesExpected, &document));
   return ShapesOf(document);
@@ -252,11 +260,14 @@ StatusOr<std::string> ResolveBasePath(std::string_view path, const std::string& 
   return normal;
 }
 
-void Reconcile(ModelSettings* model) {
-  if (!model->shapes.empty() && model->batch_size.has_value()) {
+Status Reconcile(ModelSettings* model) {
+  const bool shaped = !model->shapes.empty() || !model->auto_shapes.empty();
+  if (shaped && (model->batch_size.has_value() || model->batch_auto)) {
     LogWarning("Model {}: batch_size is not used, because shape is given too", model->name);
     model->batch_size.reset();
+    model->batch_auto = false;
   }
+  return CheckChannels(*model);
 }
 
 }  // namespace switchyard

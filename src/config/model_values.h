@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -19,18 +20,31 @@ namespace switchyard {
 // As OVMS: more infer requests than this are a typing error.
 inline constexpr uint32_t kMaxNireq = 100000;
 
-// "4", "-1" (any), "1:8"; "0" keeps the model's own.
-StatusOr<std::optional<Dimension>> ParseBatchSize(std::string_view text);
+// More instances of one model, each of a shape of its own, would fill any memory.
+inline constexpr uint32_t kMaxAutoShapes = 1000;
+
+// "4", "-1" (any), "1:8"; "0" keeps the model's own; "auto".
+struct BatchSetting {
+  std::optional<Dimension> size;
+  bool is_auto = false;
+};
+StatusOr<BatchSetting> ParseBatchSize(std::string_view text);
 // "(1,3,224,224)", "(-1,3,1:8,224)", "()" for a scalar.
 StatusOr<PartialShape> ParseShape(std::string_view text);
 // "NHWC:NCHW", "NCHW", "N...".
 StatusOr<LayoutSetting> ParseLayout(std::string_view text);
 
+// Shapes by input, and the inputs whose shape is "auto" ("" is all of them).
+struct ShapeSettings {
+  std::map<std::string, PartialShape> shapes;
+  std::set<std::string> autos;
+};
+
 // A string (for the single input, under the name ""), or an object of strings by name.
-StatusOr<std::map<std::string, PartialShape>> ShapesOf(const rapidjson::Value& json);
+StatusOr<ShapeSettings> ShapesOf(const rapidjson::Value& json);
 StatusOr<std::map<std::string, LayoutSetting>> LayoutsOf(const rapidjson::Value& json);
 // The same from a flag, where an object is JSON text.
-StatusOr<std::map<std::string, PartialShape>> ParseShapes(std::string_view text);
+StatusOr<ShapeSettings> ParseShapes(std::string_view text);
 StatusOr<std::map<std::string, LayoutSetting>> ParseLayouts(std::string_view text);
 
 // {"all": {}}, {"latest": {"num_versions": n}} or {"specific": {"versions": [...]}}.
@@ -42,7 +56,8 @@ Status CheckModelName(std::string_view name);
 // Absolute and normalised; a relative path is taken from `base_dir`. Touches no file.
 StatusOr<std::string> ResolveBasePath(std::string_view path, const std::string& base_dir);
 
-// What holds between settings: a shape takes the place of a batch size, as with OVMS, with a warning.
-void Reconcile(ModelSettings* model);
+// What holds between settings. A shape takes the place of a batch size, as with OVMS, with a warning. InvalidArgument: a value
+// for each channel, or a colour format, of an input whose layout nobody told.
+Status Reconcile(ModelSettings* model);
 
 }  // namespace switchyard

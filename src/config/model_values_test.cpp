@@ -14,11 +14,11 @@ using ::testing::HasSubstr;
 constexpr int64_t kAny = Dimension::kUnbounded;
 
 TEST(BatchSizeTest, ReadsNumbersRangesAndAny) {
-  EXPECT_EQ(*ParseBatchSize("4"), Dimension::Fixed(4));
-  EXPECT_EQ(*ParseBatchSize(" 4 "), Dimension::Fixed(4));
-  EXPECT_EQ(*ParseBatchSize("-1"), Dimension::Dynamic());
-  EXPECT_EQ(*ParseBatchSize("1:8"), (Dimension{1, 8}));
-  EXPECT_EQ(*ParseBatchSize("0"), std::nullopt);
+  EXPECT_EQ(ParseBatchSize("4")->size, Dimension::Fixed(4));
+  EXPECT_EQ(ParseBatchSize(" 4 ")->size, Dimension::Fixed(4));
+  EXPECT_EQ(ParseBatchSize("-1")->size, Dimension::Dynamic());
+  EXPECT_EQ(ParseBatchSize("1:8")->size, (Dimension{1, 8}));
+  EXPECT_EQ(ParseBatchSize("0")->size, std::nullopt);
 }
 
 TEST(BatchSizeTest, NamesWhatCame) {
@@ -28,7 +28,8 @@ TEST(BatchSizeTest, NamesWhatCame) {
     ASSERT_FALSE(size.ok()) << text;
     EXPECT_THAT(std::string(Message(size.status())), HasSubstr(std::string("got \"") + text)) << text;
   }
-  EXPECT_EQ(ParseBatchSize("auto").status().code(), StatusCode::kUnimplemented);
+  EXPECT_TRUE(ParseBatchSize(" auto ")->is_auto);
+  EXPECT_FALSE(ParseBatchSize("4")->is_auto);
 }
 
 TEST(ShapeTest, ReadsEveryForm) {
@@ -45,20 +46,27 @@ TEST(ShapeTest, RefusesTheRest) {
     EXPECT_EQ(shape.status().code(), StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(Message(shape.status())), HasSubstr("expected")) << text;
   }
-  EXPECT_EQ(ParseShape("auto").status().code(), StatusCode::kUnimplemented);
 }
 
 TEST(ShapeTest, ReadsAnObjectByInput) {
   const auto shapes = ParseShapes(R"j( {"a": "(1,10)", "b": "(-1,2)"})j");
   ASSERT_TRUE(shapes.ok());
-  EXPECT_EQ(shapes->at("a").ToShape(), (Shape{1, 10}));
-  EXPECT_EQ(shapes->at("b").Wire(), (Shape{-1, 2}));
+  EXPECT_EQ(shapes->shapes.at("a").ToShape(), (Shape{1, 10}));
+  EXPECT_EQ(shapes->shapes.at("b").Wire(), (Shape{-1, 2}));
   EXPECT_THAT(std::string(Message(ParseShapes(R"({"a": [1]})").status())),
               HasSubstr("\"a\": expected a string, got a list of 1"));
   EXPECT_THAT(std::string(Message(ParseShapes(R"({"a": "x"})").status())), HasSubstr("\"a\": expected a shape"));
   EXPECT_THAT(std::string(Message(ParseShapes(R"({"a": )").status())), HasSubstr("line 1, column"));
   EXPECT_THAT(std::string(Message(ParseShapes("{}").status())), HasSubstr("empty object"));
   EXPECT_FALSE(ParseShapes(R"j({"": "(1)"})j").ok());
+}
+
+TEST(ShapeTest, ReadsAuto) {
+  EXPECT_EQ(ParseShapes("auto")->autos, std::set<std::string>{""});
+  const auto mixed = ParseShapes(R"j({"a": "(1,10)", "b": "auto"})j");
+  ASSERT_TRUE(mixed.ok());
+  EXPECT_EQ(mixed->autos, std::set<std::string>{"b"});
+  EXPECT_EQ(mixed->shapes.size(), 1u);
 }
 
 TEST(LayoutTest, ReadsEveryForm) {

@@ -5,11 +5,13 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "base/log.h"
+#include "tensor/element_type.h"
 #include "tensor/shape.h"
 
 namespace switchyard {
@@ -39,6 +41,21 @@ struct LayoutSetting {
   friend bool operator==(const LayoutSetting&, const LayoutSetting&) = default;
 };
 
+// `--color_format` of one input, upper case: RGB, BGR, GRAY, NV12, NV12_2, I420 or I420_3. "RGB:BGR" is {"RGB", "BGR"}: the
+// model first, the other way round than for a layout, as OVMS reads it.
+struct ColorSetting {
+  std::string model;   // what the model gets
+  std::string tensor;  // what clients send
+  friend bool operator==(const ColorSetting&, const ColorSetting&) = default;
+};
+
+// `--precision` of one input: "UINT8:FP32" is {kUint8, kFp32}; "UINT8" alone leaves the target to the model.
+struct PrecisionSetting {
+  ElementType tensor = ElementType::kUndefined;  // what clients send
+  ElementType model = ElementType::kUndefined;   // what it is converted to, before mean and scale; undefined: the model's own
+  friend bool operator==(const PrecisionSetting&, const PrecisionSetting&) = default;
+};
+
 struct ModelSettings {
   std::string name;
   std::string base_path;      // absolute; a folder of version folders, or one model file
@@ -48,6 +65,17 @@ struct ModelSettings {
   std::optional<Dimension> batch_size;           // unset: the model's own
   std::map<std::string, PartialShape> shapes;    // by input; "" is the single input of the model
   std::map<std::string, LayoutSetting> layouts;  // by input or output; "" is the single input
+  // An instance of the model is compiled for each batch size that comes, or for each shape of these inputs ("" is all of them);
+  // of those the least recently used goes when there are more than auto_shape_limit beside the model's own.
+  bool batch_auto = false;
+  std::set<std::string> auto_shapes;
+  uint32_t auto_shape_limit = 8;
+  // What is done to an input before the model gets it, in this order: colours, element type, mean, scale, layout. By input; ""
+  // is the single input. One value, or one for each channel.
+  std::map<std::string, ColorSetting> color_formats;
+  std::map<std::string, PrecisionSetting> precisions;
+  std::map<std::string, std::vector<float>> means;
+  std::map<std::string, std::vector<float>> scales;
   VersionPolicy version_policy;
   bool allow_cache = false;
   // Where calls go, in this order, when no device of target_device serves: each a target_device without AUTO or MULTI.
@@ -86,8 +114,9 @@ struct ServerSettings {
   uint64_t max_body_bytes = uint64_t{1} << 30;
   uint32_t max_connections = 10000;  // REST
   uint32_t header_timeout_ms = 10000;
-  uint32_t body_timeout_ms = 60000;  // without any byte arriving
-  uint32_t max_queue = 1024;         // calls waiting for one model
+  uint32_t body_timeout_ms = 60000;               // without any byte arriving
+  uint32_t max_queue = 1024;                      // calls waiting for one model
+  uint64_t max_image_pixels = uint64_t{1} << 26;  // of one encoded picture
   uint32_t grace_seconds = 30;
   bool ready_needs_all = false;  // --readiness all
   bool strict = false;           // every warning about settings is an error
@@ -95,7 +124,9 @@ struct ServerSettings {
   std::vector<std::pair<std::string, std::string>> device_plugins;
   uint32_t file_system_poll_wait_seconds = 1;
   std::string cache_dir;
+  uint64_t cache_max_bytes = 0;  // 0: any
   std::string cpu_extension;
+  std::string tokenizers_extension;  // empty: OV_TOKENIZER_PREBUILD_EXTENSION_PATH, else beside OpenVINO's libraries
   std::string ready_file;
   LogLevel log_level = LogLevel::kInfo;
   bool log_level_given = false;  // on the command line

@@ -353,7 +353,11 @@ StatusOr<std::vector<Target>> FallbacksOf(const ModelSettings& model, const std:
 std::string CanonicalDevice(std::string_view device) {
   if (device.size() > 2 && device.front() == '(' && device.back() == ')') device = device.substr(1, device.size() - 2);
   const std::string_view base = BaseName(device);
-  if (base == "CPU" || base == "NPU") return std::string(base);
+  // A number behind NPU is an architecture's (3720, 4000), or 0; a small one counts devices of which there is one.
+  constexpr size_t kArchitectureDigits = 4;
+  const std::string_view id = device.substr(std::min(device.size(), base.size() + 1));
+  if (base == "CPU") return std::string(base);
+  if (base == "NPU" && (id.empty() || id == "0" || id.size() >= kArchitectureDigits)) return std::string(base);
   if (device == "GPU") return "GPU.0";
   return std::string(device);
 }

@@ -51,8 +51,8 @@ StatusOr<Target> TargetOf(const ModelSettings& model, const std::vector<std::str
 // The model's fallback_devices, in their order. Beside ParseTarget's errors: AUTO and MULTI, and an entry that stands twice.
 StatusOr<std::vector<Target>> FallbacksOf(const ModelSettings& model, const std::vector<std::string>& known = {});
 
-// "GPU.0" for "GPU" and "GPU.0"; "NPU" for "NPU" and "NPU.4000"; "CPU" for "CPU", "CPU.0" and "(CPU)"; others as they are. The
-// one naming of devices in JSON, labels and logs.
+// "GPU.0" for "GPU" and "GPU.0"; "NPU" for "NPU" and "NPU.4000", but not for "NPU.7"; "CPU" for "CPU", "CPU.0" and "(CPU)";
+// others as they are. The one naming of devices in JSON, labels and logs.
 std::string CanonicalDevice(std::string_view device);
 
 // The devices of a canonical target: {"GPU.0", "CPU"} of "HETERO:GPU.0,CPU", {"CPU"} of "BATCH:CPU(16)". At least one.

@@ -264,6 +264,8 @@ TEST(CanonicalDeviceTest, OneNameForEachDevice) {
                                                                                              {"GPU.0.1", "GPU.0.1"},
                                                                                              {"NPU", "NPU"},
                                                                                              {"NPU.4000", "NPU"},
+                                                                                             {"NPU.0", "NPU"},
+                                                                                             {"NPU.7", "NPU.7"},
                                                                                              {"(NPU.4000)", "NPU"},
                                                                                              {"VCPU", "VCPU"},
                                                                                              {"()", "()"},

@@ -30,6 +30,9 @@
 #include "transport/grpc/grpc_server.h"
 #include "transport/http/http_server.h"
 
+// There in binaries that look for leaks.
+extern "C" void __lsan_do_leak_check() __attribute__((weak));
+
 namespace switchyard {
 namespace {
 
@@ -93,12 +96,16 @@ class Server {
 };
 
 Status Server::Start() {
-  SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions{settings_.cpu_extension, settings_.device_plugins}));
+  SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions{.cpu_extension = settings_.cpu_extension,
+                                                                    .device_plugins = settings_.device_plugins,
+                                                                    .tokenizers_extension = settings_.tokenizers_extension}));
   Manager::Options options{.max_queue = settings_.max_queue,
                            .cache_dir = settings_.cache_dir,
+                           .cache_max_bytes = settings_.cache_max_bytes,
                            .ready_needs_all = settings_.ready_needs_all,
                            .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency()),
                            .strict = settings_.strict,
+                           .max_image_pixels = settings_.max_image_pixels,
                            .metrics = &metrics_,
                            .journal = journal_.get()};
   options.on_failover = [this](const std::string& model, const std::string& from, const std::string& to,
@@ -167,7 +174,7 @@ Status Server::SingleModelFault() const {
 
 void Server::ReadLogsAgain() {
   const Status opened = ReopenLogFile();
-  if (journal_->access_log() != nullptr) journal_->access_log()->Reopen();
+  journal_->ReopenFiles();
   LogLevel level = settings_.log_level;
   Status read;
   if (!settings_.config_path.empty()) {
@@ -202,11 +209,19 @@ int Server::Wait() {
   return exit_code;
 }
 
+[[noreturn]] void Leave(int exit_code) {
+  FlushLog();
+  std::fflush(nullptr);
+  // A normal exit would have a sanitizer look for leaks.
+  if (__lsan_do_leak_check != nullptr) __lsan_do_leak_check();
+  _exit(exit_code);
+}
+
 // A device still holds a call or a thread, or a model is still being compiled: what belongs to them can't be destroyed.
 void Server::LeaveAtOnce(int exit_code) {
   LogInfo("Leaving without waiting for a device that does not answer");
   FlushLog();
-  if (journal_->access_log() != nullptr) journal_->access_log()->Close(std::chrono::milliseconds(500));
+  journal_->Close(std::chrono::milliseconds(500));
   std::fflush(nullptr);
   _exit(exit_code);
 }
@@ -228,6 +243,7 @@ void Server::Stop(int exit_code) {
   // Threads that are inside a lost device must not find their libraries gone.
   if (manager_->LeftThreads()) LeaveAtOnce(exit_code);
   manager_.reset();
+  journal_->Close(std::chrono::seconds(2));
   LogInfo("Stopped");
 }
 
@@ -271,7 +287,10 @@ int RunServer(const ServerSettings& settings, const std::string& program) {
     std::fprintf(stderr, "switchyard: %s\n", std::string(Message(status)).c_str());
     return kExitFailure;
   }
-  return server.Wait();
+  const int exit_code = server.Wait();
+  // Models, threads and sockets are gone. The engine's plugins and the devices' drivers are not unloaded: that is where
+  // processes crash at their end, and the system takes their memory back as well.
+  Leave(exit_code);
 }
 
 }  // namespace switchyard

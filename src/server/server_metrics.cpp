@@ -15,8 +15,8 @@ void CollectVersion(const Version& version, TimePoint now, MetricsPage& page) {
   const auto add = [&](Family family, std::string_view name_label, size_t value) {
     page.Add(family, {{name_label, version.model_name()}, {"version", version.number_text()}}, static_cast<double>(value));
   };
-  const size_t queued = version.executor().queued();
-  const size_t active = version.executor().active();
+  const size_t queued = version.queued();
+  const size_t active = version.active();
   add(Family::kCurrentRequests, "name", queued + active);
   add(Family::kInferRequestsActive, "name", active);
   add(Family::kQueueLength, "model", queued);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "device/fault.h"
+#include "serving/string_outputs.h"
 
 namespace switchyard {
 namespace {
@@ -164,6 +165,7 @@ size_t Executor::WorthTaking(const Lane& lane) const {
 void Executor::Submit(std::shared_ptr<InferCall> call) {
   // Held to the end: the call holds the Version, and with it this Executor.
   const std::shared_ptr<InferCall> held = call;
+  call->executor_.store(this);
   call->submitted = timer_.Now();
   if (call->request.deadline <= call->submitted) {
     call->Complete(DeadlinePassed(options_.model_name));
@@ -319,7 +321,9 @@ void Executor::Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferC
         status = output.status();
         break;
       }
-      call->outputs.push_back(NamedOutput{&call->version->signature().outputs[index], *std::move(output)});
+      const TensorSpec& spec = call->version->signature().outputs[index];
+      if (GivesStringRows(spec)) output = ToStrings(*output);
+      call->outputs.push_back(NamedOutput{&spec, *std::move(output)});
     }
   }
   const Fault fault = FaultOf(status);

@@ -16,7 +16,11 @@ bool InferCall::Complete(const Status& status) {
 
 void InferCall::Cancel(const Status& why) {
   const std::shared_ptr<InferCall> held = shared_from_this();
-  version->executor().Cancel(*this, why);
+  if (Executor* const executor = executor_.load()) {
+    executor->Cancel(*this, why);
+  } else {
+    Complete(why);
+  }
 }
 
 }  // namespace switchyard

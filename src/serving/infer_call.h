@@ -69,6 +69,7 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
 
   // Set by serving/.
   Handle version;
+  std::shared_ptr<void> instance;                   // keeps what runs the call, when that is not the Version's own Executor
   absl::InlinedVector<TensorView, 4> bound_inputs;  // in the signature's order
   absl::InlinedVector<size_t, 4> wanted_outputs;    // indices into the signature's outputs
   absl::InlinedVector<NamedOutput, 4> outputs;
@@ -93,7 +94,8 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   friend class Executor;
 
   std::atomic<bool> completed_{false};
-  // Of the Executor.
+  // Of the Executor, which has had the call once it is set.
+  std::atomic<Executor*> executor_{nullptr};
   std::atomic<Timer::Id> timer_id_{0};
   bool queued_ = false;  // guarded by the Executor's mutex, as is the position
   std::list<std::shared_ptr<InferCall>>::iterator queue_position_;

@@ -55,7 +55,8 @@ Manager::Manager(Runtime& runtime, Timer& timer, Options options)
       timer_(timer),
       options_(std::move(options)),
       own_metrics_(options_.metrics == nullptr ? std::make_unique<MetricsRegistry>() : nullptr),
-      metrics_(own_metrics_ != nullptr ? *own_metrics_ : *options_.metrics) {
+      metrics_(own_metrics_ != nullptr ? *own_metrics_ : *options_.metrics),
+      decode_pool_(std::max(1u, std::thread::hardware_concurrency())) {
   DeviceMonitor::Options devices = options_.devices;
   devices.on_change = [this] { Wake(); };
   monitor_ = std::make_unique<DeviceMonitor>(runtime_, timer_, std::move(devices));
@@ -300,7 +301,8 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
                                   .wake = [this] { Wake(); },
                                   .on_failover = options_.on_failover,
                                   .on_retry = options_.on_retry};
-  LoadRequest base{.settings = settings, .version = number, .model_path = path, .cache_dir = options_.cache_dir};
+  LoadRequest base{.settings = settings, .version = number, .model_path = path, .cache_dir = options_.cache_dir,
+                   .cache_max_bytes = options_.cache_max_bytes};
   woken_ = true;
   return std::make_shared<Placer>(std::move(environment), std::move(base), *std::move(plan));
 }
@@ -321,8 +323,13 @@ void Manager::TakeLoad(const std::string& name, Entry& entry) {
   if (phase != Placer::Phase::kServing || shutting_down_) return;
   if (entry.slot != nullptr) retired_.push_back(std::move(entry.slot));
   const std::shared_ptr<Placer> placer = std::exchange(entry.placer, nullptr);
-  auto version = std::make_unique<Version>(placer->settings(), entry.version, placer->signature(), placer->executor(), placer,
-                                           metrics_.ForModel(name, entry.version));
+  auto version = std::make_unique<Version>(
+      placer->settings(), entry.version, placer->signature(), placer->executor(), placer,
+      metrics_.ForModel(name, entry.version),
+      DecodeOptions{.pool = &decode_pool_,
+                    // A pool that is free takes work also where nothing may queue.
+                    .max_waiting = std::max<size_t>(options_.max_queue, std::max(1u, std::thread::hardware_concurrency())),
+                    .max_image_pixels = options_.max_image_pixels});
   entry.slot = std::make_shared<VersionSlot>(std::move(version), [this](VersionSlot& slot) {
     MutexLock lock(&mutex_);
     const auto it = std::find_if(draining_.begin(), draining_.end(), [&](const auto& s) { return s.get() == &slot; });

@@ -25,6 +25,7 @@
 #include "serving/placement_report.h"
 #include "serving/placer.h"
 #include "serving/version.h"
+#include "serving/work_pool.h"
 #include "telemetry/call_journal.h"
 #include "telemetry/metrics_registry.h"
 
@@ -54,6 +55,7 @@ class Manager {
   struct Options {
     uint32_t max_queue = 1024;     // calls waiting for one Version
     std::string cache_dir;         // empty: no cache
+    uint64_t cache_max_bytes = 0;  // of all that is in it; 0: any
     bool ready_needs_all = false;  // Ready() asks for all models, not for one
     // Listeners' threads that may run a cheap model themselves at the same time.
     uint32_t inline_threads = 1;
@@ -62,6 +64,7 @@ class Manager {
     DeviceMonitor::Options devices;           // its on_change is the Manager's own
     // For a device that is not there: why, and what to do. May be empty.
     std::function<std::vector<AbsentDevice>(const Inventory&)> explain_absent;
+    uint64_t max_image_pixels = uint64_t{1} << 26;  // of one encoded picture
     // See Placer::Environment. May be empty.
     std::function<void(const std::string& model, const std::string& from, const std::string& to, const std::string& reason)>
         on_failover;
@@ -144,6 +147,7 @@ class Manager {
   const std::unique_ptr<MetricsRegistry> own_metrics_;
   MetricsRegistry& metrics_;
   const CallJournal no_journal_;
+  WorkPool decode_pool_;
   std::atomic<bool> ready_{false};
   // Names the current snapshot, uniquely in the process; a thread that has this one cached takes no lock.
   std::atomic<uint64_t> snapshot_id_{0};

@@ -27,12 +27,22 @@ struct TargetPlacement {
   uint64_t requests_served = 0;  // since it was compiled
 };
 
+// An instance of a model whose shape is "auto", beside the one of the model's own shape.
+struct ShapePlacement {
+  std::string shape;   // "image (1,3,300,400)"
+  std::string state;   // "serving", "compiling", "failed"
+  std::string reason;  // why it failed
+  uint64_t requests_served = 0;
+};
+
 struct PlacementReport {
   std::string target_device;                   // as asked for
   std::vector<std::string> execution_devices;  // where calls run now
   bool helping = false;                        // a helper serves while a better device compiles
   std::vector<TargetPlacement> targets;        // in the plan's order
   std::vector<std::string> reasons;            // sentences: why it is not what was asked for
+  bool auto_shapes = false;                    // shape or batch size is "auto"
+  std::vector<ShapePlacement> shapes;          // with auto_shapes: the last used first
 
   // The first that serves; null when none does.
   const TargetPlacement* Serving() const {

@@ -28,6 +28,14 @@ std::string Blamed(const std::vector<std::string>& devices, std::string_view mes
   return first.empty() ? devices.front() : first;
 }
 
+// As with OVMS: what is compiled for whatever shapes come is kept only when the user says so. (A process of its own that
+// compiles has no other way to hand over the model.)
+LoadRequest WithCacheAsWanted(LoadRequest base) {
+  const ModelSettings& settings = base.settings;
+  if (ShapeInstances::WantedBy(settings) && !settings.allow_cache && !settings.isolated_compile) base.cache_dir.clear();
+  return base;
+}
+
 }  // namespace
 
 std::string_view Name(LoadFacts::Cache cache) {
@@ -67,7 +75,7 @@ struct Placer::Row {
 
 Placer::Placer(Environment environment, LoadRequest base, PlacementPlan plan)
     : env_(std::move(environment)),
-      base_(std::move(base)),
+      base_(WithCacheAsWanted(std::move(base))),
       plan_(std::move(plan)),
       executor_(std::make_shared<Executor>(
           env_.timer, Executor::Options{.model_name = base_.settings.name,
@@ -79,9 +87,24 @@ Placer::Placer(Environment environment, LoadRequest base, PlacementPlan plan)
                                               if (env_.on_retry) env_.on_retry(base_.settings.name, from.device());
                                             }})) {
   for (size_t i = 0; i < plan_.candidates.size(); ++i) rows_.push_back(std::make_unique<Row>());
+  if (!ShapeInstances::WantedBy(base_.settings)) return;
+  const auto make = [this](ModelSettings settings, const std::string& shape) {
+    return MakeInstance(std::move(settings), shape);
+  };
+  shapes_ = std::make_unique<ShapeInstances>(base_.settings, env_.timer, executor_, make, env_.wake);
+}
+
+std::shared_ptr<Placer> Placer::MakeInstance(ModelSettings settings, const std::string& shape) const {
+  LoadRequest load = base_;
+  load.settings = std::move(settings);
+  auto placer = std::make_shared<Placer>(env_, std::move(load), plan_);
+  placer->checked_ = true;  // as this one's are
+  placer->shape_ = shape;
+  return placer;
 }
 
 Placer::~Placer() {
+  shapes_.reset();
   for (const auto& row : rows_) {
     if (row->lane != nullptr) Drop(*row);
   }
@@ -193,7 +216,10 @@ void Placer::Accept(size_t index, std::shared_ptr<Lane> lane) {
   Row& row = *rows_[index];
   const Candidate& candidate = plan_.candidates[index];
   row.lane = std::move(lane);
-  if (!std::exchange(has_signature_, true)) signature_ = row.lane->model()->signature();
+  if (!std::exchange(has_signature_, true)) {
+    signature_ = row.lane->model()->signature();
+    if (shapes_ != nullptr) open_signature_ = shapes_->Open(signature_);
+  }
   if (!(row.lane->model()->signature() == signature_)) {
     row.state = LaneState::kFailed;
     row.error = Error(StatusCode::kInternal, "{} made other inputs and outputs of the model than the device before it",
@@ -267,6 +293,7 @@ void Placer::Step() {
   FreeDrained();
   SetPhase(decision);
   Remember(decision);
+  if (shapes_ != nullptr) shapes_->Step();
 }
 
 void Placer::TellMoves(const PlacementDecision& decision) {
@@ -308,6 +335,16 @@ Status Placer::WhyNone() const {
   return why.ok() ? Error(StatusCode::kUnavailable, "no device serves it") : why;
 }
 
+Status Placer::Refusal() const {
+  const Status why = WhyNone();
+  const std::string& name = base_.settings.name;
+  if (shape_.empty()) return Error(StatusCode::kUnavailable, "Model {} cannot be served now: {}", name, Message(why));
+  if (why.code() == StatusCode::kInvalidArgument) {
+    return InvalidArgument("Model {} does not take {}: {}", name, shape_, Message(why));
+  }
+  return Error(StatusCode::kUnavailable, "Model {} cannot be served now for {}: {}", name, shape_, Message(why));
+}
+
 void Placer::SetRoute(const PlacementDecision& decision) {
   std::vector<std::shared_ptr<Lane>> lanes;
   for (const size_t index : decision.route) lanes.push_back(rows_[index]->lane);
@@ -320,8 +357,7 @@ void Placer::SetRoute(const PlacementDecision& decision) {
                   .schedule = plan_.schedule,
                   .closed = absl::OkStatus()};
   if (refuses) {
-    route.closed =
-        Error(StatusCode::kUnavailable, "Model {} cannot be served now: {}", base_.settings.name, Message(WhyNone()));
+    route.closed = Refusal();
   }
   executor_->SetRoute(std::move(route));
 }
@@ -395,6 +431,8 @@ PlacementReport Placer::Report() const {
   for (size_t i = 0; i < report.targets.size(); ++i) {
     if (reported_[i] != nullptr) report.targets[i].requests_served = reported_[i]->served();
   }
+  report.auto_shapes = shapes_ != nullptr;
+  if (shapes_ != nullptr) report.shapes = shapes_->Report();
   return report;
 }
 

@@ -15,11 +15,13 @@
 #include "serving/device_monitor.h"
 #include "serving/executor.h"
 #include "serving/placement_report.h"
+#include "serving/shape_instances.h"
 
 namespace switchyard {
 
 // A reconciler. Step looks at what came of compilations and at the devices, asks Decide (device/placement.h), and starts what
 // is to be done; it never blocks on a device. All of it on the Manager's thread, except Report.
+// With a shape that is auto, its lanes are for the shape that the model has by itself, and shapes() has the others.
 class Placer : public std::enable_shared_from_this<Placer> {
  public:
   struct Environment {
@@ -58,8 +60,12 @@ class Placer : public std::enable_shared_from_this<Placer> {
   // The same for other threads: why nothing serves now; OK when something does.
   Status Why() const;
   const ModelSettings& settings() const { return base_.settings; }
-  // Of the first lane that was made; all others have the same.
-  const Signature& signature() const { return signature_; }
+  // Of the first lane that was made, all others have the same; open where a shape is auto.
+  const Signature& signature() const { return shapes_ != nullptr ? open_signature_ : signature_; }
+  // Null when no shape is auto.
+  ShapeInstances* shapes() const { return shapes_.get(); }
+  // What calls are answered with when there is nothing to wait for.
+  Status Refusal() const;
   const std::shared_ptr<Executor>& executor() const { return executor_; }
   const PlacementPlan& plan() const { return plan_; }
   // Thread-safe.
@@ -69,6 +75,7 @@ class Placer : public std::enable_shared_from_this<Placer> {
   struct Compilation;
   struct Row;  // one candidate
 
+  std::shared_ptr<Placer> MakeInstance(ModelSettings settings, const std::string& shape) const;
   void CheckProperties();
   bool TakeCheck();
   void TakeCompilation(size_t index);
@@ -95,6 +102,8 @@ class Placer : public std::enable_shared_from_this<Placer> {
   Status why_;
   Signature signature_;
   bool has_signature_ = false;
+  Signature open_signature_;
+  std::string shape_;  // of an instance for one shape
   std::vector<std::shared_ptr<Lane>> routed_;
   bool refuses_ = false;  // the route says that there is nothing to wait for
   // Candidates that were lost, or failed to load, in this step, and why.
@@ -106,6 +115,7 @@ class Placer : public std::enable_shared_from_this<Placer> {
   Status told_why_ ABSL_GUARDED_BY(mutex_);
   PlacementReport report_ ABSL_GUARDED_BY(mutex_);                       // without the lanes' counters
   std::vector<std::shared_ptr<Lane>> reported_ ABSL_GUARDED_BY(mutex_);  // by target; null where there is none
+  std::unique_ptr<ShapeInstances> shapes_;                               // goes first: its instances use what is above
 };
 
 }  // namespace switchyard

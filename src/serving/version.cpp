@@ -1,23 +1,32 @@
 #include "serving/version.h"
 
+#include "serving/encoded_inputs.h"
 #include "serving/executor.h"
 #include "serving/infer_call.h"
 #include "serving/placer.h"
+#include "serving/shape_instances.h"
 #include "serving/validator.h"
 
 namespace switchyard {
 
 Version::Version(ModelSettings settings, int64_t number, Signature signature, std::shared_ptr<Executor> executor,
-                 std::shared_ptr<Placer> placer, std::shared_ptr<ModelMetrics> metrics)
+                 std::shared_ptr<Placer> placer, std::shared_ptr<ModelMetrics> metrics, DecodeOptions decode_options)
     : settings_(std::move(settings)),
       number_(number),
       number_text_(std::to_string(number)),
       signature_(std::move(signature)),
       metrics_(metrics != nullptr ? std::move(metrics) : std::make_shared<ModelMetrics>(settings_.name, number_text_)),
+      decode_options_(decode_options),
       executor_(std::move(executor)),
       placer_(std::move(placer)) {}
 
 Version::~Version() = default;
+
+ShapeInstances* Version::shapes() const { return placer_ == nullptr ? nullptr : placer_->shapes(); }
+
+size_t Version::queued() const { return executor_->queued() + (shapes() == nullptr ? 0 : shapes()->queued()); }
+
+size_t Version::active() const { return executor_->active() + (shapes() == nullptr ? 0 : shapes()->active()); }
 
 VersionSlot::VersionSlot(std::unique_ptr<Version> version, absl::AnyInvocable<void(VersionSlot&)> on_drained)
     : version_(std::move(version)), on_drained_(std::move(on_drained)) {}
@@ -44,14 +53,29 @@ void VersionSlot::Drained() {
   on_drained_(*this);
 }
 
-void Infer(Handle handle, std::shared_ptr<InferCall> call) {
-  const Version& version = *handle;
-  call->version = std::move(handle);
+namespace {
+
+void Execute(const std::shared_ptr<InferCall>& call) {
+  const Version& version = *call->version;
   if (const Status status = ValidateAndBind(version.signature(), *call); !status.ok()) {
     call->Complete(status);
     return;
   }
-  version.executor().Submit(std::move(call));
+  if (ShapeInstances* const shapes = version.shapes()) return shapes->Submit(call);
+  version.executor().Submit(call);
+}
+
+}  // namespace
+
+void Infer(Handle handle, std::shared_ptr<InferCall> call) {
+  call->version = std::move(handle);
+  if (!HasEncodedInputs(*call)) return Execute(call);
+  const Version& version = *call->version;
+  version.executor().Hold(call);
+  DecodeInputs(call, version.decode_options(), [](const std::shared_ptr<InferCall>& decoded, const Status& status) {
+    if (status.ok()) return Execute(decoded);
+    decoded->version->executor().Cancel(*decoded, status);
+  });
 }
 
 }  // namespace switchyard

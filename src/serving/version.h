@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "config/settings.h"
+#include "serving/decode_options.h"
 #include "telemetry/model_metrics.h"
 #include "tensor/signature.h"
 
@@ -19,6 +20,7 @@ namespace switchyard {
 class Executor;
 class InferCall;
 class Placer;
+class ShapeInstances;
 
 // Immutable once loaded, but for the devices that it runs on: a change of settings is a new Version.
 class Version {
@@ -26,7 +28,8 @@ class Version {
   // `placer` changes where the executor's calls run; null in tests that set the route themselves. Without `metrics` the version
   // counts for itself.
   Version(ModelSettings settings, int64_t number, Signature signature, std::shared_ptr<Executor> executor,
-          std::shared_ptr<Placer> placer = nullptr, std::shared_ptr<ModelMetrics> metrics = nullptr);
+          std::shared_ptr<Placer> placer = nullptr, std::shared_ptr<ModelMetrics> metrics = nullptr,
+          DecodeOptions decode_options = {});
   ~Version();
 
   const std::string& model_name() const { return settings_.name; }
@@ -35,8 +38,14 @@ class Version {
   const ModelSettings& settings() const { return settings_; }
   const Signature& signature() const { return signature_; }
   Executor& executor() const { return *executor_; }
+  // What has an instance for each shape; null when no shape is auto.
+  ShapeInstances* shapes() const;
+  // Calls that wait, and calls that run.
+  size_t queued() const;
+  size_t active() const;
   const std::shared_ptr<Placer>& placer() const { return placer_; }
   ModelMetrics& metrics() const { return *metrics_; }
+  const DecodeOptions& decode_options() const { return decode_options_; }
 
  private:
   const ModelSettings settings_;
@@ -44,6 +53,7 @@ class Version {
   const std::string number_text_;
   const Signature signature_;
   const std::shared_ptr<ModelMetrics> metrics_;
+  const DecodeOptions decode_options_;
   const std::shared_ptr<Executor> executor_;
   const std::shared_ptr<Placer> placer_;  // goes first: it takes the lanes away
 };
@@ -100,8 +110,9 @@ class Handle {
   std::shared_ptr<VersionSlot> slot_;
 };
 
-// Validates the call against the handle's Version and has it executed; the handle moves into the call. Never blocks for a
-// device, but a cheap model may run here, on the caller's thread. The answer comes through call->on_done, for every fault too.
+// Decodes the call's pictures and strings, validates it against the handle's Version and has it executed; the handle moves into
+// the call. Never blocks for a device, but a cheap model may run here, on the caller's thread. The answer comes through
+// call->on_done, for every fault too.
 void Infer(Handle handle, std::shared_ptr<InferCall> call);
 
 }  // namespace switchyard

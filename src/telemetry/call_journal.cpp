@@ -35,6 +35,15 @@ void CallJournal::Record(const CallStory& story) const {
   if (spans_ != nullptr && story.trace != nullptr && story.trace->valid && story.trace->sampled()) spans_->Add(story, now);
 }
 
+void CallJournal::ReopenFiles() const {
+  if (access_log_ != nullptr) access_log_->Reopen();
+}
+
+void CallJournal::Close(Duration longest) const {
+  if (access_log_ != nullptr) access_log_->Close(longest);
+  if (spans_ != nullptr) spans_->Close(longest);
+}
+
 void CallJournal::Collect(MetricsPage& page) const {
   const auto add = [&](Family family, std::string_view result, uint64_t count) {
     page.Add(family, {{"result", result}}, static_cast<double>(count));

@@ -30,7 +30,10 @@ class CallJournal {
   // A request is over, now. Only when it Wants it.
   void Record(const CallStory& story) const;
 
-  AccessLog* access_log() const { return access_log_.get(); }
+  // Opens the access log's file by its name again.
+  void ReopenFiles() const;
+  // Writes and sends what is there, for at most so long, when the process is about to end.
+  void Close(Duration longest) const;
   void Collect(MetricsPage& page) const;
 
  private:

@@ -184,10 +184,16 @@ StatusOr<std::unique_ptr<SpanExporter>> SpanExporter::Start(Options options) {
 SpanExporter::SpanExporter(Options options)
     : options_(std::move(options)), url_(UrlOf(options_.endpoint)), thread_([this] { Run(); }) {}
 
-SpanExporter::~SpanExporter() {
-  stop_at_.store((std::chrono::steady_clock::now() + kLastWords).time_since_epoch().count());
-  stopping_.Notify();
+void SpanExporter::Close(Duration longest) {
+  const auto until = (std::chrono::steady_clock::now() + std::min<Duration>(longest, kLastWords)).time_since_epoch().count();
+  TimePoint::rep never = 0;
+  if (stop_at_.compare_exchange_strong(never, until)) stopping_.Notify();
   queue_.Wake();
+  done_.WaitFor(longest);
+}
+
+SpanExporter::~SpanExporter() {
+  Close(kLastWords);
   thread_.join();
 }
 
@@ -220,8 +226,9 @@ void SpanExporter::Run() {
       body += OtlpTail();
       Send(connection, body, count);
     }
-    if (last) return;
+    if (last) break;
   }
+  done_.Notify();
 }
 
 void SpanExporter::Send(Connection& connection, const std::string& body, uint64_t count) {

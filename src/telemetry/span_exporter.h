@@ -35,6 +35,8 @@ class SpanExporter {
   static StatusOr<std::unique_ptr<SpanExporter>> Start(Options options);
   // Sends what is there, for two seconds at most.
   ~SpanExporter();
+  // The same, for at most so long, for a process that is about to end. What is added afterwards is lost.
+  void Close(Duration longest);
 
   void Add(const CallStory& story, std::chrono::system_clock::time_point end);
 
@@ -58,6 +60,7 @@ class SpanExporter {
   const std::string url_;
   EventQueue<CallEvent> queue_{kCapacity};
   Notification stopping_;
+  Notification done_;
   std::atomic<TimePoint::rep> stop_at_{0};
   std::atomic<uint64_t> exported_{0};
   std::atomic<uint64_t> failed_{0};

@@ -16,6 +16,8 @@ struct TensorSpec {
   PartialShape shape;
   // Which dimension is the batch (N of the layout); none for scalars and for layouts without N.
   std::optional<size_t> batch_dim;
+  // What the dimensions are, where that is known: "NHWC", "N...", "N?HWC".
+  std::string layout;
   friend bool operator==(const TensorSpec&, const TensorSpec&) = default;
 };
 

@@ -159,6 +159,19 @@ void AppendTargets(std::string& out, const std::vector<TargetPlacement>& targets
   }
 }
 
+void AppendShapes(std::string& out, const std::vector<ShapePlacement>& shapes) {
+  out += '[';
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    if (i != 0) out += ',';
+    JsonObject object(out);
+    object.Text("shape", shapes[i].shape);
+    object.Text("state", shapes[i].state);
+    object.Text("reason", shapes[i].reason);
+    object.Integer("requests_served", static_cast<int64_t>(shapes[i].requests_served));
+  }
+  out += ']';
+}
+
 void AppendDevice(std::string& out, const DeviceReport& device, TimePoint now, std::chrono::system_clock::time_point wall) {
   JsonObject object(out);
   object.Text("name", device.info.name);
@@ -196,6 +209,7 @@ std::string EncodePlacement(const PlacementReport& placement) {
     AppendFacts(object, serving.first, serving.num_requests, serving.memory_bytes);
     AppendTargets(object.Key("by_device"), placement.targets);
     object.Texts("reasons", placement.reasons);
+    if (placement.auto_shapes) AppendShapes(object.Key("shapes"), placement.shapes);
   }
   return out;
 }

@@ -4,7 +4,8 @@
 // - Malformed JSON is 400. Numbers are converted to the model's element type, fractions cut off for integer types as OVMS
 //   does, and each is checked against the type's range. FP16 and BF16 are rounded. BOOL takes true, false, 0 and 1.
 // - NaN and the infinities are read as the strings and bare words of Python's json, and written as bare words.
-// - Strings become elements of inputs of type BYTES, as they are or as {"b64": "..."}. Encoded images are not decoded yet.
+// - Strings become elements of inputs of type BYTES, as they are or as {"b64": "..."}; so they do for inputs that take pictures
+//   (b64 alone) or rows of text in their place (serving/encoded_inputs.h), whose shape is their number.
 // - Outputs of type BYTES are strings; {"b64": "..."} where one is not UTF-8 or the output's name ends with "_bytes".
 // - A row request's answer needs outputs with one common first dimension.
 #pragma once

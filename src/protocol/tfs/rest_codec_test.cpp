@@ -1,10 +1,10 @@
 #include "protocol/tfs/rest_codec.h"
 
-#include <chrono>
-#include <cstring>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstring>
 
 #include "protocol/http/test_body.h"
 #include "tensor/half.h"
@@ -127,10 +127,31 @@ TEST(TfsRestDecode, ReadsStrings) {
   EXPECT_EQ(scalar.ShapeOf(), Shape());
   EXPECT_EQ(Decode(R"({"inputs":[["a"],["b"]]})", bytes).ShapeOf(), (Shape{2, 1}));
   EXPECT_THAT(Decode(R"({"instances":[{"b64":"%"}]})", bytes).Text(), HasSubstr("base64"));
-  EXPECT_THAT(Decode(R"({"instances":[{"b64":"YWI="}]})", {Spec("x", ElementType::kFp32, 4)}).Text(),
-              HasSubstr("not served yet"));
   EXPECT_THAT(Decode(R"({"instances":[{"b64":"YWI="}]})").Text(), HasSubstr("Invalid input precision"));
   EXPECT_THAT(Decode(R"({"instances":["text"]})").Text(), HasSubstr("Invalid input precision"));
+}
+
+TEST(TfsRestDecode, EncodedPicturesTakeTheTensorsPlace) {
+  const std::vector<TensorSpec> image = {Spec("x", ElementType::kFp32, 4)};
+  for (const char* json :
+       {R"({"instances":[{"b64":"YWI="},{"b64":"Yw=="}]})", R"({"instances":[{"x":{"b64":"YWI="}},{"x":{"b64":"Yw=="}}]})",
+        R"({"inputs":{"x":[{"b64":"YWI="},{"b64":"Yw=="}]}})", R"({"inputs":[[{"b64":"YWI="}],[{"b64":"Yw=="}]]})"}) {
+    const Decoded decoded = Decode(json, image);
+    EXPECT_THAT(decoded.Strings(), ElementsAre("ab", "c")) << json << decoded.Text();
+    EXPECT_EQ(decoded.ShapeOf(), Shape{2}) << json;
+  }
+  EXPECT_EQ(Decode(R"({"inputs":{"x":{"b64":"YWI="}}})", image).ShapeOf(), Shape{1});
+  EXPECT_THAT(Decode(R"({"inputs":[{"b64":"YWI="},1]})", image).Text(), HasSubstr("Could not parse"));
+  EXPECT_THAT(Decode(R"({"inputs":[1,{"b64":"YWI="}]})", image).Text(), HasSubstr("Invalid input precision"));
+  EXPECT_THAT(Decode(R"({"instances":["text"]})", image).Text(), HasSubstr("Invalid input precision"));
+}
+
+TEST(TfsRestDecode, TextsTakeThePlaceOfRowsOfBytes) {
+  const std::vector<TensorSpec> rows = {Spec("x", ElementType::kUint8, 2)};
+  const Decoded decoded = Decode(R"({"instances":["a",{"b64":"YWI="}]})", rows);
+  EXPECT_THAT(decoded.Strings(), ElementsAre("a", "ab")) << decoded.Text();
+  EXPECT_EQ(decoded.ShapeOf(), Shape{2});
+  EXPECT_EQ(Decode(R"({"instances":[[1,2],[3,4]]})", rows).ShapeOf(), (Shape{2, 2}));
 }
 
 TEST(TfsRestDecode, SaysWhatIsWrong) {

@@ -4,6 +4,7 @@
 #include "protocol/http/json_elements.h"
 #include "protocol/http/json_reader.h"
 #include "protocol/tfs/rest_codec.h"
+#include "serving/encoded_inputs.h"
 
 namespace switchyard {
 namespace {
@@ -22,7 +23,7 @@ size_t HintFor(const TensorSpec& spec) {
 class InputReader {
  public:
   InputReader(const TensorSpec& spec, Format format, size_t json_size)
-      : spec_(spec), format_(format), elements_(spec.type, NumberRule::kCast, HintFor(spec), json_size / 2 + 1) {}
+      : spec_(spec), format_(format), limit_(json_size / 2 + 1) {}
 
   const TensorSpec& spec() const { return spec_; }
   // Row format: how often a value came, which is the batch.
@@ -30,7 +31,10 @@ class InputReader {
 
   // One value of any rank: the whole input in column format, one row of it in row format.
   Status Append(JsonValue value) {
-    Shape path;
+    if (!elements_) {
+      encoded_ = IsEncoded(value);
+      elements_.emplace(encoded_ ? ElementType::kBytes : spec_.type, NumberRule::kCast, HintFor(spec_), limit_);
+    }
     SY_RETURN_IF_ERROR(Visit(value, 0));
     settled_ = true;
     ++rows_;
@@ -40,13 +44,27 @@ class InputReader {
   NamedTensor Finish(DecodedRequest& request) {
     NamedTensor named;
     named.name = spec_.name;
-    named.tensor = elements_.Finish(request.memory, request.string_tables);
+    const auto count = static_cast<int64_t>(elements_->count());
+    named.tensor = elements_->Finish(request.memory, request.string_tables);
+    if (encoded_) {
+      named.tensor.shape = {count};
+      return named;
+    }
     if (format_ == Format::kRow) named.tensor.shape.push_back(rows_);
     named.tensor.shape.insert(named.tensor.shape.end(), shape_.begin(), shape_.end());
     return named;
   }
 
  private:
+  // Pictures or texts that stand for the tensor: the first value tells, and all others must be like it.
+  bool IsEncoded(JsonValue value) const {
+    const EncodedForm form = EncodedFormOf(spec_);
+    for (JsonArray array; form != EncodedForm::kNone && value.get(array) == simdjson::SUCCESS && array.size() > 0;) {
+      value = *array.begin();
+    }
+    return form != EncodedForm::kNone && (IsBase64Object(value) || (form == EncodedForm::kRows && value.is_string()));
+  }
+
   Status Bad(std::string_view what) const {
     return InvalidArgument("Could not parse {} - Not valid ndarray detected: {}; input name: {}",
                            format_ == Format::kRow ? "instance content" : "input content", what, spec_.name);
@@ -66,10 +84,7 @@ class InputReader {
   Status Leaf(Status status, JsonValue value) const {
     if (status.ok()) return status;
     const bool encoded = IsBase64Object(value);
-    if (encoded && spec_.type != ElementType::kBytes && spec_.shape.dims.size() == 4) {
-      return InvalidArgument("Encoded images (b64) are not served yet; send the pixels as numbers; input name: {}", spec_.name);
-    }
-    if (encoded || (value.is_string() && spec_.type != ElementType::kBytes)) {
+    if (spec_.type != ElementType::kBytes && !encoded_ && (encoded || value.is_string())) {
       return InvalidArgument("Invalid input precision - Expected: {}; Actual: STRING ({}); input name: {}",
                              PrecisionName(spec_.type), Message(status), spec_.name);
     }
@@ -93,19 +108,19 @@ class InputReader {
       if (mine) shape_[level] = size;
       return mine ? Status() : Settle(level, size);
     }
-    const size_t before = elements_.count();
-    if (const Status status = elements_.AppendLeaves(array); !status.ok()) {
+    const size_t before = elements_->count();
+    if (const Status status = elements_->AppendLeaves(array); !status.ok()) {
       for (const JsonValue value : array) {
         if (value.is_array()) return Bad("some elements are arrays where others are values");
       }
       // The one that failed is the first that was not counted.
-      size_t index = elements_.count() - before;
+      size_t index = elements_->count() - before;
       for (const JsonValue value : array) {
         if (index-- == 0) return Leaf(status, value);
       }
       return status;
     }
-    SY_RETURN_IF_ERROR(Settle(level, static_cast<int64_t>(elements_.count() - before)));
+    SY_RETURN_IF_ERROR(Settle(level, static_cast<int64_t>(elements_->count() - before)));
     return CheckLeafLevel(level + 1);
   }
 
@@ -117,13 +132,15 @@ class InputReader {
   Status Visit(JsonValue value, size_t level) {
     JsonArray array;
     if (value.get(array) == simdjson::SUCCESS) return VisitArray(array, level);
-    SY_RETURN_IF_ERROR(Leaf(elements_.AppendLeaf(value), value));
+    SY_RETURN_IF_ERROR(Leaf(elements_->AppendLeaf(value), value));
     return CheckLeafLevel(level);
   }
 
   const TensorSpec& spec_;
   const Format format_;
-  JsonElements elements_;
+  const size_t limit_;
+  std::optional<JsonElements> elements_;
+  bool encoded_ = false;
   Shape shape_;
   bool settled_ = false;
   int64_t rows_ = 0;

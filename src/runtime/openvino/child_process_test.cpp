@@ -15,6 +15,10 @@ TEST(ChildProtocolTest, RequestsComeBackAsTheyWere) {
   load.settings.batch_size = Dimension{1, Dimension::kUnbounded};
   load.settings.shapes = {{"x", {.dims = {Dimension::Fixed(1), Dimension::Dynamic()}}}, {"", {.dynamic_rank = true}}};
   load.settings.layouts = {{"x", {.tensor = "NHWC", .model = "NCHW"}}};
+  load.settings.color_formats = {{"x", {.model = "RGB", .tensor = "NV12_2"}}};
+  load.settings.precisions = {{"x", {ElementType::kUint8, ElementType::kFp32}}, {"y", {ElementType::kInt64, {}}}};
+  load.settings.means = {{"x", {123.675f, 116.28f, 0.1f}}};
+  load.settings.scales = {{"", {58.395f}}};
   load.version = int64_t{1} << 40;
   load.model_path = "/models/\xc3\xa4";
   load.cache_dir = "/cache";

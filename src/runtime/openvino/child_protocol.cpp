@@ -52,6 +52,8 @@ void Put(Writer& writer, const PropertyMap& properties) {
 void Put(Writer& writer, const OpenVinoOptions& options) {
   PutKey(writer, "cpu_extension");
   Put(writer, options.cpu_extension);
+  PutKey(writer, "tokenizers_extension");
+  Put(writer, options.tokenizers_extension);
   PutKey(writer, "device_plugins");
   writer.StartArray();
   for (const auto& [name, library] : options.device_plugins) {
@@ -61,6 +63,41 @@ void Put(Writer& writer, const OpenVinoOptions& options) {
     writer.EndArray();
   }
   writer.EndArray();
+}
+
+void PutPair(Writer& writer, const std::string& name, std::string_view first, std::string_view second) {
+  PutKey(writer, name);
+  writer.StartArray();
+  Put(writer, std::string(first));
+  Put(writer, std::string(second));
+  writer.EndArray();
+}
+
+void PutValues(Writer& writer, const char* key, const std::map<std::string, std::vector<float>>& values) {
+  writer.Key(key);
+  writer.StartObject();
+  for (const auto& [input, numbers] : values) {
+    PutKey(writer, input);
+    writer.StartArray();
+    for (const float number : numbers) writer.Double(number);
+    writer.EndArray();
+  }
+  writer.EndObject();
+}
+
+void PutInputSteps(Writer& writer, const ModelSettings& settings) {
+  writer.Key("color_formats");
+  writer.StartObject();
+  for (const auto& [input, color] : settings.color_formats) PutPair(writer, input, color.model, color.tensor);
+  writer.EndObject();
+  writer.Key("precisions");
+  writer.StartObject();
+  for (const auto& [input, types] : settings.precisions) {
+    PutPair(writer, input, KserveName(types.tensor), KserveName(types.model));
+  }
+  writer.EndObject();
+  PutValues(writer, "means", settings.means);
+  PutValues(writer, "scales", settings.scales);
 }
 
 void PutSettings(Writer& writer, const ModelSettings& settings) {
@@ -92,6 +129,7 @@ void PutSettings(Writer& writer, const ModelSettings& settings) {
     writer.EndArray();
   }
   writer.EndObject();
+  PutInputSteps(writer, settings);
 }
 
 // Reading throws this text: both ends are this program, so that a fault is one of ours.
@@ -149,11 +187,38 @@ PropertyMap PropertiesOf(const Json& json) {
 OpenVinoOptions OptionsOf(const Json& json) {
   OpenVinoOptions options;
   options.cpu_extension = TextOf(At(json, "cpu_extension"));
+  options.tokenizers_extension = TextOf(At(json, "tokenizers_extension"));
   for (const Json& plugin : Elements(At(json, "device_plugins"), 0).GetArray()) {
     Elements(plugin, 2);
     options.device_plugins.emplace_back(TextOf(plugin[0]), TextOf(plugin[1]));
   }
   return options;
+}
+
+std::map<std::string, std::vector<float>> ValuesOf(const Json& json) {
+  std::map<std::string, std::vector<float>> values;
+  for (const auto& member : Object(json).GetObject()) {
+    std::vector<float>& numbers = values[TextOf(member.name)];
+    for (const Json& number : Elements(member.value, 1).GetArray()) {
+      if (!number.IsNumber()) throw BadJson{"a mean or scale is no number"};
+      numbers.push_back(static_cast<float>(number.GetDouble()));
+    }
+  }
+  return values;
+}
+
+void ReadInputSteps(const Json& json, ModelSettings* settings) {
+  for (const auto& member : Object(At(json, "color_formats")).GetObject()) {
+    Elements(member.value, 2);
+    settings->color_formats[TextOf(member.name)] = {TextOf(member.value[0]), TextOf(member.value[1])};
+  }
+  for (const auto& member : Object(At(json, "precisions")).GetObject()) {
+    Elements(member.value, 2);
+    const auto type = [](const Json& name) { return FromKserveName(TextOf(name)).value_or(ElementType::kUndefined); };
+    settings->precisions[TextOf(member.name)] = {type(member.value[0]), type(member.value[1])};
+  }
+  settings->means = ValuesOf(At(json, "means"));
+  settings->scales = ValuesOf(At(json, "scales"));
 }
 
 ModelSettings SettingsOf(const Json& json) {
@@ -172,6 +237,7 @@ ModelSettings SettingsOf(const Json& json) {
     Elements(member.value, 2);
     settings.layouts[TextOf(member.name)] = {TextOf(member.value[0]), TextOf(member.value[1])};
   }
+  ReadInputSteps(json, &settings);
   return settings;
 }
 

@@ -67,6 +67,42 @@ ElementType FromOpenVino(const ov::element::Type& type) {
   }
 }
 
+ov::element::Type ToOpenVino(ElementType type) {
+  switch (type) {
+    case ElementType::kBool:
+      return ov::element::boolean;
+    case ElementType::kInt8:
+      return ov::element::i8;
+    case ElementType::kInt16:
+      return ov::element::i16;
+    case ElementType::kInt32:
+      return ov::element::i32;
+    case ElementType::kInt64:
+      return ov::element::i64;
+    case ElementType::kUint8:
+      return ov::element::u8;
+    case ElementType::kUint16:
+      return ov::element::u16;
+    case ElementType::kUint32:
+      return ov::element::u32;
+    case ElementType::kUint64:
+      return ov::element::u64;
+    case ElementType::kFp16:
+      return ov::element::f16;
+    case ElementType::kBf16:
+      return ov::element::bf16;
+    case ElementType::kFp32:
+      return ov::element::f32;
+    case ElementType::kFp64:
+      return ov::element::f64;
+    case ElementType::kBytes:
+      return ov::element::string;
+    case ElementType::kUndefined:
+      break;
+  }
+  return ov::element::dynamic;
+}
+
 PartialShape FromOpenVino(const ov::PartialShape& shape) {
   if (shape.rank().is_dynamic()) return {.dims = {}, .dynamic_rank = true};
   PartialShape result;

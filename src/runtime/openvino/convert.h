@@ -19,6 +19,7 @@ namespace switchyard {
 
 // kUndefined for the types that no protocol can carry (u4, nf4, f8e4m3, ...).
 ElementType FromOpenVino(const ov::element::Type& type);
+ov::element::Type ToOpenVino(ElementType type);
 PartialShape FromOpenVino(const ov::PartialShape& shape);
 ov::PartialShape ToOpenVino(const PartialShape& shape);
 

@@ -2,8 +2,11 @@
 
 #include <dlfcn.h>
 
+#include <cstdlib>
 #include <filesystem>
+#include <openvino/core/version.hpp>
 
+#include "base/log.h"
 #include "runtime/openvino/convert.h"
 
 namespace switchyard {
@@ -32,6 +35,40 @@ Status CheckPlugin(const std::string& name, const std::string& library) {
   return absl::OkStatus();
 }
 
+// Where the tokenizers are, when nobody names them; empty: they are not there.
+std::string FindTokenizers() {
+  if (const char* named = std::getenv("OV_TOKENIZER_PREBUILD_EXTENSION_PATH"); named != nullptr && *named != '\0') return named;
+  Dl_info info;
+  if (dladdr(reinterpret_cast<void*>(&ov::get_openvino_version), &info) == 0) return "";
+  const auto beside = std::filesystem::path(info.dli_fname).parent_path() / "libopenvino_tokenizers.so";
+  std::error_code error;
+  return std::filesystem::exists(beside, error) ? beside.string() : "";
+}
+
+Status AddExtension(ov::Core& core, const std::string& library, std::string_view what) {
+  return Guarded(StatusCode::kInvalidArgument, fmt::format("Cannot load {} {}", what, library), [&]() -> Status {
+    core.add_extension(library);
+    return absl::OkStatus();
+  });
+}
+
+// Models with operations of texts cannot be read without; all others can, so that only a library that was asked for must load.
+Status AddTokenizers(ov::Core& core, const OpenVinoOptions& options) {
+  if (!options.tokenizers_extension.empty()) {
+    return AddExtension(core, options.tokenizers_extension, "tokenizers_extension");
+  }
+  const std::string library = FindTokenizers();
+  if (library.empty()) return absl::OkStatus();
+  const Status status = AddExtension(core, library, "OpenVINO's tokenizers");
+  if (status.ok()) {
+    LogDebug("OpenVINO's tokenizers: {}", library);
+  } else {
+    LogWarning("{}; models that take or give texts by them will not load. Expected: the library of OpenVINO {}",
+               Message(status), ov::get_openvino_version().buildNumber);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 StatusOr<std::shared_ptr<ov::Core>> MakeCore(const OpenVinoOptions& options) {
@@ -52,13 +89,8 @@ StatusOr<std::shared_ptr<ov::Core>> MakeCore(const OpenVinoOptions& options) {
           return absl::OkStatus();
         }));
   }
-  if (!options.cpu_extension.empty()) {
-    SY_RETURN_IF_ERROR(Guarded(StatusCode::kInvalidArgument, fmt::format("Cannot load cpu_extension {}", options.cpu_extension),
-                               [&]() -> Status {
-                                 core->add_extension(options.cpu_extension);
-                                 return absl::OkStatus();
-                               }));
-  }
+  if (!options.cpu_extension.empty()) SY_RETURN_IF_ERROR(AddExtension(*core, options.cpu_extension, "cpu_extension"));
+  SY_RETURN_IF_ERROR(AddTokenizers(*core, options));
   return core;
 }
 

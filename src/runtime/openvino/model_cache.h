@@ -3,6 +3,7 @@
 // answers from one whose weights have changed.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,14 +14,17 @@ namespace switchyard {
 
 // For one load. On disk, in the folder: OpenVINO's blobs under its own names, and for each load a list of its blobs and their
 // SHA-256 ("<key>.sha256", readable by sha256sum). What is compiled anew is written into a folder of its own and moved in when
-// it is whole, so that several processes may share the cache. A blob whose bytes have changed is set aside ("<name>.bad").
+// it is whole, under a lock of the folder, so that several processes may share the cache. A blob whose bytes have changed, or
+// that no list names where one is to be written, is set aside ("<name>.bad"). With a limit, what was used longest ago goes:
+// first what was set aside or belongs to nobody, then other models. A list's time is that of its last use.
 // Nothing here is an error: whatever is wrong with the folder, the model can be compiled without it; `reasons` say so.
 class ModelCache {
  public:
   // No cache.
   ModelCache() = default;
-  // Reads the blobs of this load. `identity` is everything that the compiled model depends on, as text.
-  ModelCache(const std::string& folder, const std::string& identity);
+  // Reads the blobs of this load. `identity` is everything that the compiled model depends on, as text. `max_bytes`: of all
+  // blobs in the folder; 0: any.
+  ModelCache(const std::string& folder, const std::string& identity, uint64_t max_bytes = 0);
   ModelCache(ModelCache&& other) noexcept { *this = std::move(other); }
   ModelCache& operator=(ModelCache&& other) noexcept;
   ~ModelCache();
@@ -36,11 +40,16 @@ class ModelCache {
 
  private:
   void Verify();
+  std::vector<std::string> ChangedBlobs();
   bool Stage();
   void Keep();
+  bool MoveIn(const std::string& name);
+  void Forget();
+  void Evict();
   void Complain(std::string reason);
 
   std::string folder_;
+  uint64_t max_bytes_ = 0;
   std::string list_;  // the path of the list of blobs
   std::string directory_;
   std::string staging_;  // empty: nothing to be removed

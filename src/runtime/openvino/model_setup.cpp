@@ -1,106 +1,20 @@
 #include "runtime/openvino/model_setup.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
+#include <exception>
 #include <map>
 #include <openvino/core/layout.hpp>
-#include <openvino/core/preprocess/pre_post_process.hpp>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/log.h"
 #include "runtime/openvino/convert.h"
+#include "runtime/openvino/preprocess.h"
 
 namespace switchyard {
 namespace {
-
-using Port = ov::Output<const ov::Node>;
-
-std::string TypeName(const ov::element::Type& type) {
-  const ElementType known = FromOpenVino(type);
-  return known == ElementType::kUndefined ? type.get_type_name() : std::string(PrecisionName(known));
-}
-
-// The name that the operation itself bears, else the first in the alphabet: OVMS's get_any_name() takes whichever a hash puts
-// first.
-std::vector<std::string> NameCandidates(const Port& port, const std::string& operation) {
-  std::set<std::string> names(port.get_names().begin(), port.get_names().end());
-  std::vector<std::string> candidates;
-  if (names.erase(operation) > 0) candidates.push_back(operation);
-  candidates.insert(candidates.end(), names.begin(), names.end());
-  return candidates;
-}
-
-std::string FirstUnused(const std::vector<std::string>& candidates, std::set<std::string>& used, std::string fallback) {
-  for (const std::string& name : candidates) {
-    if (used.insert(name).second) return name;
-  }
-  while (!used.insert(fallback).second) fallback += "_";
-  return fallback;
-}
-
-std::vector<std::string> InputNames(const ov::Model& model) {
-  std::vector<std::string> result;
-  std::set<std::string> used;
-  for (const Port& port : model.inputs()) {
-    const std::string& operation = port.get_node()->get_friendly_name();
-    result.push_back(FirstUnused(NameCandidates(port, operation), used, operation));
-  }
-  return result;
-}
-
-std::vector<std::string> OutputNames(const ov::Model& model) {
-  std::vector<std::string> result;
-  std::set<std::string> used;
-  for (const Port& port : model.outputs()) {
-    result.push_back(FirstUnused(NameCandidates(port, ""), used, fmt::format("out_{}", result.size())));
-  }
-  return result;
-}
-
-// "b FP32 (1,10), c I64 (-1)".
-std::string Describe(const std::vector<Port>& ports, const std::vector<std::string>& names) {
-  std::vector<std::string> items;
-  for (size_t i = 0; i < ports.size(); ++i) {
-    items.push_back(fmt::format("{} {} {}", names[i], TypeName(ports[i].get_element_type()),
-                                FromOpenVino(ports[i].get_partial_shape()).ToString()));
-  }
-  return fmt::format("{}", fmt::join(items, ", "));
-}
-
-std::vector<Port> Inputs(const ov::Model& model) { return model.inputs(); }
-std::vector<Port> Outputs(const ov::Model& model) { return model.outputs(); }
-
-// By public name, by any other name of the tensor, or by the operation's.
-std::optional<size_t> Find(const std::vector<Port>& ports, const std::vector<std::string>& public_names,
-                           const std::string& name) {
-  for (size_t i = 0; i < ports.size(); ++i) {
-    if (public_names[i] == name) return i;
-  }
-  for (size_t i = 0; i < ports.size(); ++i) {
-    if (ports[i].get_names().contains(name) || ports[i].get_node()->get_friendly_name() == name) return i;
-  }
-  return std::nullopt;
-}
-
-// The input that a setting means; "" is the only one.
-StatusOr<size_t> FindInput(const ov::Model& model, const std::string& name, std::string_view setting) {
-  const std::vector<std::string> names = InputNames(model);
-  const std::vector<Port> inputs = Inputs(model);
-  if (name.empty()) {
-    if (inputs.size() == 1) return 0;
-    return InvalidArgument(
-        "{} without an input's name is for models with one input; this one has {}: {}. Name them: {{\"{}\": ...}}", setting,
-        inputs.size(), Describe(inputs, names), names.empty() ? "name" : names[0]);
-  }
-  if (const auto index = Find(inputs, names, name)) return *index;
-  return InvalidArgument("{} names \"{}\", which is no input of the model; its inputs: {}", setting, name,
-                         Describe(inputs, names));
-}
 
 // Where N stands. Without a layout the first dimension is the batch.
 std::optional<size_t> BatchDimension(const ov::Layout& layout, const ov::PartialShape& shape) {
@@ -115,71 +29,215 @@ std::optional<size_t> BatchDimension(const ov::Layout& layout, const ov::Partial
   return static_cast<size_t>(index);
 }
 
-ov::Layout LayoutOf(const Port& port) { return ov::layout::get_layout(port); }
+// A layout that only says where the batch is.
+bool OnlyTells(const LayoutSetting& layout) { return layout.tensor.empty(); }
+// Of what clients send.
+ov::Layout TensorLayout(const LayoutSetting& layout) { return ov::Layout(OnlyTells(layout) ? layout.model : layout.tensor); }
 
-Status ApplyLayouts(std::shared_ptr<ov::Model>& model, const ModelSettings& settings) {
-  if (settings.layouts.empty()) return absl::OkStatus();
-  const std::vector<std::string> input_names = InputNames(*model);
-  const std::vector<std::string> output_names = OutputNames(*model);
-  ov::preprocess::PrePostProcessor steps(model);
-  // A layout that only tells where the batch is goes onto the finished model: building the steps makes new parameters.
-  std::vector<std::pair<size_t, ov::Layout>> input_layouts, output_layouts;
-  bool transposes = false;
-  for (const auto& [name, setting] : settings.layouts) {
-    const auto output =
-        name.empty() || Find(Inputs(*model), input_names, name) ? std::nullopt : Find(Outputs(*model), output_names, name);
-    if (output) {
-      if (setting.tensor.empty()) {
-        output_layouts.emplace_back(*output, ov::Layout(setting.model));
-        continue;
-      }
-      steps.output(*output).tensor().set_layout(ov::Layout(setting.tensor));
-      steps.output(*output).model().set_layout(ov::Layout(setting.model));
-      output_layouts.emplace_back(*output, ov::Layout(setting.tensor));
-    } else {
-      const auto input = FindInput(*model, name, "layout");
-      if (!input.ok()) {
-        return InvalidArgument("{}; its outputs: {}", Message(input.status()), Describe(Outputs(*model), output_names));
-      }
-      if (setting.tensor.empty()) {
-        input_layouts.emplace_back(*input, ov::Layout(setting.model));
-        continue;
-      }
-      steps.input(*input).tensor().set_layout(ov::Layout(setting.tensor));
-      steps.input(*input).model().set_layout(ov::Layout(setting.model));
-      input_layouts.emplace_back(*input, ov::Layout(setting.tensor));
-    }
-    transposes = true;
+// "layer "fc1" (opset1::MatMul) cannot take it: ...", from OpenVINO's words about a node that it could not validate.
+std::string LayerMessage(std::string_view what) {
+  constexpr std::string_view kNode = "While validating node '";
+  constexpr std::string_view kName = "with friendly_name '";
+  const size_t node = what.find(kNode);
+  const size_t name = what.find(kName);
+  if (node == std::string_view::npos || name == std::string_view::npos || name < node) return ReadableMessage(what);
+  const std::string_view type = what.substr(node + kNode.size());
+  const std::string_view friendly = what.substr(name + kName.size());
+  const size_t line = friendly.find('\n');
+  const std::string_view reason = line == std::string_view::npos ? std::string_view() : friendly.substr(line);
+  // A name may hold quotes itself; what ends it stands at the end of the line.
+  const std::string_view whole = friendly.substr(0, line);
+  return fmt::format("layer \"{}\" ({}) cannot take it: {}", whole.substr(0, whole.rfind('\'')), type.substr(0, type.find(' ')),
+                     ReadableMessage(reason));
+}
+
+class Setup {
+ public:
+  Setup(std::shared_ptr<ov::Model>& model, const ModelSettings& settings)
+      : model_(model), settings_(settings), names_(PublicNames(*model)) {
+    renamed_inputs_.resize(names_.inputs.size());
+    renamed_outputs_.resize(names_.outputs.size());
   }
-  if (transposes) model = steps.build();
-  for (const auto& [index, layout] : input_layouts) ov::layout::set_layout(model->input(index), layout);
-  for (const auto& [index, layout] : output_layouts) ov::layout::set_layout(model->output(index), layout);
+
+  Status Rename(const NameMapping& mapping) {
+    SY_RETURN_IF_ERROR(Rename(mapping.inputs, Inputs(*model_), "input", &names_.inputs, &renamed_inputs_));
+    return Rename(mapping.outputs, Outputs(*model_), "output", &names_.outputs, &renamed_outputs_);
+  }
+  Status Preprocess();
+  Status Reshape();
+  Status CheckAuto() const;
+  const PortNames& names() const { return names_; }
+
+ private:
+  Status Rename(const std::map<std::string, std::string>& mapping, const std::vector<Port>& ports, std::string_view kind,
+                std::vector<std::string>* names, std::vector<bool>* renamed);
+  StatusOr<size_t> FindInput(const std::string& name, std::string_view setting) const;
+  // Puts the setting's values where they belong in `steps_`.
+  template <typename T>
+  Status Take(const std::map<std::string, T>& values, std::string_view setting, const T* InputSteps::*member);
+  Status TakeLayouts();
+
+  std::shared_ptr<ov::Model>& model_;
+  const ModelSettings& settings_;
+  PortNames names_;
+  std::vector<bool> renamed_inputs_;
+  std::vector<bool> renamed_outputs_;
+  std::vector<InputSteps> steps_;  // by input
+  std::map<size_t, const LayoutSetting*> of_outputs_;
+};
+
+Status Setup::Rename(const std::map<std::string, std::string>& mapping, const std::vector<Port>& ports, std::string_view kind,
+                     std::vector<std::string>* names, std::vector<bool>* renamed) {
+  const std::vector<std::string> own = *names;
+  for (const auto& [from, to] : mapping) {
+    const std::optional<size_t> index = FindPort(ports, own, {}, from);
+    if (!index) {
+      return InvalidArgument("mapping_config.json names \"{}\", which is no {} of the model; its {}s: {}", from, kind, kind,
+                             Describe(ports, own));
+    }
+    if ((*renamed)[*index]) {
+      return InvalidArgument("mapping_config.json renames the {} \"{}\" twice, the second time as \"{}\"", kind, own[*index],
+                             from);
+    }
+    (*names)[*index] = to;
+    (*renamed)[*index] = true;
+  }
+  for (size_t i = 0; i < names->size(); ++i) {
+    for (size_t k = 0; k < i; ++k) {
+      if ((*names)[i] != (*names)[k]) continue;
+      return InvalidArgument("mapping_config.json calls two {}s \"{}\": {} and {}", kind, (*names)[i], own[k], own[i]);
+    }
+  }
   return absl::OkStatus();
 }
 
-Status ApplyShapes(ov::Model& model, const ModelSettings& settings) {
-  std::map<ov::Output<ov::Node>, ov::PartialShape> shapes;
-  for (const auto& [name, shape] : settings.shapes) {
-    SY_ASSIGN_OR_RETURN(const size_t index, FindInput(model, name, "shape"));
-    shapes[model.input(index)] = ToOpenVino(shape);
+// The input that a setting means; "" is the only one.
+StatusOr<size_t> Setup::FindInput(const std::string& name, std::string_view setting) const {
+  const std::vector<Port> inputs = Inputs(*model_);
+  if (name.empty()) {
+    if (inputs.size() == 1) return 0;
+    return InvalidArgument(
+        "{} without an input's name is for models with one input; this one has {}: {}. Name them: {{\"{}\": ...}}", setting,
+        inputs.size(), Describe(inputs, names_.inputs), inputs.empty() ? "name" : names_.inputs[0]);
   }
-  if (settings.batch_size && !settings.shapes.empty()) {
-    LogWarning("Model {}: batch_size is not used, because shape is given", settings.name);
-  } else if (settings.batch_size) {
-    const std::vector<Port> inputs = Inputs(model);
+  if (const auto index = FindPort(inputs, names_.inputs, renamed_inputs_, name)) return *index;
+  return InvalidArgument("{} names \"{}\", which is no input of the model; its inputs: {}", setting, name,
+                         Describe(inputs, names_.inputs));
+}
+
+template <typename T>
+Status Setup::Take(const std::map<std::string, T>& values, std::string_view setting, const T* InputSteps::*member) {
+  for (const auto& [name, value] : values) {
+    SY_ASSIGN_OR_RETURN(const size_t index, FindInput(name, setting));
+    if (steps_[index].*member != nullptr) {
+      return InvalidArgument("{} is given twice for input \"{}\", the second time as \"{}\"", setting, names_.inputs[index],
+                             name);
+    }
+    steps_[index].*member = &value;
+  }
+  return absl::OkStatus();
+}
+
+Status Setup::TakeLayouts() {
+  for (const auto& [name, layout] : settings_.layouts) {
+    const bool input = name.empty() || FindPort(Inputs(*model_), names_.inputs, renamed_inputs_, name);
+    const auto output = input ? std::nullopt : FindPort(Outputs(*model_), names_.outputs, renamed_outputs_, name);
+    if (output) {
+      of_outputs_[*output] = &layout;
+      continue;
+    }
+    const auto index = FindInput(name, "layout");
+    if (!index.ok()) {
+      return InvalidArgument("{}; its outputs: {}", Message(index.status()), Describe(Outputs(*model_), names_.outputs));
+    }
+    steps_[*index].layout = &layout;
+  }
+  return absl::OkStatus();
+}
+
+Status Setup::Preprocess() {
+  steps_.assign(names_.inputs.size(), {});
+  SY_RETURN_IF_ERROR(TakeLayouts());
+  SY_RETURN_IF_ERROR(Take(settings_.color_formats, "color_format", &InputSteps::color));
+  SY_RETURN_IF_ERROR(Take(settings_.precisions, "precision", &InputSteps::precision));
+  SY_RETURN_IF_ERROR(Take(settings_.means, "mean", &InputSteps::mean));
+  SY_RETURN_IF_ERROR(Take(settings_.scales, "scale", &InputSteps::scale));
+  // From the last to the first, since an input may become several.
+  for (size_t i = steps_.size(); i-- > 0;) {
+    const InputSteps& steps = steps_[i];
+    if (!steps.any() && (steps.layout == nullptr || OnlyTells(*steps.layout))) continue;
+    std::vector<std::string> planes;
+    SY_RETURN_IF_ERROR(PrepareInput(model_, i, names_.inputs[i], steps, &planes));
+    if (planes.empty()) continue;
+    const auto at = static_cast<std::ptrdiff_t>(i);
+    names_.inputs.erase(names_.inputs.begin() + at);
+    names_.inputs.insert(names_.inputs.begin() + at, planes.begin(), planes.end());
+    renamed_inputs_.insert(renamed_inputs_.begin() + at, planes.size() - 1, false);
+    // Planes are laid out as OpenVINO lays them out; where the batch is they know.
+    steps_[i].layout = nullptr;
+    steps_.insert(steps_.begin() + at, planes.size() - 1, InputSteps());
+  }
+  for (const auto& [index, layout] : of_outputs_) {
+    if (!OnlyTells(*layout)) SY_RETURN_IF_ERROR(PrepareOutput(model_, index, names_.outputs[index], *layout));
+  }
+  // What only tells where the batch is goes onto the finished model: building the steps makes new parameters.
+  return Guarded(StatusCode::kInvalidArgument, "The model refuses the layout", [&]() -> Status {
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      const LayoutSetting* layout = steps_[i].layout;
+      if (layout != nullptr) ov::layout::set_layout(model_->input(i), TensorLayout(*layout));
+    }
+    for (const auto& [index, layout] : of_outputs_) {
+      ov::layout::set_layout(model_->output(index), TensorLayout(*layout));
+    }
+    return absl::OkStatus();
+  });
+}
+
+Status Setup::Reshape() {
+  std::map<ov::Output<ov::Node>, ov::PartialShape> shapes;
+  for (const auto& [name, shape] : settings_.shapes) {
+    SY_ASSIGN_OR_RETURN(const size_t index, FindInput(name, "shape"));
+    shapes[model_->input(index)] = ToOpenVino(shape);
+  }
+  if (settings_.batch_size && !settings_.shapes.empty()) {
+    LogWarning("Model {}: batch_size is not used, because shape is given", settings_.name);
+  } else if (settings_.batch_size) {
+    const std::vector<Port> inputs = Inputs(*model_);
     for (size_t i = 0; i < inputs.size(); ++i) {
       ov::PartialShape shape = inputs[i].get_partial_shape();
-      const auto batch = BatchDimension(LayoutOf(inputs[i]), shape);
+      const auto batch = BatchDimension(ov::layout::get_layout(inputs[i]), shape);
       if (!batch || shape.rank().is_dynamic()) continue;
-      shape[*batch] = ToOpenVino(PartialShape{.dims = {*settings.batch_size}})[0];
-      shapes[model.input(i)] = shape;
+      shape[*batch] = ToOpenVino(PartialShape{.dims = {*settings_.batch_size}})[0];
+      shapes[model_->input(i)] = shape;
     }
     if (shapes.empty() && !inputs.empty()) {
       return InvalidArgument("batch_size cannot be set: no input has a batch dimension; the model's inputs: {}",
-                             Describe(inputs, InputNames(model)));
+                             Describe(inputs, names_.inputs));
     }
   }
-  if (!shapes.empty()) model.reshape(shapes);
+  if (shapes.empty()) return absl::OkStatus();
+  const std::string own = Describe(Inputs(*model_), names_.inputs);
+  try {
+    model_->reshape(shapes);
+    return absl::OkStatus();
+  } catch (const std::exception& exception) {
+    return InvalidArgument("The model refuses the {} (its own inputs: {}): {}",
+                           settings_.shapes.empty() ? "batch_size" : "shape", own, LayerMessage(exception.what()));
+  }
+}
+
+Status Setup::CheckAuto() const {
+  if (!settings_.batch_auto && settings_.auto_shapes.empty()) return absl::OkStatus();
+  for (const std::string& name : settings_.auto_shapes) {
+    if (!name.empty()) SY_RETURN_IF_ERROR(FindInput(name, "shape").status());
+  }
+  if (!model_->get_variables().empty()) {
+    return InvalidArgument(
+        "{} cannot be auto: the model keeps state between calls (variable \"{}\"), which instances for several shapes do not "
+        "share; give "
+        "a shape, or -1 for any",
+        settings_.batch_auto ? "batch_size" : "shape", model_->get_variables()[0]->get_info().variable_id);
+  }
   return absl::OkStatus();
 }
 
@@ -193,34 +251,39 @@ StatusOr<TensorSpec> MakeSpec(const Port& port, const std::string& name, std::st
         port.get_element_type().get_type_name());
   }
   spec.shape = FromOpenVino(port.get_partial_shape());
-  spec.batch_dim = BatchDimension(LayoutOf(port), port.get_partial_shape());
+  const ov::Layout layout = ov::layout::get_layout(port);
+  spec.batch_dim = BatchDimension(layout, port.get_partial_shape());
+  // "[N,H,W,C]", "[N,...]"
+  for (const char letter : layout.empty() ? std::string() : layout.to_string()) {
+    if (letter != '[' && letter != ']' && letter != ',') spec.layout += letter;
+  }
   return spec;
 }
 
 }  // namespace
 
-Status ApplySettings(std::shared_ptr<ov::Model>& model, const ModelSettings& settings) {
-  SY_RETURN_IF_ERROR(
-      Guarded(StatusCode::kInvalidArgument, "The model refuses the layout", [&] { return ApplyLayouts(model, settings); }));
-  const std::string inputs = Describe(Inputs(*model), InputNames(*model));
-  return Guarded(
-      StatusCode::kInvalidArgument,
-      fmt::format("The model refuses the {} (its own inputs: {})", settings.shapes.empty() ? "batch_size" : "shape", inputs),
-      [&] { return ApplyShapes(*model, settings); });
+StatusOr<PortNames> ApplySettings(std::shared_ptr<ov::Model>& model, const ModelSettings& settings,
+                                  const NameMapping& mapping) {
+  return Guarded(StatusCode::kInvalidArgument, "The model refuses its settings", [&]() -> StatusOr<PortNames> {
+    Setup setup(model, settings);
+    SY_RETURN_IF_ERROR(setup.Rename(mapping));
+    SY_RETURN_IF_ERROR(setup.Preprocess());
+    SY_RETURN_IF_ERROR(setup.CheckAuto());
+    SY_RETURN_IF_ERROR(setup.Reshape());
+    return setup.names();
+  });
 }
 
-StatusOr<Signature> MakeSignature(const ov::Model& model) {
+StatusOr<Signature> MakeSignature(const ov::Model& model, const PortNames& names) {
   Signature signature;
-  const std::vector<std::string> input_names = InputNames(model);
   const std::vector<Port> inputs = Inputs(model);
   for (size_t i = 0; i < inputs.size(); ++i) {
-    SY_ASSIGN_OR_RETURN(TensorSpec spec, MakeSpec(inputs[i], input_names[i], "Input"));
+    SY_ASSIGN_OR_RETURN(TensorSpec spec, MakeSpec(inputs[i], names.inputs[i], "Input"));
     signature.inputs.push_back(std::move(spec));
   }
-  const std::vector<std::string> output_names = OutputNames(model);
   const std::vector<Port> outputs = Outputs(model);
   for (size_t i = 0; i < outputs.size(); ++i) {
-    SY_ASSIGN_OR_RETURN(TensorSpec spec, MakeSpec(outputs[i], output_names[i], "Output"));
+    SY_ASSIGN_OR_RETURN(TensorSpec spec, MakeSpec(outputs[i], names.outputs[i], "Output"));
     signature.outputs.push_back(std::move(spec));
   }
   return signature;

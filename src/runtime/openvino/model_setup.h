@@ -1,4 +1,5 @@
-// A model as it was read, to the model as it is served: layouts, shapes, batch, and the signature that clients see.
+// A model as it was read, to the model as it is served: names, pre-processing, layouts, shapes, batch, and the signature that
+// clients see.
 #pragma once
 
 #include <memory>
@@ -6,18 +7,20 @@
 
 #include "base/status.h"
 #include "config/settings.h"
+#include "runtime/openvino/name_mapping.h"
+#include "runtime/openvino/ports.h"
 #include "tensor/signature.h"
 
 namespace switchyard {
 
-// Applies the settings' layouts, then shapes and batch size, in place: shapes are what clients send, after a layout's
-// transposition. InvalidArgument when a name is not the model's, or the model refuses a shape or layout; the model is of no use
-// then. `batch_size` is not applied when shapes are given, as OVMS does.
-Status ApplySettings(std::shared_ptr<ov::Model>& model, const ModelSettings& settings);
+// Gives the names of `mapping`, applies what is to be done to inputs (preprocess.h) and the layouts, then shapes and batch
+// size, in place: names in settings are public ones, and shapes are what clients send. The answer are the public names.
+// InvalidArgument when a name is not the model's, or the model refuses a setting (of a shape with the layer that does); the
+// model is of no use then. `batch_size` is not applied when shapes are given, as OVMS does; shapes and batch sizes that are
+// auto leave the model its own.
+StatusOr<PortNames> ApplySettings(std::shared_ptr<ov::Model>& model, const ModelSettings& settings, const NameMapping& mapping);
 
-// Public names: of an input its tensor's name (of several, the one that the operation bears, else the first in the alphabet),
-// of an output likewise, and `out_<index>` when it has none. Every name is unique. InvalidArgument when a type cannot be
-// carried.
-StatusOr<Signature> MakeSignature(const ov::Model& model);
+// `names` are ApplySettings' or PublicNames (ports.h). InvalidArgument when a type cannot be carried.
+StatusOr<Signature> MakeSignature(const ov::Model& model, const PortNames& names);
 
 }  // namespace switchyard

@@ -137,10 +137,10 @@ StatusOr<ModelCache> OpenCache(const OpenVinoOptions& options, const LoadRequest
   ModelCache cache;
   if (!in_child.cache_dir.empty()) {
     const std::string identity = CacheIdentity(request, ov::Any(properties).as<std::string>());
-    cache = ModelCache(in_child.cache_dir, identity);
+    cache = ModelCache(in_child.cache_dir, identity, request.cache_max_bytes);
     if (!isolated || cache.ready()) return cache;
     SY_RETURN_IF_ERROR(CompileInChild(options, in_child));
-    cache = ModelCache(in_child.cache_dir, identity);
+    cache = ModelCache(in_child.cache_dir, identity, request.cache_max_bytes);
     if (cache.ready()) return cache;
     return Error(StatusCode::kInternal, "isolated_compile: what the child compiled is not in the cache folder {}",
                  in_child.cache_dir);
@@ -197,9 +197,10 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest
   ov::AnyMap properties = MakeProperties(*core, target, request.properties);
   if (!request.cache_dir.empty()) properties.try_emplace(ov::cache_dir.name(), request.cache_dir);
 
+  SY_ASSIGN_OR_RETURN(const NameMapping mapping, ReadNameMapping(request.model_path));
   SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Model> model, Read(*core, request.model_path));
-  SY_RETURN_IF_ERROR(ApplySettings(model, settings));
-  SY_ASSIGN_OR_RETURN(Signature signature, MakeSignature(*model));
+  SY_ASSIGN_OR_RETURN(const PortNames names, ApplySettings(model, settings, mapping));
+  SY_ASSIGN_OR_RETURN(Signature signature, MakeSignature(*model, names));
   LoadInspection inspection(request, LiveCores(), core, model, properties);
   SY_RETURN_IF_ERROR(inspection.Before());
   SY_ASSIGN_OR_RETURN(ModelCache cache, OpenCache(options_, request, properties));
@@ -223,7 +224,8 @@ StatusOr<ModelGraph> OpenVinoRuntime::Graph(const LoadRequest& request) {
   const std::shared_ptr<ov::Core> core = CoreOf(request.target);
   SY_RETURN_IF_ERROR(CheckTarget(*core, request.target));
   SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Model> model, Read(*core, request.model_path));
-  SY_RETURN_IF_ERROR(ApplySettings(model, request.settings));
+  SY_ASSIGN_OR_RETURN(const NameMapping mapping, ReadNameMapping(request.model_path));
+  SY_RETURN_IF_ERROR(ApplySettings(model, request.settings, mapping).status());
   ov::AnyMap properties = MakeProperties(*core, request.target, request.properties);
   properties.erase(ov::cache_dir.name());
   return ReadGraph(*core, model, request.target, properties);
@@ -254,7 +256,7 @@ Status OpenVinoRuntime::Renew(const std::string& device) {
 StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::LoadCanary(const std::string& device) {
   const std::shared_ptr<ov::Core> core = CoreOf(device);
   const std::shared_ptr<ov::Model> model = OneOperation();
-  SY_ASSIGN_OR_RETURN(Signature signature, MakeSignature(*model));
+  SY_ASSIGN_OR_RETURN(Signature signature, MakeSignature(*model, PublicNames(*model)));
   auto compiled = Guarded(StatusCode::kUnavailable, fmt::format("Cannot compile a canary for {}", device),
                           [&]() -> StatusOr<ov::CompiledModel> { return core->compile_model(model, device); });
   if (!compiled.ok()) return MarkFault(compiled.status(), ClassifyFault(device, Message(compiled.status())));

@@ -16,6 +16,9 @@ struct OpenVinoOptions {
   std::string cpu_extension;  // shared library with operations of the user's own; empty: none
   // Device plugins that OpenVINO does not ship: the device's name, and the path of its library.
   std::vector<std::pair<std::string, std::string>> device_plugins;
+  // The library of OpenVINO's tokenizers. Empty: the one that OV_TOKENIZER_PREBUILD_EXTENSION_PATH names, else the one beside
+  // OpenVINO's own libraries, if it is there; one that cannot be loaded is a warning then.
+  std::string tokenizers_extension = {};
   // What is started as a child for work that may crash or hang: the path of a program that calls RunAsChild
   // (runtime/openvino/child_main.h); empty: this program itself.
   std::string child_program = {};

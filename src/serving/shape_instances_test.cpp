@@ -1,0 +1,289 @@
+// Models whose shape or batch size is "auto".
+#include "serving/shape_instances.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "runtime/fake/fake_runtime.h"
+#include "serving/test_calls.h"
+
+namespace switchyard {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::Each;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+// A call of the dummy model with this shape.
+struct ShapedCall {
+  std::shared_ptr<InferCall> call = std::make_shared<InferCall>();
+  std::shared_ptr<Answer> answer = std::make_shared<Answer>();
+
+  explicit ShapedCall(const Shape& shape, TimePoint deadline = kNoDeadline) {
+    const size_t count = *ElementCount(shape);
+    Buffer memory = Buffer::Allocate(std::max<size_t>(1, count * sizeof(float)));
+    std::fill_n(reinterpret_cast<float*>(memory.data()), count, 1.0f);
+    call->request.inputs.push_back(
+        NamedTensor{"b", TensorView{ElementType::kFp32, shape, memory.data(), count * sizeof(float)}});
+    call->request.memory.push_back(std::move(memory));
+    call->request.deadline = deadline;
+    call->on_done = [answer = answer](InferCall& done, const Status& status) {
+      answer->status = status;
+      if (status.ok()) {
+        const OutputTensor& output = done.outputs[0].tensor;
+        const auto* data = reinterpret_cast<const float*>(output.data);
+        answer->values.assign(data, data + output.bytes / sizeof(float));
+      }
+      answer->done.Notify();
+    };
+  }
+};
+
+class ShapeInstancesTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.async = FakeRuntime::Async::kThread; });
+  }
+  void TearDown() override {
+    manager_->Shutdown();
+    runtime_.CompleteAll();
+    ASSERT_TRUE(manager_->Drain(timer_.Now() + seconds(10)));
+    manager_.reset();
+    EXPECT_THAT(runtime_.violations(), IsEmpty());
+    EXPECT_EQ(runtime_.live_models(), 0u);
+  }
+  void Serve(uint32_t limit = 8, const std::function<void(ModelSettings&)>& change = {}) {
+    manager_ = std::make_unique<Manager>(runtime_, timer_, Manager::Options{.cache_dir = "/cache"});
+    ModelSettings settings = repository_.Add("dummy", {1});
+    settings.target_device = "CPU";
+    settings.auto_shapes = {""};
+    settings.auto_shape_limit = limit;
+    if (change) change(settings);
+    manager_->SetWanted({settings}, {});
+    manager_->WaitForLoads();
+    ASSERT_TRUE(manager_->ModelReady("dummy", std::nullopt));
+  }
+  ShapedCall Start(const Shape& shape, TimePoint deadline = kNoDeadline) {
+    ShapedCall test(shape, deadline);
+    auto handle = manager_->Acquire("dummy", std::nullopt);
+    EXPECT_TRUE(handle.ok()) << handle.status();
+    Infer(*std::move(handle), test.call);
+    return test;
+  }
+  Status Finish(ShapedCall& test, size_t count) {
+    EXPECT_TRUE(Until([&] { return test.answer->done.HasBeenNotified(); }));
+    if (test.answer->status.ok()) {
+      EXPECT_THAT(test.answer->values, SizeIs(count));
+      EXPECT_THAT(test.answer->values, Each(2.0f));
+    }
+    return test.answer->status;
+  }
+  Status Call(const Shape& shape) {
+    ShapedCall test = Start(shape);
+    return Finish(test, *ElementCount(shape));
+  }
+  // The Manager's threads are real ones; the clock stands still but for Advance.
+  static bool Until(const std::function<bool()>& condition) {
+    for (int i = 0; i < 50000; ++i) {
+      if (condition()) return true;
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+    return false;
+  }
+  void Hold(bool hold) {
+    runtime_.Update("dummy", [&](FakeRuntime::Script& script) { script.hold_load = hold; });
+  }
+  void FailLoads(const Status& error) {
+    runtime_.Update("dummy", [&](FakeRuntime::Script& script) { script.load_error = error; });
+  }
+  // "b (3,10)/serving", the last used first.
+  std::vector<std::string> Shapes() {
+    std::vector<std::string> shapes;
+    const auto placement = manager_->Placement("dummy", std::nullopt);
+    for (const ShapePlacement& row : placement->shapes) {
+      shapes.push_back(row.shape + "/" + row.state);
+    }
+    return shapes;
+  }
+
+  FakeRuntime runtime_;
+  ManualTimer timer_;
+  TempRepository repository_;
+  std::unique_ptr<Manager> manager_;
+};
+
+TEST_F(ShapeInstancesTest, EachNewShapeIsCompiledOnce) {
+  Serve();
+  const auto handle = manager_->Acquire("dummy", std::nullopt);
+  EXPECT_EQ((*handle)->signature().inputs[0].shape.Wire(), (Shape{-1, -1}));
+  EXPECT_EQ((*handle)->signature().outputs[0].shape.Wire(), (Shape{-1, -1}));
+  EXPECT_TRUE(Call({1, 10}).ok());
+  EXPECT_EQ(runtime_.loads(), 1u) << "the model's own shape was there";
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(Call({3, 20}).ok());
+  ASSERT_EQ(runtime_.loads(), 2u);
+  const LoadRequest request = runtime_.load_requests()[1];
+  EXPECT_EQ(request.settings.shapes.at("b").ToShape(), (Shape{3, 20}));
+  EXPECT_TRUE(request.settings.auto_shapes.empty());
+  EXPECT_EQ(request.cache_dir, "") << "no cache without allow_cache";
+  EXPECT_THAT(Shapes(), ElementsAre("b (3,20)/serving"));
+  EXPECT_TRUE(Until([&] { return manager_->Placement("dummy", std::nullopt)->shapes[0].requests_served == 3; }));
+}
+
+TEST_F(ShapeInstancesTest, ABatchSizeIsCompiledOnce) {
+  Serve(8, [](ModelSettings& settings) {
+    settings.auto_shapes.clear();
+    settings.batch_auto = true;
+    settings.allow_cache = true;
+  });
+  EXPECT_EQ((*manager_->Acquire("dummy", std::nullopt))->signature().inputs[0].shape.Wire(), (Shape{-1, 10}));
+  EXPECT_TRUE(Call({1, 10}).ok());
+  EXPECT_TRUE(Call({4, 10}).ok());
+  EXPECT_TRUE(Call({4, 10}).ok());
+  EXPECT_EQ(Call({4, 11}).code(), StatusCode::kInvalidArgument) << "only the batch is auto";
+  ASSERT_EQ(runtime_.loads(), 2u);
+  EXPECT_EQ(runtime_.load_requests()[1].settings.batch_size, Dimension::Fixed(4));
+  EXPECT_EQ(runtime_.load_requests()[1].cache_dir, "/cache");
+}
+
+TEST_F(ShapeInstancesTest, KnownShapesAreServedWhileANewOneCompiles) {
+  Serve();
+  ASSERT_TRUE(Call({2, 10}).ok());
+  Hold(true);
+  ShapedCall late = Start({3, 10}, timer_.Now() + seconds(1)), patient = Start({3, 10}, timer_.Now() + seconds(100));
+  ShapedCall cancelled = Start({3, 10});
+  ASSERT_TRUE(runtime_.WaitForLoads(3));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(Call({1, 10}).ok());
+    EXPECT_TRUE(Call({2, 10}).ok());
+  }
+  const auto handle = manager_->Acquire("dummy", std::nullopt);
+  EXPECT_EQ((*handle)->queued(), 3u);
+  cancelled.call->Cancel(absl::CancelledError("client gone"));
+  EXPECT_EQ(Finish(cancelled, 0).code(), StatusCode::kCancelled);
+  timer_.Advance(seconds(2));
+  EXPECT_EQ(Finish(late, 0).code(), StatusCode::kDeadlineExceeded);
+  EXPECT_EQ((*handle)->queued(), 1u);
+  EXPECT_FALSE(patient.answer->done.HasBeenNotified());
+  EXPECT_THAT(Shapes(), ElementsAre("b (2,10)/serving", "b (3,10)/compiling"));
+  Hold(false);
+  EXPECT_TRUE(Finish(patient, 30).ok());
+  EXPECT_EQ(runtime_.loads(), 3u);
+}
+
+TEST_F(ShapeInstancesTest, TheLeastRecentlyUsedGoes) {
+  Serve(2);
+  EXPECT_TRUE(Call({2, 10}).ok());
+  EXPECT_TRUE(Call({3, 10}).ok());
+  EXPECT_TRUE(Call({2, 10}).ok());
+  EXPECT_TRUE(Call({4, 10}).ok());
+  EXPECT_THAT(Shapes(), ElementsAre("b (4,10)/serving", "b (2,10)/serving"));
+  EXPECT_TRUE(Until([&] { return runtime_.live_models() == 3; })) << "the own one and two more";
+  EXPECT_TRUE(Call({2, 10}).ok());
+  EXPECT_EQ(runtime_.loads(), 4u);
+  EXPECT_TRUE(Call({3, 10}).ok());
+  EXPECT_EQ(runtime_.loads(), 5u) << "compiled again";
+  EXPECT_TRUE(Call({1, 10}).ok());
+}
+
+TEST_F(ShapeInstancesTest, AnInstanceThatGoesFinishesItsCalls) {
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) {
+    script.async = FakeRuntime::Async::kHeld;
+    script.facts.cpu_only = false;
+    script.facts.steady_cost = false;
+  });
+  Serve(1);
+  ShapedCall running = Start({2, 10});
+  ASSERT_TRUE(runtime_.WaitForHeld(1));
+  ShapedCall waiting = Start({2, 10});
+  ASSERT_TRUE(Until([&] { return Shapes() == std::vector<std::string>{"b (2,10)/serving"}; }));
+  ShapedCall next = Start({3, 10});
+  ASSERT_TRUE(runtime_.WaitForHeld(2));
+  EXPECT_THAT(Shapes(), ElementsAre(HasSubstr("b (3,10)/")));
+  EXPECT_EQ(runtime_.live_models(), 3u) << "own, going, new";
+  runtime_.CompleteAll();
+  EXPECT_TRUE(Finish(running, 20).ok());
+  EXPECT_TRUE(Finish(waiting, 20).ok());
+  EXPECT_TRUE(Finish(next, 30).ok());
+  running = waiting = next = ShapedCall({1, 10});
+  EXPECT_TRUE(Until([&] { return runtime_.live_models() == 2; }));
+}
+
+TEST_F(ShapeInstancesTest, AShapeThatTheModelRefusesIsNotTriedAgain) {
+  Serve();
+  FailLoads(InvalidArgument("layer \"fc1\" cannot take it"));
+  const Status refused = Call({3, 20});
+  EXPECT_EQ(refused.code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(refused.ToString(), HasSubstr("Model dummy does not take b (3,20): layer \"fc1\" cannot take it"));
+  ASSERT_TRUE(Until([&] { return Shapes() == std::vector<std::string>{"b (3,20)/failed"}; }));
+  FailLoads(absl::OkStatus());
+  timer_.Advance(seconds(100));
+  EXPECT_EQ(Call({3, 20}).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(runtime_.loads(), 2u);
+  EXPECT_TRUE(Call({1, 10}).ok());
+  EXPECT_TRUE(Call({3, 21}).ok());
+}
+
+TEST_F(ShapeInstancesTest, AnotherFailureIsTriedAgainLater) {
+  Serve();
+  FailLoads(absl::ResourceExhaustedError("no memory"));
+  const Status refused = Call({3, 20});
+  EXPECT_EQ(refused.code(), StatusCode::kUnavailable);
+  EXPECT_THAT(refused.ToString(), HasSubstr("no memory"));
+  ASSERT_TRUE(Until([&] { return Shapes() == std::vector<std::string>{"b (3,20)/failed"}; }));
+  FailLoads(absl::OkStatus());
+  EXPECT_EQ(Call({3, 20}).code(), StatusCode::kUnavailable);
+  EXPECT_EQ(runtime_.loads(), 2u);
+  timer_.Advance(ShapeInstances::kRetryAfter);
+  EXPECT_TRUE(Call({3, 20}).ok());
+  EXPECT_EQ(runtime_.loads(), 3u);
+}
+
+TEST_F(ShapeInstancesTest, WhatComesBesidesTooManyCompilationsIsRefused) {
+  Serve(2);
+  Hold(true);
+  ShapedCall a = Start({2, 10}), b = Start({3, 10});
+  const Status refused = Call({4, 10});
+  EXPECT_EQ(refused.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(refused.ToString(), HasSubstr("auto_shape_limit"));
+  EXPECT_TRUE(Call({1, 10}).ok());
+  Hold(false);
+  EXPECT_TRUE(Finish(a, 20).ok());
+  EXPECT_TRUE(Finish(b, 30).ok());
+}
+
+TEST_F(ShapeInstancesTest, FaultyShapesAreRefusedAtOnce) {
+  Serve();
+  EXPECT_EQ(Call({0, 10}).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(Call({10}).code(), StatusCode::kInvalidArgument) << "the rank stays";
+  EXPECT_EQ(runtime_.loads(), 1u);
+}
+
+TEST_F(ShapeInstancesTest, ManyThreadsAndShapes) {
+  Serve(3);
+  std::vector<std::thread> threads;
+  std::atomic<int> good{0}, busy{0};
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 100; ++i) {
+        const Shape shape = {1 + (i * 7 + t) % 6, 10};
+        ShapedCall test = Start(shape);
+        const Status status = Finish(test, *ElementCount(shape));
+        if (status.ok()) ++good;
+        if (status.code() == StatusCode::kResourceExhausted) ++busy;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(good + busy, 400);
+  EXPECT_GT(good, 100);
+  EXPECT_TRUE(Until([&] { return runtime_.live_models() <= 4; }));
+}
+
+}  // namespace
+}  // namespace switchyard
