@@ -160,7 +160,7 @@ def test_json_lines(models, tmp_path):
     ],
 )
 def test_faulty_flags(models, args, text):
-    ended = run_binary("--model_name", "dummy", "--model_path", models / "dummy", "--port", "0", *args)
+    ended = run_binary("--model_name", "dummy", "--model_path", models / "dummy", "--port", "auto", *args)
     assert ended.returncode == 64
     assert text in ended.stderr
 
@@ -201,7 +201,8 @@ def test_the_logging_extension_by_tritonclient(models, tmp_path):
 
 
 def test_sighup_opens_files_again_and_reads_the_level(models, tmp_path):
-    config = write_config(tmp_path / "config.json", [{"name": "dummy", "base_path": str(models / "dummy"), "target_device": "CPU"}])
+    entry = {"name": "dummy", "base_path": str(models / "dummy"), "target_device": "CPU"}
+    config = write_config(tmp_path / "config.json", [entry])
     document = json.loads((tmp_path / "config.json").read_text())
     log, access = tmp_path / "file.log", tmp_path / "access.log"
     with Server(tmp_path, "--config_path", config, "--log_path", log, "--access_log", access) as server:
@@ -229,7 +230,8 @@ def test_sighup_opens_files_again_and_reads_the_level(models, tmp_path):
 
 
 def test_the_level_is_said_in_one_place(models, tmp_path):
-    config = write_config(tmp_path / "config.json", [{"name": "dummy", "base_path": str(models / "dummy"), "target_device": "CPU"}])
+    entry = {"name": "dummy", "base_path": str(models / "dummy"), "target_device": "CPU"}
+    config = write_config(tmp_path / "config.json", [entry])
     document = json.loads((tmp_path / "config.json").read_text())
     for level, args, text in (("DEBUG", ["--log_level", "INFO"], "one place"), ("LOUD", [], "/logging/level")):
         (tmp_path / "config.json").write_text(json.dumps({**document, "logging": {"level": level}}))

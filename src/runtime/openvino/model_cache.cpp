@@ -206,7 +206,7 @@ CacheContents ReadContents(const std::string& folder, const std::string& own_lis
     if (name.ends_with(kBlob) || name.ends_with(kAside)) {
       contents.total += bytes;
       if (own.count(name) != 0) contents.own_bytes += bytes;
-      // A young blob without a list may be in the making: by OpenVINO itself, where it did not want what it found.
+      // A young blob without a list may be in the making by somebody else.
       const bool nobodys = name.ends_with(kAside) || (named.count(name) == 0 && now - each.used > kYoung);
       each.bytes = bytes;
       if (nobodys) contents.removable.push_back(std::move(each));
@@ -236,18 +236,18 @@ ModelCache::ModelCache(const std::string& folder, const std::string& identity, u
   }
   Digest digest;
   digest.Add(identity);
-  list_ = (fs::path(folder_) / (digest.Hex().substr(0, 32) + ".sha256")).string();
+  key_ = digest.Hex().substr(0, 32);
+  list_ = (fs::path(folder_) / (key_ + std::string(kList))).string();
   Verify();
-  if (ready_) {
-    directory_ = folder_;
-  } else if (!Stage()) {
-    Complain(fmt::format("the cache folder {} cannot be written ({}); compiled without a cache", folder_, strerror(errno)));
-  }
+  ready_ = ready_ && LinkBlobs();
+  if (ready_ || Stage()) return;
+  Complain(fmt::format("the cache folder {} cannot be written ({}); compiled without a cache", folder_, strerror(errno)));
 }
 
 ModelCache& ModelCache::operator=(ModelCache&& other) noexcept {
   std::swap(folder_, other.folder_);
   std::swap(max_bytes_, other.max_bytes_);
+  std::swap(key_, other.key_);
   std::swap(list_, other.list_);
   std::swap(directory_, other.directory_);
   std::swap(staging_, other.staging_);
@@ -268,8 +268,10 @@ std::vector<std::string> ModelCache::ChangedBlobs() {
   std::vector<std::string> changed;
   for (const Entry& entry : entries) {
     const fs::path path = fs::path(folder_) / entry.name;
-    if (DigestOf(path) == entry.digest) continue;
+    const bool own = entry.name.starts_with(key_ + '.');
+    if (own && DigestOf(path) == entry.digest) continue;
     ready_ = false;
+    if (!own) return {};  // not a list of ours
     std::error_code error;
     // What is not there was cleared by somebody.
     if (fs::exists(fs::symlink_status(path, error))) changed.push_back(entry.name);
@@ -302,51 +304,63 @@ bool ModelCache::Stage() {
   return true;
 }
 
-void ModelCache::Finish(bool hit) {
-  if (directory_.empty()) return;
+// Into a folder of this load, so that they stay as they are until it is over. False, with nothing changed, when they cannot.
+bool ModelCache::LinkBlobs() {
+  const bool writable = Stage();
+  // A folder that cannot be written is good for reading all the same.
+  std::string name = (fs::temp_directory_path() / "switchyard-cache-XXXXXX").string();
+  if (!writable && mkdtemp(name.data()) == nullptr) return false;
+  if (!writable) staging_ = name;
   std::error_code error;
-  if (!staging_.empty()) {
-    Keep();
+  for (const Entry& entry : ReadList(list_)) {
+    const fs::path from = fs::absolute(fs::path(folder_) / entry.name),
+                   to = fs::path(staging_) / entry.name.substr(key_.size() + 1);
+    if (writable) fs::create_hard_link(from, to, error);
+    if (!writable || error) fs::create_symlink(from, to, error);
+    if (!error) continue;
     fs::remove_all(std::exchange(staging_, ""), error);
-  } else if (hit) {
+    directory_.clear();
+    return false;
+  }
+  directory_ = staging_;
+  return true;
+}
+
+void ModelCache::Finish(bool hit) {
+  if (staging_.empty()) return;
+  if (hit && ready_) {
     utimensat(AT_FDCWD, list_.c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
   } else {
-    Forget();
+    Keep();
   }
+  std::error_code error;
+  fs::remove_all(std::exchange(staging_, ""), error);
   if (max_bytes_ > 0) Evict();
 }
 
-// The blobs were whole, yet OpenVINO did not want them (another version of a driver): what it wrote in their place is not known
-// to be whole, and next time is compiled anew.
-void ModelCache::Forget() {
-  const FolderLock lock(folder_);
-  std::error_code error;
-  for (const Entry& entry : ReadList(list_)) fs::remove(fs::path(folder_) / entry.name, error);
-  fs::remove(list_, error);
-}
-
-bool ModelCache::MoveIn(const std::string& name) {
+bool ModelCache::MoveIn(const fs::path& from, const std::string& name) {
   const fs::path to = fs::path(folder_) / name;
   std::error_code error;
-  if (name.ends_with(kBlob) && fs::exists(fs::symlink_status(to, error)) && NamedByLists(folder_).count(name) == 0) {
+  if (fs::exists(fs::symlink_status(to, error)) && NamedByLists(folder_).count(name) == 0) {
     fs::rename(to, to.string() + std::string(kAside), error);
     Complain(fmt::format("the file {} in the cache folder is of unknown origin; it is set aside as {}.bad", to.string(), name));
   }
-  return std::rename((fs::path(staging_) / name).c_str(), to.c_str()) == 0;
+  return std::rename(from.c_str(), to.c_str()) == 0;
 }
 
 void ModelCache::Keep() {
   std::string list;
-  std::vector<std::string> names, kept;
+  std::vector<fs::path> made;
+  std::vector<std::string> kept;
   std::error_code error;
   // OpenVINO does not notice that a disk is full: it leaves half a file.
   bool good = !IsFull(folder_);
   for (fs::directory_iterator entry(staging_, error), end; good && !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename().string();
     const std::optional<std::string> digest = DigestOf(entry->path());
-    if (!digest.has_value() || name.find_first_of(" \n\t") != std::string::npos) continue;
-    names.push_back(name);
-    if (name.ends_with(kBlob)) list += fmt::format("{}  {}\n", *digest, name);
+    if (!name.ends_with(kBlob) || !digest.has_value() || name.find_first_of(" \n\t") != std::string::npos) continue;
+    made.push_back(entry->path());
+    list += fmt::format("{}  {}.{}\n", *digest, key_, name);
   }
   if (good && list.empty()) {
     Complain(
@@ -355,8 +369,10 @@ void ModelCache::Keep() {
   }
   const FolderLock lock(folder_);
   good = good && lock.held();
-  for (const std::string& name : names) {
-    if (good) good = MoveIn(name);
+  for (const fs::path& path : made) {
+    // OpenVINO's name is the same for some settings with which the device makes different blobs.
+    const std::string name = fmt::format("{}.{}", key_, path.filename().string());
+    if (good) good = MoveIn(path, name);
     if (good) kept.push_back(name);
   }
   if (good && WriteFile(list_, list)) return;

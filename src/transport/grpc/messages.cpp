@@ -71,7 +71,7 @@ RequestHeaders HeadersOf(const grpc::ServerContext& context) {
                                      : key == "tracestate"   ? &headers.tracestate
                                      : key == "x-request-id" ? &headers.request_id
                                                              : nullptr;
-    // A second value: of the traceparent neither counts, of the others the first does.
+    // A second value, where the library hands on both: of the traceparent neither counts, of the others the first does.
     if (header != nullptr) *header = header->empty() ? text : header == &headers.traceparent ? std::string_view("?") : *header;
   }
   return headers;
