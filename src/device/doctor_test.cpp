@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <cstdlib>
 
 #include "device/test_root.h"
 
@@ -367,6 +368,16 @@ TEST_F(DoctorTest, UserOfTheRoot) {
   EXPECT_EQ(user.uid, 5000u);
   EXPECT_EQ(user.gid, 5001u);
   EXPECT_EQ(user.groups, (std::vector<uint32_t>{39, 44}));
+}
+
+TEST(SystemView, TheLibraryPathIsTheEnvironments) {
+  const std::string first = "/a/folder/with/a/name/that/is/too/long/for/a/short/string", second = "/b" + first;
+  const char* const before = getenv("LD_LIBRARY_PATH");
+  const std::string kept = before == nullptr ? "" : before;
+  setenv("LD_LIBRARY_PATH", (first + ":" + second).c_str(), 1);
+  const SystemView view = SystemView::Own();
+  before == nullptr ? unsetenv("LD_LIBRARY_PATH") : setenv("LD_LIBRARY_PATH", kept.c_str(), 1);
+  EXPECT_THAT(view.library_path, ::testing::ElementsAre(first, second));
 }
 
 }  // namespace

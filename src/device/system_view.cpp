@@ -67,7 +67,8 @@ std::string LinkText(const std::string& host_path) {
 SystemView SystemView::Own() {
   SystemView view;
   view.user = OwnUser();
-  for (const std::string_view folder : SplitText(Environment("LD_LIBRARY_PATH"), ':')) view.library_path.emplace_back(folder);
+  const std::string library_path = Environment("LD_LIBRARY_PATH");  // outlives the views into it
+  for (const std::string_view folder : SplitText(library_path, ':')) view.library_path.emplace_back(folder);
   view.icd_vendors = Environment("OCL_ICD_VENDORS");
   view.alt_npu_drivers = !Environment("ZE_ENABLE_ALT_DRIVERS").empty();
   view.kubernetes = !Environment("KUBERNETES_SERVICE_HOST").empty();
