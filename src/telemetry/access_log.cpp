@@ -21,7 +21,7 @@ namespace {
 constexpr std::string_view kStdout = "-";
 constexpr auto kIdle = std::chrono::seconds(60);
 // Between waking up and writing: lines come together, and threads that serve wake the writer no more often than this.
-constexpr auto kGather = std::chrono::milliseconds(5);
+constexpr auto kGather = std::chrono::milliseconds(20);
 constexpr size_t kMaxBatchBytes = size_t{64} << 10;
 
 StatusOr<int> OpenFile(const std::string& path) {

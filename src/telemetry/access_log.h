@@ -14,7 +14,7 @@
 
 namespace switchyard {
 
-// Thread-safe. Lines are written by a thread of its own, a few milliseconds after the answers. What it cannot keep up with, or
+// Thread-safe. Lines are written by a thread of its own, some 20 ms after the answers. What it cannot keep up with, or
 // cannot write, is dropped and counted: a slow disk never slows a request.
 class AccessLog {
  public:
