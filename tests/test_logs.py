@@ -84,16 +84,17 @@ def test_the_request_id_is_the_protocols_or_the_headers(logged):
         (body(id="mine"), {"X-Request-Id": "other"}),
         (body(), {"X-Request-Id": "from a header"}),
         (body(id='quo"te\n'), {}),
+        (body(id="\x1b[2J\x7f\x9b2J\x85\u2028\u2029"), {}),  # all that splitlines or a terminal makes something of
         (body(), {"X-Request-Id": "x" * 1000}),
         (body(), {}),
     ):
         assert logged.http("POST", "/v2/models/dummy/infer", document, headers).code == 200
-    ids = [line["request_id"] for line in wait_lines(logged.access, before + 5)[before:]]
-    assert ids == ["mine", "from a header", 'quo"te\n', "x" * 128, None]
+    ids = [line["request_id"] for line in wait_lines(logged.access, before + 6)[before:]]
+    assert ids == ["mine", "from a header", 'quo"te\n', "\x1b[2J\x7f\x9b2J\x85\u2028\u2029", "x" * 128, None]
     client = KserveGrpc(logged)
     client.stub.ModelInfer(client.request("dummy", [tensor("b", "FP32", TEN)]), metadata=(("x-request-id", "over gRPC"),))
     client.close()
-    assert wait_lines(logged.access, before + 6)[-1]["request_id"] == "over gRPC"
+    assert wait_lines(logged.access, before + 7)[-1]["request_id"] == "over gRPC"
 
 
 def test_a_stream_has_a_line_for_each_message(logged):

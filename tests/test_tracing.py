@@ -224,6 +224,18 @@ def test_a_collector_that_refuses_is_not(models, tmp_path, collector):
     assert len(collector.requests) == 1
 
 
+def test_credentials_go_to_the_collector_and_into_no_log(models, tmp_path, collector):
+    collector.answers = [400]
+    endpoint = collector.url.replace("http://", "http://me:hunter2@") + "/v1/traces?key=hunter3"
+    with start(tmp_path, models, "--otlp_endpoint", endpoint, "--log_level", "TRACE") as server:
+        assert server.http("POST", "/v2/models/dummy/infer", BODY).code == 200
+        wait_until(lambda: server.metric(r'^switchyard_traced_requests_total\{result="failed"') == 1, 20, "failed")
+    path, headers, _ = collector.requests[0]
+    assert (path, headers["Authorization"]) == ("/v1/traces?key=hunter3", "Basic bWU6aHVudGVyMg==")
+    assert f"cannot be sent to {collector.url}/v1/traces: it answers HTTP 400" in server.log
+    assert "hunter" not in server.log
+
+
 def test_a_collector_that_hangs_costs_requests_nothing(models, tmp_path, collector):
     collector.hold.clear()
     with start(tmp_path, models, "--otlp_endpoint", collector.url) as server:

@@ -6,7 +6,8 @@
 
 namespace switchyard {
 
-// With its quotes. Bytes that are not UTF-8 become U+FFFD.
+// With its quotes. Bytes that are not UTF-8 become U+FFFD. Control characters and ends of lines are escaped, beyond ASCII too:
+// no text ends a line of a log or commands a terminal.
 void AppendJsonString(std::string& out, std::string_view text);
 
 bool IsUtf8(std::string_view text);

@@ -24,10 +24,11 @@ void TellJournal(const InferCall& call, const CallRecord& record, TimePoint now,
                   .bytes_in = record.bytes_in,
                   .bytes_out = record.bytes_out};
   if (call.version) story.version = call.version->number_text();
-  if (call.submitted != TimePoint{}) story.decode = call.submitted - call.received;
+  const TimePoint submitted = call.submitted.load(std::memory_order_relaxed);
+  if (submitted != TimePoint{}) story.decode = submitted - call.received;
   // The later stages are there to be read only then: a device may still be at work on a call that ended otherwise.
   if (record.code == StatusCode::kOk) {
-    story.queue = call.started - call.submitted;
+    story.queue = call.started - submitted;
     story.compute = call.ended - call.started;
     story.encode = now - call.ended;
   }

@@ -27,14 +27,7 @@ Executor::~Executor() = default;
 size_t Executor::active() const {
   MutexLock lock(&mutex_);
   size_t count = 0;
-  std::vector<const Lane*> seen;
-  for (const auto& route : routes_) {
-    for (const auto& lane : route->lanes) {
-      if (std::find(seen.begin(), seen.end(), lane.get()) != seen.end()) continue;
-      seen.push_back(lane.get());
-      count += lane->active();
-    }
-  }
+  for (const auto& lane : lanes_) count += lane->active();
   return count;
 }
 
@@ -53,6 +46,10 @@ void Executor::SetRoute(LaneRoute next) {
   const Status closed = next.lanes.empty() ? next.closed : absl::OkStatus();
   {
     MutexLock lock(&mutex_);
+    std::erase_if(lanes_, [](const auto& lane) { return lane->closed() && lane->active() == 0; });
+    for (const auto& lane : next.lanes) {
+      if (std::find(lanes_.begin(), lanes_.end(), lane) == lanes_.end()) lanes_.push_back(lane);
+    }
     route_.store(routes_.emplace_back(std::make_unique<const LaneRoute>(std::move(next))).get());
   }
   if (!closed.ok()) {
@@ -166,8 +163,9 @@ void Executor::Submit(std::shared_ptr<InferCall> call) {
   // Held to the end: the call holds the Version, and with it this Executor.
   const std::shared_ptr<InferCall> held = call;
   call->executor_.store(this);
-  call->submitted = timer_.Now();
-  if (call->request.deadline <= call->submitted) {
+  const TimePoint now = timer_.Now();
+  call->submitted.store(now, std::memory_order_relaxed);
+  if (call->request.deadline <= now) {
     call->Complete(DeadlinePassed(options_.model_name));
     return;
   }

@@ -78,8 +78,10 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   std::atomic<const std::string*> device{nullptr};
   TimePoint started{};
   TimePoint ended{};
-  TimePoint submitted{};    // when the Executor was given the call, which was decoded and validated by then
   bool queue_full = false;  // refused for that
+  // When the Executor was given the call, which was decoded and validated by then. Whoever answers earlier may look at it
+  // meanwhile.
+  std::atomic<TimePoint> submitted{TimePoint{}};
 
   // Answers the call, once: the first caller wins and runs on_done, every later one gets false. on_done is destroyed after it
   // ran.

@@ -161,6 +161,20 @@ TEST(AccessLineTest, WhatIsNotKnownIsNull) {
                           HasSubstr("\"" + std::string(255, 'm') + "\"")));
 }
 
+TEST(AccessLineTest, NothingOfACallersEndsALineOrReachesATerminal) {
+  // DEL, CSI as one character, NEL, line and paragraph separators, and a character that is cut.
+  const std::string id =
+      "a\r\n{\x1b[2J\x7f\xc2\x9b"
+      "2J\xc2\x85\xe2\x80\xa8\xe2\x80\xa9\xc3\xa4" +
+      std::string(100, 'x') + "\xc3\xa4\xc3\xa4";
+  std::string line;
+  AppendAccessLine(line, Event({.request_id = id.substr(0, 127), .model = id, .total = microseconds(1)}));
+  EXPECT_THAT(line, HasSubstr("\"request_id\":\"a\\r\\n{\\u001b[2J\\u007f\\u009b2J\\u0085\\u2028\\u2029\xc3\xa4xx"));
+  EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1);
+  EXPECT_EQ(line.find("\xc2"), std::string::npos);
+  EXPECT_EQ(line.find("\xe2"), std::string::npos);
+}
+
 class AccessLogTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -236,6 +250,15 @@ TEST(OtlpTest, EndpointsAreUrls) {
   for (const char* bad : {"", "localhost:4318", "file:///etc/passwd", "http://", "http:///x", "http://a b"}) {
     EXPECT_THAT(Message(CheckOtlpEndpoint(bad)), HasSubstr("http://localhost:4318")) << bad;
   }
+}
+
+TEST(OtlpTest, EndpointsAreShownWithoutWhatIsSecret) {
+  EXPECT_EQ(ShownEndpoint("http://localhost:4318/v1/traces"), "http://localhost:4318/v1/traces");
+  EXPECT_EQ(ShownEndpoint("https://user:se@cret@collector:4318/v1/traces?key=secret#secret"),
+            "https://collector:4318/v1/traces");
+  EXPECT_EQ(ShownEndpoint("https://user:sec/ret@collector"), "https://collector");
+  EXPECT_EQ(ShownEndpoint("user:secret@collector"), "collector");
+  EXPECT_THAT(Message(CheckOtlpEndpoint("http://user:secret@a b")), Not(HasSubstr("secret")));
 }
 
 std::unique_ptr<SpanExporter> Nowhere() {

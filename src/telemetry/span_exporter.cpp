@@ -24,8 +24,11 @@ constexpr int kInternal = 1;
 constexpr int kError = 2;
 
 std::string UrlOf(const std::string& endpoint) {
-  if (endpoint.ends_with(kPath)) return endpoint;
-  return (endpoint.ends_with('/') ? endpoint.substr(0, endpoint.size() - 1) : endpoint) + std::string(kPath);
+  const size_t end = std::min(endpoint.find_first_of("?#"), endpoint.size());
+  std::string url = endpoint.substr(0, end);
+  if (url.ends_with('/')) url.pop_back();
+  if (!url.ends_with(kPath)) url += kPath;
+  return url + endpoint.substr(end);
 }
 
 void AppendId(std::string& out, std::string_view key, const uint8_t* bytes, size_t count) {
@@ -59,7 +62,18 @@ Status CheckOtlpEndpoint(const std::string& url) {
   const size_t scheme = url.starts_with("http://") ? 7 : url.starts_with("https://") ? 8 : 0;
   const bool plain = std::all_of(url.begin(), url.end(), [](char c) { return c > ' ' && c <= '~'; });
   if (scheme > 0 && url.size() > scheme && url[scheme] != '/' && plain) return absl::OkStatus();
-  return InvalidArgument("expected the URL of an OpenTelemetry collector such as http://localhost:4318, got \"{}\"", url);
+  return InvalidArgument("expected the URL of an OpenTelemetry collector such as http://localhost:4318, got \"{}\"",
+                         ShownEndpoint(url));
+}
+
+std::string ShownEndpoint(std::string_view url) {
+  url = url.substr(0, url.find_first_of("?#"));
+  const size_t scheme = url.find("://");
+  const size_t begin = scheme == std::string_view::npos ? 0 : scheme + 3;
+  // A password may have, against the rules, what else ends it: the last one counts.
+  const size_t at = url.rfind('@');
+  if (at == std::string_view::npos || at < begin) return std::string(url);
+  return std::string(url.substr(0, begin)) + std::string(url.substr(at + 1));
 }
 
 std::string OtlpHead(const SpanExporter::Options& options) {
@@ -242,7 +256,7 @@ void SpanExporter::Send(Connection& connection, const std::string& body, uint64_
     }
     const TimePoint now = std::chrono::steady_clock::now();
     if (!complained || now - *complained > kComplainEvery) {
-      LogWarning("otlp_endpoint: traces cannot be sent to {}: {}", url_, connection.why());
+      LogWarning("otlp_endpoint: traces cannot be sent to {}: {}", ShownEndpoint(url_), connection.why());
       complained = now;
     }
     if (outcome == Connection::Outcome::kRefused || stopping_.HasBeenNotified()) break;

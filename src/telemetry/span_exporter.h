@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "base/mutex.h"
@@ -69,6 +70,9 @@ class SpanExporter {
 
 // Checks what --otlp_endpoint may be.
 Status CheckOtlpEndpoint(const std::string& url);
+
+// What of it may be shown: without user, password, query and fragment.
+std::string ShownEndpoint(std::string_view url);
 
 // The document of spans: the head, each request's spans separated by commas, the tail.
 std::string OtlpHead(const SpanExporter::Options& options);

@@ -16,10 +16,11 @@ namespace switchyard {
 // For one load. On disk, in the folder: OpenVINO's blobs ("<key>.<OpenVINO's name>"), and for each load a list of them and
 // their SHA-256 ("<key>.sha256", readable by sha256sum). OpenVINO works in a folder of this load's own, into which the blobs
 // are linked: nobody can take or change them under its hands. What is compiled anew is written there and moved in when it is
-// whole, under a lock of the folder, so that several processes may share the cache. A blob whose bytes have changed, or that no
-// list names where one is to be written, is set aside ("<name>.bad"). With a limit, what was used longest ago goes: first what
-// was set aside or belongs to nobody, then other models. A list's time is that of its last use. Nothing here is an error:
-// whatever is wrong with the folder, the model can be compiled without it; `reasons` say so.
+// whole, under a lock of the cache's folder, so that several processes may share it; a lock on a load's own folder tells that
+// its process lives. A blob whose bytes have changed, or that no list names where one is to be written, is set aside
+// ("<name>.bad"). With a limit, what was used longest ago goes: first what was set aside or belongs to nobody, then other
+// models. A list's time is that of its last use. Nothing here is an error: whatever is wrong with the folder, the model can be
+// compiled without it; `reasons` say so.
 class ModelCache {
  public:
   // No cache.
@@ -45,6 +46,7 @@ class ModelCache {
   std::vector<std::string> ChangedBlobs();
   bool Stage();
   bool LinkBlobs();
+  void Unstage();
   void Keep();
   bool MoveIn(const std::filesystem::path& from, const std::string& name);
   void Evict();
@@ -56,9 +58,13 @@ class ModelCache {
   std::string list_;  // the path of the list of blobs
   std::string directory_;
   std::string staging_;  // empty: nothing to be removed
+  int lock_ = -1;        // on staging_
   bool ready_ = false;
   std::vector<std::string> reasons_;
 };
+
+// Removes what processes left in the cache folder that ended while they compiled.
+void RemoveAbandoned(const std::string& folder);
 
 // Everything that the result of this load depends on. `properties` are what OpenVINO compiles with, as text.
 std::string CacheIdentity(const LoadRequest& request, const std::string& properties);
