@@ -80,6 +80,7 @@ struct LoadRequest {
   // The model's file, or the folder of a SavedModel.
   std::string model_path;
   std::string cache_dir;  // empty: no cache
+  uint64_t cache_max_bytes = 0;  // of all that is in it; 0: any
   // What OpenVINO compiles for: a device, or HETERO or BATCH over devices; canonical, never AUTO or MULTI.
   std::string target;
   // For that target (device/placement.h has taken out what is ours). Keys that none of the target's devices knows are left out

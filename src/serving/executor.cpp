@@ -168,6 +168,7 @@ void Executor::Submit(std::shared_ptr<InferCall> call) {
   const TimePoint now = timer_.Now();
   // A store for each call would have the threads wait for each other's cache lines.
   if (now - last_use() > kUseGrain) last_use_ns_.store(Nanoseconds(now), std::memory_order_relaxed);
+  call->submitted.store(now, std::memory_order_relaxed);
   if (call->request.deadline <= now) {
     call->Complete(DeadlinePassed(options_.model_name));
     return;

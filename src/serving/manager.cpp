@@ -44,6 +44,7 @@ Status NotLoadedYet(const std::string& model) {
 Manager::Options Manager::FromSettings(const ServerSettings& settings) {
   Options options{.max_queue = settings.max_queue,
                   .cache_dir = settings.cache_dir,
+                  .cache_max_bytes = settings.cache_max_bytes,
                   .ready_needs_all = settings.ready_needs_all,
                   .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency()),
                   .strict = settings.strict,

@@ -29,6 +29,7 @@
 #include "serving/version.h"
 #include "serving/version_label.h"
 #include "serving/work_pool.h"
+#include "telemetry/call_journal.h"
 #include "telemetry/metrics_registry.h"
 
 namespace switchyard {
@@ -62,6 +63,7 @@ class Manager {
   struct Options {
     uint32_t max_queue = 1024;     // calls waiting for one Version
     std::string cache_dir;         // empty: no cache
+    uint64_t cache_max_bytes = 0;  // of all that is in it; 0: any
     bool ready_needs_all = false;  // Ready() asks for all models, not for one
     // Listeners' threads that may run a cheap model themselves at the same time.
     uint32_t inline_threads = 1;
@@ -88,6 +90,8 @@ class Manager {
     ReadRecorded read_recorded;  // see Placer::Environment
     // Where versions count; must outlive the Manager. Null: in one of its own.
     MetricsRegistry* metrics = nullptr;
+    // Who is told of requests; must outlive the Manager. Null: nobody.
+    const CallJournal* journal = nullptr;
   };
   // What the command line says of all models; who is told, and where is counted, is the caller's.
   static Options FromSettings(const ServerSettings& settings);
@@ -143,6 +147,7 @@ class Manager {
 
   const Runtime& runtime() const { return runtime_; }
   MetricsRegistry& metrics() const { return metrics_; }
+  const CallJournal& journal() const { return options_.journal != nullptr ? *options_.journal : no_journal_; }
 
  private:
   struct Entry;     // one version and its state (serving/model_map.h)
@@ -201,6 +206,7 @@ class Manager {
   const Options options_;
   const std::unique_ptr<MetricsRegistry> own_metrics_;
   MetricsRegistry& metrics_;
+  const CallJournal no_journal_;
   WorkPool decode_pool_;
   std::atomic<bool> ready_{false};
   // Names the current snapshot, uniquely in the process; a thread that has this one cached takes no lock.

@@ -403,7 +403,11 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
                                   .wake = [this] { Wake(); },
                                   .on_failover = options_.on_failover,
                                   .on_retry = options_.on_retry};
-  LoadRequest base{.settings = settings, .version = number, .model_path = path, .cache_dir = options_.cache_dir};
+  LoadRequest base{.settings = settings,
+                   .version = number,
+                   .model_path = path,
+                   .cache_dir = options_.cache_dir,
+                   .cache_max_bytes = options_.cache_max_bytes};
   woken_ = true;
   return std::make_shared<Placer>(std::move(environment), std::move(base), *std::move(plan));
 }

@@ -18,7 +18,7 @@ inline constexpr std::string_view kServerName = "switchyard";
 inline constexpr std::string_view kServerVersion = SWITCHYARD_VERSION;
 inline constexpr std::string_view kPlatform = "OpenVINO";
 // The protocol's extensions that are served, by the names that Triton gave them.
-inline constexpr std::array<std::string_view, 2> kExtensions = {"binary_tensor_data", "model_repository"};
+inline constexpr std::array<std::string_view, 3> kExtensions = {"binary_tensor_data", "model_repository", "logging"};
 
 // A version as KServe's clients write it: "" and "0" mean the default one; a negative number is found by nobody later; what is
 // no number is a label.

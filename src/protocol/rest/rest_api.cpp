@@ -6,6 +6,7 @@
 
 #include "protocol/http/content_coding.h"
 #include "protocol/http/http_error.h"
+#include "protocol/kserve/log_settings.h"
 #include "protocol/kserve/repository.h"
 #include "protocol/kserve/rest_codec.h"
 #include "protocol/kserve/rest_metadata.h"
@@ -30,6 +31,11 @@ struct RestCall final : InferCall {
 
   // Counts the call, and answers it. Counted first: whoever has the answer may look at the metrics at once.
   void Answer(StatusCode code, HttpReply reply) {
+    // The next one in the trace is told which span of ours it belongs to.
+    if (trace.valid) {
+      reply.headers += fmt::format("traceparent: {}\r\n", TraceParentOf(trace));
+      if (!trace.state.empty()) reply.headers += fmt::format("tracestate: {}\r\n", trace.state);
+    }
     RecordCall(*this, code, timer->Now(), *manager, reply.body.size());
     responder->Reply(std::move(reply));
   }
@@ -74,6 +80,8 @@ std::shared_ptr<RestCall<Form>> MakeCall(const Route& route, Endpoint endpoint, 
   call->endpoint = endpoint;
   call->received = timer.Now();
   call->bytes = request.body.size;
+  call->trace = manager.journal().Trace(request.traceparent, request.tracestate);
+  call->header_id = std::move(request.request_id);
   call->manager = &manager;
   call->timer = &timer;
   call->request.model_name = route.model;
@@ -107,7 +115,7 @@ void RestApi::Handle(HttpRequest request, std::shared_ptr<HttpResponder> respond
     default:
       break;
   }
-  HttpReply reply = Query(found.route);
+  HttpReply reply = found.route.kind == RouteKind::kLogChange ? ChangeLog(request) : Query(found.route);
   EncodeContent(request.accept_encoding, reply);
   responder->Reply(std::move(reply));
 }
@@ -149,6 +157,9 @@ HttpReply RestApi::Query(const Route& route) const {
       return ConfigStatus();
     case RouteKind::kTfsUnsupported:
       return ErrorReply(501, fmt::format("Method {} is not implemented; use :predict", route.verb));
+    case RouteKind::kLogSettings:
+      return JsonReply(kserve::EncodeLogSettings());
+    case RouteKind::kLogChange:
     case RouteKind::kConfigReload:
     case RouteKind::kRepositoryIndex:
     case RouteKind::kModelLoad:
@@ -205,6 +216,14 @@ void RestApi::Command(const Route& route, HttpRequest request, std::shared_ptr<H
   const auto only_ready = ReadIndexRequest(request.body);
   if (!only_ready.ok()) return answer(ErrorReply(only_ready.status()));
   answer(JsonReply(EncodeIndex(kserve::IndexOf(control, *only_ready))));
+}
+
+HttpReply RestApi::ChangeLog(HttpRequest& request) const {
+  if (auto refused = DecodeContent(request.content_encoding, 0, kserve::kMaxLogChangeBytes, request.body)) {
+    return *std::move(refused);
+  }
+  const Status changed = kserve::ChangeLog(request.body.view());
+  return changed.ok() ? JsonReply(kserve::EncodeLogSettings()) : ErrorReply(changed);
 }
 
 HttpReply RestApi::ModelReady(const Route& route) const {

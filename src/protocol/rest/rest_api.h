@@ -33,6 +33,7 @@ class RestApi final : public HttpHandler {
   // What the control plane answers, at once or later.
   void Command(const Route& route, HttpRequest request, std::shared_ptr<HttpResponder> responder);
   HttpReply ModelReady(const Route& route) const;
+  HttpReply ChangeLog(HttpRequest& request) const;
   HttpReply KserveMetadata(const Route& route) const;
   HttpReply TfsStatus(const Route& route) const;
   void KserveInfer(const Route& route, HttpRequest request, std::shared_ptr<HttpResponder> responder);

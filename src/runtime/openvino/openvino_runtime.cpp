@@ -140,10 +140,10 @@ StatusOr<ModelCache> OpenCache(const OpenVinoOptions& options, const LoadRequest
   ModelCache cache;
   if (!in_child.cache_dir.empty()) {
     const std::string identity = CacheIdentity(request, ov::Any(properties).as<std::string>());
-    cache = ModelCache(in_child.cache_dir, identity);
+    cache = ModelCache(in_child.cache_dir, identity, request.cache_max_bytes);
     if (!isolated || cache.ready()) return cache;
     SY_RETURN_IF_ERROR(CompileInChild(options, in_child));
-    cache = ModelCache(in_child.cache_dir, identity);
+    cache = ModelCache(in_child.cache_dir, identity, request.cache_max_bytes);
     if (cache.ready()) return cache;
     return Error(StatusCode::kInternal, "isolated_compile: what the child compiled is not in the cache folder {}",
                  in_child.cache_dir);
