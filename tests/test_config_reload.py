@@ -81,7 +81,7 @@ def test_every_fault_at_once_and_nothing_changes(two):
                 entry("d"),
                 entry("a", base_path="a"),
                 {"name": "e", "base_path": "b", "target_device": "NPU.7"},
-                entry("f", base_path="a", plugin_config={"NUM_STREAM": 2}),
+                entry("f", base_path="a", plugin_config={"NUM_STREAM": 2, "NUM_STREAMS": 1, "PERFORMANCE_HIN": "LATENCY"}),
                 entry("g", base_path="a", labels={"stable": 9}),
             ],
         )
@@ -98,7 +98,8 @@ def test_every_fault_at_once_and_nothing_changes(two):
                 at(3, "/base_path"),
                 at(4, "/name"),
                 at(5, "/target_device"),
-                at(6, "/plugin_config"),
+                at(6, "/plugin_config/NUM_STREAM"),
+                at(6, "/plugin_config/PERFORMANCE_HIN"),
                 at(7, "/labels/stable"),
             ]
         ), answer
@@ -201,6 +202,38 @@ def test_what_was_missing_may_come_later(two):
         add_model(two, "new_c")
         (two / "new_c").rename(two / "c")
         wait_until(lambda: answer_of(server, "c") == 1, 30, "c")
+
+
+def test_a_label_moves_without_a_gap(two):
+    """Also to a version that has to be loaded first, while the one before it goes."""
+    add_model(two / "more", "a", [2])
+    (two / "more" / "a" / "2").rename(two / "a" / "2")
+    body = {"inputs": [{"name": "b", "shape": [1, 10], "datatype": "FP32", "data": [0.0] * 10}]}
+    faults, seen, stopping = [], set(), threading.Event()
+
+    def call(server):
+        while not stopping.is_set():
+            answer = server.http("POST", "/v2/models/a/versions/stable/infer", body)
+            if answer.code == 200:
+                seen.add(answer.json()["outputs"][0]["data"][0])
+            else:
+                faults.append(answer)
+
+    def models(version):
+        return [entry("a", model_version_policy={"specific": {"versions": [version]}}, labels={"stable": version})]
+
+    write_config(two / "config.json", models(1))
+    with serve(two) as server:
+        threads = [threading.Thread(target=call, args=(server,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for change in range(10):
+            write_config(two / "config.json", models(2 - change % 2))
+            assert server.http("POST", "/v1/config/reload").code == 201
+        stopping.set()
+        for thread in threads:
+            thread.join()
+    assert faults == [] and seen == {1, 2}, (faults[:2], seen)
 
 
 def test_a_new_version_is_found_by_a_call(two):

@@ -244,7 +244,18 @@ Status CheckModelName(std::string_view name) {
   if (name.empty() || control) {
     return InvalidArgument("expected a name that is not empty and has no control characters, got {}", Quote(name));
   }
-  return absl::OkStatus();
+  if (name.size() > kLongestName) {
+    return InvalidArgument("expected a name of at most {} bytes, got one of {}", kLongestName, name.size());
+  }
+  // Nobody could ask for it by REST.
+  for (std::string_view left = name;;) {
+    const size_t end = left.find('/');
+    if (const std::string_view part = left.substr(0, end); part == "." || part == "..") {
+      return InvalidArgument("expected a name without the parts . and .., got {}", Quote(name));
+    }
+    if (end == left.npos) return absl::OkStatus();
+    left.remove_prefix(end + 1);
+  }
 }
 
 StatusOr<std::string> ResolveBasePath(std::string_view path, const std::string& base_dir) {

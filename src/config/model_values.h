@@ -20,6 +20,7 @@ namespace switchyard {
 
 // As OVMS: more infer requests than this are a typing error.
 inline constexpr uint32_t kMaxNireq = 100000;
+inline constexpr size_t kLongestName = 512;
 
 // More instances of one model, each of a shape of its own, would fill any memory.
 inline constexpr uint32_t kMaxAutoShapes = 1000;

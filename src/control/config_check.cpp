@@ -91,11 +91,38 @@ class ModelJudge {
       if (message.starts_with(other)) key = other;
     }
     if (message.starts_with(std::string(key) + ": ")) message.remove_prefix(key.size() + 2);
-    const std::string described = key == "target_device" ? Quote(settings_.target_device)
-                                  : key == "plugin_config"
-                                      ? "properties that this target does not take"
-                                      : Quote(fmt::format("{}", fmt::join(settings_.fallback_devices, ";")));
-    faults_.push_back(FaultAt(PointerTo(model_.pointer, key), message, described));
+    AddFault(PointerTo(model_.pointer, key), message, key);
+  }
+
+  // Where the message does not say what was expected, it says what is wrong.
+  void AddFault(std::string pointer, std::string_view message, std::string_view key) {
+    if (message.find("expected ") != message.npos && message.find(" got ") != message.npos) {
+      const std::string asked =
+          key == "target_device" ? settings_.target_device : fmt::format("{}", fmt::join(settings_.fallback_devices, ";"));
+      faults_.push_back(FaultAt(std::move(pointer), message, Quote(asked)));
+    } else {
+      faults_.push_back({std::move(pointer),
+                         key == "plugin_config" ? "properties that the target takes" : "devices that are there",
+                         std::string(message)});
+    }
+  }
+
+  // Each faulty property alone, where there are not too many: some take a child process, and with it a moment, to judge.
+  void AddPropertyFaults(const std::vector<std::string>& devices, const Status& of_all) {
+    constexpr size_t kMostAlone = 16;
+    const std::string place = PointerTo(model_.pointer, "plugin_config");
+    const size_t before = faults_.size();
+    for (const auto& [key, value] : settings_.plugin_config) {
+      if (settings_.plugin_config.size() > kMostAlone) break;
+      const auto alone = environment_.runtime.CheckProperties(plan_->asked, devices, {{key, value}});
+      if (!alone.ok()) AddFault(PointerTo(place, key), WithoutKey(Message(alone.status())), "plugin_config");
+    }
+    if (faults_.size() == before) AddFault(place, WithoutKey(Message(of_all)), "plugin_config");
+    device_fault_ = true;
+  }
+  static std::string_view WithoutKey(std::string_view message) {
+    constexpr std::string_view kKey = "plugin_config: ";
+    return message.starts_with(kKey) ? message.substr(kKey.size()) : message;
   }
 
   void JudgeDevices() {
@@ -109,10 +136,7 @@ class ModelJudge {
       }
     }
     const auto notes = environment_.runtime.CheckProperties(plan_->asked, devices, settings_.plugin_config);
-    if (!notes.ok()) {
-      return AddDeviceFault(Message(notes.status()).starts_with("plugin_config") ? notes.status()
-                                                                                 : Annotate(notes.status(), "plugin_config"));
-    }
+    if (!notes.ok()) return AddPropertyFaults(devices, notes.status());
     if (!environment_.strict) return;
     for (const std::string& note : *notes) Add("plugin_config", "no warning, because of --strict", note);
     for (const std::string& reason : plan_->reasons) Add("target_device", "no warning, because of --strict", reason);
