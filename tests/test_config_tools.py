@@ -43,7 +43,7 @@ def test_check_lists_every_fault(tmp_path):
     faults = json.loads(done.stdout)["faults"]
     at = "/model_config_list/{}/config/{}".format
     assert done.returncode == 1 and sorted(fault["pointer"] for fault in faults) == sorted(
-        [at(0, "nireq"), at(0, "plugin_config/NUM_STREAM"), at(1, "base_path"), at(2, "base_path"), at(3, "base_path"), at(4, "base_path")]
+        [at(0, "nireq"), at(0, "plugin_config/NUM_STREAM"), *(at(entry, "base_path") for entry in (1, 2, 3, 4))]
     ), faults
     assert all(set(fault) == {"pointer", "expected", "got"} and all(fault[k] for k in ("expected", "got")) for fault in faults)
     done = run_binary("check", config)
