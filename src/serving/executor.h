@@ -40,8 +40,8 @@ struct LaneRoute {
 // starts the next one, or, when the model is cheaper than a thread hop, by Infer on the caller's thread.
 //
 // Running inline. A lane whose cost was measured runs calls on the caller's thread while the cost is below kInlineCost. Every
-// inline inference is a further measurement, followed slowly upwards. A cost that is a little above the limit is tried again
-// now and then, since a busy machine makes a cheap model look dear. A thread that finds calls in the queue after its own goes
+// inline inference is a further measurement, followed slowly upwards. A cost that is a little above the limit, or that calls on
+// the device belie, is tried again now and then, since a busy machine makes a cheap model look dear. A thread that finds calls in the queue after its own goes
 // on with them for at most kInlineBudget, then hands the infer request to the asynchronous path, so that a listener's thread is
 // never away from its sockets for longer than that plus one inference.
 //
