@@ -41,9 +41,9 @@ struct LaneRoute {
 //
 // Running inline. A lane whose cost was measured runs calls on the caller's thread while the cost is below kInlineCost. Every
 // inline inference is a further measurement, followed slowly upwards. A cost that is a little above the limit, or that calls on
-// the device belie, is tried again now and then, since a busy machine makes a cheap model look dear. A thread that finds calls in the queue after its own goes
-// on with them for at most kInlineBudget, then hands the infer request to the asynchronous path, so that a listener's thread is
-// never away from its sockets for longer than that plus one inference.
+// the device belie, is tried again now and then, since a busy machine makes a cheap model look dear. A thread that finds calls
+// in the queue after its own goes on with them for at most kInlineBudget, then hands the infer request to the asynchronous
+// path, so that a listener's thread is never away from its sockets for longer than that plus one inference.
 //
 // Faults. A call that a device failed (FaultOf) is run again on the next lane, up to kMaxRetries times; a device's fatal error
 // closes its lane at once. GiveUp takes the calls of a lane that does not answer and runs them elsewhere; what the device
