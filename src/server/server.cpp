@@ -95,6 +95,7 @@ Status Server::Start() {
                            .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency()),
                            .strict = settings_.strict,
                            .max_image_pixels = settings_.max_image_pixels,
+                           .sequence_idle = std::chrono::minutes(settings_.sequence_cleaner_poll_wait_minutes),
                            .metrics = &metrics_};
   options.on_failover = [this](const std::string& model, const std::string& from, const std::string& to,
                                const std::string& reason) { metrics_.CountFailover(model, from, to, reason); };

@@ -300,7 +300,9 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
                                   .strict = options_.strict,
                                   .wake = [this] { Wake(); },
                                   .on_failover = options_.on_failover,
-                                  .on_retry = options_.on_retry};
+                                  .on_retry = options_.on_retry,
+                                  .sequences = sequences_,
+                                  .sequence_idle = options_.sequence_idle};
   LoadRequest base{.settings = settings, .version = number, .model_path = path, .cache_dir = options_.cache_dir};
   woken_ = true;
   return std::make_shared<Placer>(std::move(environment), std::move(base), *std::move(plan));
@@ -514,6 +516,7 @@ void Manager::Shutdown() {
 }
 
 bool Manager::Drain(TimePoint deadline) {
+  sequences_->CloseAll();
   {
     MutexLock lock(&mutex_);
     for (auto& [name, model] : models_) {

@@ -4,6 +4,7 @@
 #include "serving/executor.h"
 #include "serving/infer_call.h"
 #include "serving/placer.h"
+#include "serving/sequences.h"
 #include "serving/shape_instances.h"
 #include "serving/validator.h"
 
@@ -24,7 +25,14 @@ Version::~Version() = default;
 
 ShapeInstances* Version::shapes() const { return placer_ == nullptr ? nullptr : placer_->shapes(); }
 
-size_t Version::queued() const { return executor_->queued() + (shapes() == nullptr ? 0 : shapes()->queued()); }
+Sequences* Version::sequences() const { return placer_ == nullptr ? nullptr : placer_->sequences(); }
+
+size_t Version::queued() const {
+  size_t count = executor_->queued();
+  if (shapes() != nullptr) count += shapes()->queued();
+  if (sequences() != nullptr) count += sequences()->waiting();
+  return count;
+}
 
 size_t Version::active() const { return executor_->active() + (shapes() == nullptr ? 0 : shapes()->active()); }
 
@@ -44,6 +52,8 @@ void VersionSlot::Release() {
 }
 
 void VersionSlot::Close() {
+  // Each of its sequences is a user.
+  if (Sequences* const sequences = version_->sequences()) sequences->Retire();
   if (users_.fetch_or(kClosed, std::memory_order_acq_rel) == 0) Drained();
 }
 
@@ -62,6 +72,9 @@ void Execute(const std::shared_ptr<InferCall>& call) {
     return;
   }
   if (ShapeInstances* const shapes = version.shapes()) return shapes->Submit(call);
+  if (call->request.sequence != nullptr) {
+    if (Sequences* const sequences = version.sequences()) return sequences->Submit(call);
+  }
   version.executor().Submit(call);
 }
 
@@ -69,6 +82,12 @@ void Execute(const std::shared_ptr<InferCall>& call) {
 
 void Infer(Handle handle, std::shared_ptr<InferCall> call) {
   call->version = std::move(handle);
+  if (Sequences* const sequences = call->version->sequences()) {
+    if (const Status status = sequences->Route(*call); !status.ok()) {
+      call->Complete(status);
+      return;
+    }
+  }
   if (!HasEncodedInputs(*call)) return Execute(call);
   const Version& version = *call->version;
   version.executor().Hold(call);

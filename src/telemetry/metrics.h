@@ -45,6 +45,7 @@ enum class Family {
   kDeviceState,
   kQueueLength,
   kQueueAge,
+  kSequences,
   kRejectedCalls,
   kExpiredCalls,
   kBatchSize,
