@@ -53,7 +53,7 @@ void VersionSlot::Release() {
 
 void VersionSlot::Close() {
   // Each of its sequences is a user.
-  if (Sequences* const sequences = version_->sequences()) sequences->Retire();
+  if (version_ != nullptr && version_->sequences() != nullptr) version_->sequences()->Retire();
   if (users_.fetch_or(kClosed, std::memory_order_acq_rel) == 0) Drained();
 }
 
