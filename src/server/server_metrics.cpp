@@ -21,7 +21,7 @@ void CollectVersion(const Version& version, TimePoint now, MetricsPage& page) {
   add(Family::kCurrentRequests, "name", queued + active);
   add(Family::kInferRequestsActive, "name", active);
   add(Family::kQueueLength, "model", queued);
-  const std::optional<TimePoint> oldest = version.executor().oldest_queued();
+  const std::optional<TimePoint> oldest = version.oldest_queued();
   const Duration age = oldest ? std::max(Duration::zero(), now - *oldest) : Duration::zero();
   const MetricsPage::Labels labels = {{"model", version.model_name()}, {"version", version.number_text()}};
   page.Add(Family::kQueueAge, labels, std::chrono::duration<double>(age).count());

@@ -247,6 +247,18 @@ size_t ShapeInstances::active() const {
   return count;
 }
 
+std::optional<TimePoint> ShapeInstances::oldest_queued() const {
+  MutexLock lock(&mutex_);
+  std::optional<TimePoint> oldest;
+  const auto look = [&oldest](const Instance& instance) {
+    const std::optional<TimePoint> one = instance.placer->executor()->oldest_queued();
+    if (one && (!oldest || *one < *oldest)) oldest = one;
+  };
+  for (const auto& [key, instance] : instances_) look(*instance);
+  for (const auto& instance : retired_) look(*instance);
+  return oldest;
+}
+
 std::vector<ShapePlacement> ShapeInstances::Report() const {
   MutexLock lock(&mutex_);
   std::vector<const Instance*> rows;

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,7 @@ class ShapeInstances {
   // Of all instances but the own one; Report: the last used first. Thread-safe.
   size_t queued() const;
   size_t active() const;
+  std::optional<TimePoint> oldest_queued() const;
   std::vector<ShapePlacement> Report() const;
 
  private:

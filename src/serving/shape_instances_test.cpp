@@ -164,6 +164,7 @@ TEST_F(ShapeInstancesTest, KnownShapesAreServedWhileANewOneCompiles) {
   }
   const auto handle = manager_->Acquire("dummy", std::nullopt);
   EXPECT_EQ((*handle)->queued(), 3u);
+  EXPECT_TRUE((*handle)->oldest_queued().has_value());
   cancelled.call->Cancel(absl::CancelledError("client gone"));
   EXPECT_EQ(Finish(cancelled, 0).code(), StatusCode::kCancelled);
   timer_.Advance(seconds(2));

@@ -34,6 +34,13 @@ size_t Version::queued() const {
   return count;
 }
 
+std::optional<TimePoint> Version::oldest_queued() const {
+  std::optional<TimePoint> oldest = executor_->oldest_queued();
+  const std::optional<TimePoint> other = shapes() == nullptr ? std::nullopt : shapes()->oldest_queued();
+  if (other && (!oldest || *other < *oldest)) oldest = other;
+  return oldest;
+}
+
 size_t Version::active() const { return executor_->active() + (shapes() == nullptr ? 0 : shapes()->active()); }
 
 VersionSlot::VersionSlot(std::unique_ptr<Version> version, absl::AnyInvocable<void(VersionSlot&)> on_drained)

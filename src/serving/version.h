@@ -6,10 +6,12 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "base/status.h"
+#include "base/timer.h"
 #include "config/settings.h"
 #include "serving/decode_options.h"
 #include "telemetry/model_metrics.h"
@@ -46,6 +48,8 @@ class Version {
   // Calls that wait, and calls that run.
   size_t queued() const;
   size_t active() const;
+  // When the call that has waited longest came; none waits: nothing.
+  std::optional<TimePoint> oldest_queued() const;
   const std::shared_ptr<Placer>& placer() const { return placer_; }
   ModelMetrics& metrics() const { return *metrics_; }
   const DecodeOptions& decode_options() const { return decode_options_; }
