@@ -477,7 +477,6 @@ void Executor::AnswerTurn(InferCall& call, Sequence::Turn turn, const Status& st
   Answer(call, status);
   if (next == nullptr) return;
   next->executor_.store(this);
-  next->submitted = timer_.Now();
   Enqueue(std::move(next), Entry::kNext);
 }
 

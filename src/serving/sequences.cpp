@@ -154,6 +154,7 @@ Handle Sequences::HandleOf(const SequenceId& id) const {
 }
 
 void Sequences::Submit(const std::shared_ptr<InferCall>& call) {
+  call->submitted = timer_.Now();
   Doomed doomed;
   StatusOr<bool> now = false;
   {
@@ -372,6 +373,18 @@ std::shared_ptr<InferCall> Sequences::NextTurn(Sequence& sequence, bool broken, 
     }
   }
   return nullptr;
+}
+
+std::optional<TimePoint> Sequences::oldest_waiting() const {
+  std::optional<TimePoint> oldest;
+  if (waiting() == 0) return oldest;
+  MutexLock lock(&mutex_);
+  for (const auto& [id, sequence] : sequences_) {
+    if (sequence->waiting_.empty()) continue;
+    const TimePoint received = sequence->waiting_.front()->received;
+    if (!oldest || received < *oldest) oldest = received;
+  }
+  return oldest;
 }
 
 void Sequences::LaneGone(Lane& lane, const Status& why) {

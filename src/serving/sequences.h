@@ -69,6 +69,9 @@ class Sequences : public std::enable_shared_from_this<Sequences> {
   void Retire();
 
   size_t running() const { return running_.load(std::memory_order_relaxed); }
+  const Options& options() const { return options_; }
+  // When the call came that has waited longest behind others of its sequence; nothing when none waits.
+  std::optional<TimePoint> oldest_waiting() const;
   size_t waiting() const { return waiting_.load(std::memory_order_relaxed); }
 
  private:

@@ -37,7 +37,10 @@ size_t Version::queued() const {
 std::optional<TimePoint> Version::oldest_queued() const {
   std::optional<TimePoint> oldest = executor_->oldest_queued();
   const std::optional<TimePoint> other = shapes() == nullptr ? std::nullopt : shapes()->oldest_queued();
-  if (other && (!oldest || *other < *oldest)) oldest = other;
+  const std::optional<TimePoint> behind = sequences() == nullptr ? std::nullopt : sequences()->oldest_waiting();
+  for (const std::optional<TimePoint>& one : {other, behind}) {
+    if (one && (!oldest || *one < *oldest)) oldest = one;
+  }
   return oldest;
 }
 

@@ -3,6 +3,7 @@
 #include "kserve.pb.h"
 #include "protocol/kserve/grpc_codec.h"
 #include "protocol/kserve/metadata.h"
+#include "protocol/kserve/model_reports.h"
 #include "tensor/signature.h"
 
 namespace switchyard::kserve {
@@ -46,7 +47,6 @@ StatusOr<std::string> ServerMetadata(const Manager&, ZeroCopyInputStream& messag
   inference::ServerMetadataResponse response;
   response.set_name(std::string(kServerName));
   response.set_version(std::string(kServerVersion));
-  // The one extension there is concerns REST alone; raw contents are part of this protocol itself.
   for (const std::string_view extension : kExtensions) response.add_extensions(std::string(extension));
   return response.SerializeAsString();
 }
@@ -70,6 +70,16 @@ StatusOr<std::string> ModelMetadata(const Manager& manager, ZeroCopyInputStream&
   return response.SerializeAsString();
 }
 
+StatusOr<std::string> Statistics(const Manager& manager, ZeroCopyInputStream& message) {
+  SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::ModelStatisticsRequest>(message));
+  return StatisticsMessage(manager, request.name(), request.version());
+}
+
+StatusOr<std::string> Config(const Manager& manager, ZeroCopyInputStream& message) {
+  SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::ModelConfigRequest>(message));
+  return ConfigMessage(manager, request.name(), request.version());
+}
+
 }  // namespace
 
 RpcService GrpcInferenceService() {
@@ -79,7 +89,9 @@ RpcService GrpcInferenceService() {
                   {"/inference.GRPCInferenceService/ServerReady", ServerReady},
                   {"/inference.GRPCInferenceService/ModelReady", ModelReady},
                   {"/inference.GRPCInferenceService/ServerMetadata", ServerMetadata},
-                  {"/inference.GRPCInferenceService/ModelMetadata", ModelMetadata}},
+                  {"/inference.GRPCInferenceService/ModelMetadata", ModelMetadata},
+                  {"/inference.GRPCInferenceService/ModelStatistics", Statistics},
+                  {"/inference.GRPCInferenceService/ModelConfig", Config}},
       .infer = {{"/inference.GRPCInferenceService/ModelInfer", Endpoint::kKserveGrpcInfer, DecodeInferRequest, nullptr,
                  EncodeInferResponse, nullptr},
                 {"/inference.GRPCInferenceService/ModelStreamInfer", Endpoint::kKserveGrpcStreamInfer, DecodeInferRequest,
