@@ -27,11 +27,7 @@ int Main(int argc, char** argv) {
       return MakeOpenVinoRuntime({.cpu_extension = "", .device_plugins = plugins});
     });
   }
-  const auto make_runtime = [](const ServerSettings& settings) {
-    return MakeOpenVinoRuntime({.cpu_extension = settings.cpu_extension,
-                                .device_plugins = settings.device_plugins,
-                                .tokenizers_extension = settings.tokenizers_extension});
-  };
+  const auto make_runtime = [](const ServerSettings& settings) { return MakeOpenVinoRuntime(OpenVinoOptions::From(settings)); };
   if (command == "plan") return RunPlan(argc, argv, make_runtime);
   if (command == "tune") return RunTune(argc, argv, make_runtime);
   if (command == "convert") return RunConvert(argc, argv, MakeModelConverter);

@@ -1,5 +1,6 @@
 import json
 import pathlib
+import subprocess
 import sys
 
 import numpy as np
@@ -40,6 +41,12 @@ def write_config(file, entries):
     file = pathlib.Path(file)
     file.write_text(json.dumps({"model_config_list": [{"config": entry} for entry in entries]}))
     return file
+
+
+def magika() -> pathlib.Path:
+    """The model of ./start, with real weights; fetched here when it isn't there yet."""
+    subprocess.run([ROOT / "scripts/fetch_magika"], check=True)
+    return ROOT / ".deps/models/magika/1/model.onnx"
 
 
 def light_resnet50() -> pathlib.Path:

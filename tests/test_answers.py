@@ -5,8 +5,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from clients import FRONT_ENDS, KserveGrpc, KserveRestBinary, TfsGrpc, tensor
-from conftest import light_resnet50, write_config
+from clients import FRONT_ENDS, KserveGrpc, KserveRestBinary, TfsGrpc, ask, tensor
+from conftest import light_resnet50, magika, write_config
 from harness import ROOT, Server
 
 random = np.random.default_rng(7)
@@ -20,16 +20,6 @@ FORMATS = {
     "tflite": ("b", "a"),
     "paddle": ("b", "a"),
 }
-
-
-def ask(server, front_end, model, tensors):
-    made = front_end(server)
-    try:
-        outcome = made.infer(model, tensors)
-    finally:
-        made.close()
-    assert outcome.ok, outcome
-    return outcome.outputs
 
 
 @pytest.mark.parametrize("model", FORMATS)
@@ -66,9 +56,7 @@ def magika_input(content: bytes):
 
 
 def test_magika(reference, tmp_path):
-    model = next(iter(sorted((ROOT / ".deps").glob("**/magika/**/model.onnx"))), None)
-    if model is None:
-        pytest.skip("Magika is not fetched")
+    model = magika()
     rows = np.concatenate([magika_input(pathlib.Path(file).read_bytes()) for file in (__file__, ROOT / "src/main.cpp")])
     (wanted,) = reference("magika", rows, path=model)
     config = write_config(tmp_path / "config.json", [{"name": "magika", "base_path": str(model), "target_device": "CPU"}])

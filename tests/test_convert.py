@@ -57,6 +57,18 @@ def test_every_format(models, tmp_path, name, precision):
     assert sorted(path.name for path in (tmp_path / "m").rglob("*")) == ["1", "model.bin", "model.xml"]
 
 
+@pytest.mark.parametrize("kind", ["u32", "i16", "bf16"])
+def test_outputs_of_every_number_type_are_compared(tmp_path, kind):
+    x = named(ops.parameter([1, 10], np.float32), "x")
+    scaled = ops.multiply(ops.abs(x), np.float32(100))
+    model = ov.Model([named(ops.convert(scaled, kind), "numbers"), named(ops.negative(x), "real")], [x])
+    source = save(model, tmp_path / "source") / "1" / "model.xml"
+    text = convert("--input", source, "--output", tmp_path / "m").stdout
+    (line,) = [line for line in text.splitlines() if line.strip().startswith("numbers: ")]
+    difference, reached = line.removeprefix("  numbers: ").split(" where values reach ")
+    assert float(difference) == 0 and float(reached) > 50
+
+
 def test_versions_follow_each_other(models, tmp_path):
     for version in (1, 2):
         done = convert("--input", source_of(models, "onnx"), "--output", tmp_path)

@@ -9,7 +9,7 @@ import pytest
 from openvino import opset13 as ops
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
-from clients import FRONT_ENDS, tensor
+from clients import FRONT_ENDS, ask, tensor
 from conftest import write_config
 from harness import Server, run_binary
 
@@ -77,16 +77,6 @@ NORMALISED = {
     "mean": json.dumps(MEAN),
     "scale": json.dumps(SCALE),
 }
-
-
-def ask(server, front_end, model, tensors):
-    made = front_end(server)
-    try:
-        outcome = made.infer(model, tensors)
-    finally:
-        made.close()
-    assert outcome.ok, outcome
-    return outcome.outputs
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness import ROOT, Server, binary, run_binary, sanitized
+from conftest import magika
+from harness import Server, binary, run_binary, sanitized
 
 
 def tune(model, *arguments):
@@ -56,8 +57,7 @@ def test_the_picture_has_a_point_for_each_candidate(tuned):
 @pytest.mark.skipif(sanitized(), reason="what is measured here means nothing under a sanitizer")
 def test_what_is_less_exact_than_asked_for_is_not_taken():
     """Real weights: bf16, where the processor has it, moves Magika's answers by more than a thousandth."""
-    model = next(iter(sorted((ROOT / ".deps").glob("**/magika/**/model.onnx"))), None)
-    assert model is not None, "scripts/fetch_magika puts it there"
+    model = magika()
     done = tune(model, "--objective", "latency", "--time_budget", "6s", "--max_error", "1e-3", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)

@@ -23,6 +23,7 @@ namespace {
 
 constexpr uint64_t kAnyUint32 = std::numeric_limits<uint32_t>::max();
 constexpr uint64_t kAnyUint64 = std::numeric_limits<uint64_t>::max();
+constexpr uint64_t kLongestLoadMs = 86400000;
 constexpr std::string_view kModelFlags[] = {"batch_size",
                                             "shape",
                                             "layout",
@@ -33,6 +34,7 @@ constexpr std::string_view kModelFlags[] = {"batch_size",
                                             "fallback_devices",
                                             "standby",
                                             "device_timeout_ms",
+                                            "load_timeout_ms",
                                             "strict_placement",
                                             "isolated_compile",
                                             "mean",
@@ -261,6 +263,7 @@ StatusOr<ModelSettings> ReadModel(const GivenFlags& flags) {
   SY_RETURN_IF_ERROR(ReadParsed(flags, "fallback_devices", ParseFallbackDevices, &model.fallback_devices));
   if (flags.Has("standby")) model.standby = flags.IsOn("standby");
   SY_RETURN_IF_ERROR(ReadParsed(flags, "device_timeout_ms", ParseDeviceTimeout, &model.device_timeout_ms));
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "load_timeout_ms", 0, kLongestLoadMs, &model.load_timeout_ms));
   model.strict_placement = flags.IsOn("strict_placement");
   model.isolated_compile = flags.IsOn("isolated_compile");
   SY_RETURN_IF_ERROR(ReadNumber(flags, "nireq", 0, kMaxNireq, &model.nireq));

@@ -246,12 +246,14 @@ TEST(CommandLineTest, ReadsTheFlagsAboutDevices) {
   EXPECT_TRUE(plain.fallback_devices.empty());
   EXPECT_FALSE(plain.standby.has_value());
   EXPECT_EQ(plain.device_timeout_ms, 0u);
+  EXPECT_EQ(plain.load_timeout_ms, 1800000u);
   EXPECT_FALSE(plain.strict_placement || plain.isolated_compile);
   const ModelSettings model = ServedModel({"--fallback_devices", "NPU, CPU", "--standby", "false", "--device_timeout_ms", "500",
-                                           "--strict_placement", "--isolated_compile=true"});
+                                           "--strict_placement", "--isolated_compile=true", "--load_timeout_ms", "0"});
   EXPECT_EQ(model.fallback_devices, (std::vector<std::string>{"NPU", "CPU"}));
   EXPECT_EQ(model.standby, false);
   EXPECT_EQ(model.device_timeout_ms, 500u);
+  EXPECT_EQ(model.load_timeout_ms, 0u);
   EXPECT_TRUE(model.strict_placement && model.isolated_compile);
   EXPECT_EQ(ServedModel({"--standby", "--nireq", "1"}).standby, true);
   EXPECT_EQ(ServedModel({"--standby", "--standby", "false"}).standby, false);
@@ -342,6 +344,7 @@ TEST(CommandLineTest, FaultsOfUsageAreNamed) {
       {{"--config_path", "/c.json", "--port", "1", "--isolated_compile"}, "move --isolated_compile"},
       {WithModel({"--standby", "maybe"}), "--standby: expected true or false, got \"maybe\""},
       {WithModel({"--strict=1"}), "--strict: expected true or false, got \"1\""},
+      {WithModel({"--load_timeout_ms", "86400001"}), "--load_timeout_ms: expected a whole number from 0 to 86400000"},
       {WithModel({"--device_timeout_ms", "9"}), "--device_timeout_ms: expected milliseconds from 10 to 3600000, or 0"},
       {WithModel({"--fallback_devices", "NPU,,CPU"}), "--fallback_devices: entry 2 is empty; remove the extra comma"},
       {WithModel({"--device_plugin", "VCPU"}), "--device_plugin: expected NAME=PATH"},

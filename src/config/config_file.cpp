@@ -129,6 +129,7 @@ Status ReadModel(const Value& entry, const std::string& base_dir, ModelSettings*
     if (!timeout.ok()) return At(timeout.status(), "device_timeout_ms");
     model->device_timeout_ms = *timeout;
   }
+  if (const Value* json = Find(entry, "load_timeout_ms")) model->load_timeout_ms = json->GetUint();
   if (const Value* json = Find(entry, "standby")) model->standby = json->GetBool();
   if (const Value* json = Find(entry, "strict_placement")) model->strict_placement = json->GetBool();
   if (const Value* json = Find(entry, "isolated_compile")) model->isolated_compile = json->GetBool();

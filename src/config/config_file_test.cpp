@@ -65,7 +65,7 @@ TEST(ConfigFileTest, ReadsEveryKey) {
 TEST(ConfigFileTest, ReadsTheKeysAboutDevices) {
   const auto file = ParseConfigFile(R"({"model_config_list": [
       {"config": {"name": "m", "fallback_devices": ["HETERO:GPU,CPU", " CPU "], "standby": true, "device_timeout_ms": 10,
-                  "strict_placement": true, "isolated_compile": true}},
+                  "load_timeout_ms": 60000, "strict_placement": true, "isolated_compile": true}},
       {"config": {"name": "n", "fallback_devices": "NPU,CPU", "standby": false, "device_timeout_ms": 3600000}},
       {"config": {"name": "o", "fallback_devices": [], "device_timeout_ms": 0}}],
       "device_plugins": {"VCPU": "plugins/libvcpu.so", "NVIDIA": "/opt/n.so"}})",
@@ -76,6 +76,8 @@ TEST(ConfigFileTest, ReadsTheKeysAboutDevices) {
   EXPECT_EQ(model.fallback_devices, (std::vector<std::string>{"HETERO:GPU,CPU", "CPU"}));
   EXPECT_EQ(model.standby, true);
   EXPECT_EQ(model.device_timeout_ms, 10u);
+  EXPECT_EQ(model.load_timeout_ms, 60000u);
+  EXPECT_EQ(file->models[1].load_timeout_ms, 1800000u);
   EXPECT_TRUE(model.strict_placement && model.isolated_compile);
   EXPECT_EQ(file->models[1].fallback_devices, (std::vector<std::string>{"NPU", "CPU"}));
   EXPECT_EQ(file->models[1].standby, false);

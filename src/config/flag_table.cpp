@@ -62,6 +62,8 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"device_timeout_ms", "MS", "0",
             "time for an inference on the device, from 10 to 3600000; 0: the larger of 3000 and 20 times the slowest of the "
             "recent ones"},
+           {"load_timeout_ms", "MS", "1800000",
+            "time for loading the model on one device, up to 86400000; 0: no limit. Then the next device is tried"},
            {"strict_placement", "true|false", "false", "refuse the model when a device of its list is missing or gets no layer",
             FlagSpec::Form::kYesNo},
            {"isolated_compile", "true|false", "false",

@@ -9,6 +9,7 @@
 #include "config/json_text.h"
 #include "config/preprocess_values.h"
 #include "config/text.h"
+#include "config/values_by_name.h"
 
 namespace switchyard {
 namespace {
@@ -58,37 +59,21 @@ Status CheckLayoutPart(std::string_view part) {
 
 template <typename T, typename Parse>
 StatusOr<std::map<std::string, T>> ByName(const rapidjson::Value& json, std::string_view expected, Parse parse) {
-  std::map<std::string, T> values;
   if (json.IsString()) {
+    std::map<std::string, T> values;
     SY_ASSIGN_OR_RETURN(values[""], parse(Text(json)));
     return values;
   }
   if (!json.IsObject()) return InvalidArgument("expected {}, got {}", expected, Describe(json));
-  for (const auto& member : json.GetObject()) {
-    const std::string name(Text(member.name));
-    if (name.empty()) return InvalidArgument("expected the name of a tensor as key, got an empty one");
-    if (!member.value.IsString()) return InvalidArgument("{}: expected a string, got {}", Quote(name), Describe(member.value));
-    auto value = parse(Text(member.value));
-    if (!value.ok()) return Annotate(value.status(), Quote(name));
-    values[name] = *std::move(value);
-  }
-  if (values.empty()) return InvalidArgument("expected {}, got an empty object", expected);
-  return values;
+  const auto parse_text = [&parse](const rapidjson::Value& value) -> StatusOr<T> {
+    if (!value.IsString()) return InvalidArgument("expected a string, got {}", Describe(value));
+    return parse(Text(value));
+  };
+  return ValuesByName<T>(json, "a tensor", expected, parse_text);
 }
 
 constexpr std::string_view kShapesExpected = "a shape such as (1,3,224,224), auto, or an object of shapes by input";
 constexpr std::string_view kLayoutsExpected = "a layout such as NHWC:NCHW, or an object of layouts by input or output";
-
-// An object is JSON; anything else is taken as the text that a JSON string would hold.
-Status ParseFlagText(std::string_view text, std::string_view expected, rapidjson::Document* document) {
-  if (Trim(text).substr(0, 1) == "{") {
-    const Status parsed = ParseJsonText(text, document);
-    if (!parsed.ok()) return InvalidArgument("expected {}, got {}: {}", expected, Quote(text), Message(parsed));
-    return absl::OkStatus();
-  }
-  document->SetString(text.data(), static_cast<rapidjson::SizeType>(text.size()), document->GetAllocator());
-  return absl::OkStatus();
-}
 
 constexpr std::string_view kPolicyExpected =
     "exactly one of {\"all\": {}}, {\"latest\": {\"num_versions\": 1}} and {\"specific\": {\"versions\": [1]}}";
@@ -196,16 +181,10 @@ StatusOr<std::map<std::string, LayoutSetting>> LayoutsOf(const rapidjson::Value&
   return ByName<LayoutSetting>(json, kLayoutsExpected, ParseLayout);
 }
 
-StatusOr<ShapeSettings> ParseShapes(std::string_view text) {
-  rapidjson::Document document;
-  SY_RETURN_IF_ERROR(ParseFlagText(text, kShapesExpected, &document));
-  return ShapesOf(document);
-}
+StatusOr<ShapeSettings> ParseShapes(std::string_view text) { return FromFlag(text, kShapesExpected, ShapesOf); }
 
 StatusOr<std::map<std::string, LayoutSetting>> ParseLayouts(std::string_view text) {
-  rapidjson::Document document;
-  SY_RETURN_IF_ERROR(ParseFlagText(text, kLayoutsExpected, &document));
-  return LayoutsOf(document);
+  return FromFlag(text, kLayoutsExpected, LayoutsOf);
 }
 
 StatusOr<VersionPolicy> VersionPolicyOf(const rapidjson::Value& json) {

@@ -10,6 +10,7 @@
 
 #include "config/json_text.h"
 #include "config/text.h"
+#include "config/values_by_name.h"
 
 namespace switchyard {
 namespace {
@@ -79,19 +80,9 @@ StatusOr<std::vector<float>> ValuesOf(const rapidjson::Value& json) {
 // One value for the single input, or an object of them.
 template <typename T, typename Parse>
 StatusOr<std::map<std::string, T>> ByInput(const rapidjson::Value& json, std::string_view expected, Parse parse) {
+  if (json.IsObject()) return ValuesByName<T>(json, "an input", expected, parse);
   std::map<std::string, T> values;
-  if (!json.IsObject()) {
-    SY_ASSIGN_OR_RETURN(values[""], parse(json));
-    return values;
-  }
-  for (const auto& member : json.GetObject()) {
-    const std::string name(Text(member.name));
-    if (name.empty()) return InvalidArgument("expected the name of an input as key, got an empty one");
-    auto value = parse(member.value);
-    if (!value.ok()) return Annotate(value.status(), Quote(name));
-    values[name] = *std::move(value);
-  }
-  if (values.empty()) return InvalidArgument("expected {}, got an empty object", expected);
+  SY_ASSIGN_OR_RETURN(values[""], parse(json));
   return values;
 }
 
@@ -102,18 +93,6 @@ auto OfText(Parse parse, std::string_view expected) {
     if (!json.IsString()) return InvalidArgument("expected {}, got {}", expected, Describe(json));
     return parse(Text(json));
   };
-}
-
-template <typename Read>
-auto FromFlag(std::string_view text, std::string_view expected, Read read) -> decltype(read(rapidjson::Value())) {
-  rapidjson::Document document;
-  if (Trim(text).substr(0, 1) == "{") {
-    const Status parsed = ParseJsonText(text, &document);
-    if (!parsed.ok()) return InvalidArgument("expected {}, got {}: {}", expected, Quote(text), Message(parsed));
-  } else {
-    document.SetString(text.data(), static_cast<rapidjson::SizeType>(text.size()), document.GetAllocator());
-  }
-  return read(document);
 }
 
 // The layout that holds for this input; null when none was given.

@@ -84,6 +84,8 @@ struct ModelSettings {
   std::optional<bool> standby;
   uint32_t device_timeout_ms =
       0;  // how long an inference may take on the device; 0: the larger of 3000 and 20 times the slowest
+  // How long reading and compiling the model for one device may take; 0: for ever.
+  uint32_t load_timeout_ms = 1800000;
   bool strict_placement = false;  // a device of a list that is missing or gets no layer is an error
   bool isolated_compile = false;  // a child process compiles into the cache first
   // Calls of a model that keeps state belong to sequences. Unset: when it has variables. False: each call finds a fresh state.

@@ -82,9 +82,28 @@ StatusOr<PlacementPlan::Priority> PriorityOf(const PropertyMap& config) {
   return InvalidArgument("plugin_config: MODEL_PRIORITY is \"{}\"; expected LOW, MEDIUM or HIGH", text);
 }
 
+// For devices that were named by a number, where there are others of their kind.
+std::string OthersOfKind(const std::vector<std::string>& missing, const Inventory& inventory) {
+  std::string text;
+  for (const std::string& device : missing) {
+    const size_t dot = device.find('.');
+    if (dot == std::string::npos) continue;
+    const std::string kind = device.substr(0, dot);
+    std::vector<std::string> there;
+    for (const DeviceInfo& info : inventory) {
+      if (info.name == kind || info.name.starts_with(kind + ".")) there.push_back(info.name);
+    }
+    if (there.empty()) continue;
+    const std::string one =
+        fmt::format("; the {}s here: {}; {} without a number is the first of them", kind, fmt::join(there, ", "), kind);
+    if (text.find(one) == std::string::npos) text += one;
+  }
+  return text;
+}
+
 Status NoDevice(const std::string& asked, const std::vector<std::string>& missing, const Inventory& inventory) {
-  return Error(StatusCode::kNotFound, "target_device {}: there is no device {}; available: {}", asked, fmt::join(missing, ", "),
-               Names(inventory));
+  return Error(StatusCode::kNotFound, "target_device {}: there is no device {}; available: {}{}", asked,
+               fmt::join(missing, ", "), Names(inventory), OthersOfKind(missing, inventory));
 }
 
 // AUTO and MULTI: every device is a candidate of its own.
@@ -111,7 +130,8 @@ Status AddSchedule(const Target& target, const ModelSettings& settings, const In
   const std::vector<std::string> present = Present(devices, inventory, &missing);
   if (!missing.empty() && settings.strict_placement) return NoDevice(plan.asked, missing, inventory);
   for (const std::string& device : missing) {
-    plan.reasons.push_back(fmt::format("{} is in the list of {}, but it is not there", device, plan.asked));
+    plan.reasons.push_back(fmt::format("{} is in the list of {}, but it is not there; available: {}{}", device, plan.asked,
+                                       Names(inventory), OthersOfKind({device}, inventory)));
   }
   if (present.empty() && devices.empty())
     return Error(StatusCode::kNotFound, "target_device {} leaves no device; available: {}", plan.asked, Names(inventory));
@@ -130,7 +150,8 @@ Status AddOne(const Target& target, const std::string& text, const ModelSettings
   const bool some = target.kind == Target::Kind::kHetero && !present.empty();
   if (!missing.empty() && (settings.strict_placement || (!some && !optional))) return NoDevice(text, missing, inventory);
   for (const std::string& device : missing) {
-    plan.reasons.push_back(fmt::format("{} is part of {}, but it is not there; available: {}", device, text, Names(inventory)));
+    plan.reasons.push_back(fmt::format("{} is part of {}, but it is not there; available: {}{}", device, text, Names(inventory),
+                                       OthersOfKind({device}, inventory)));
   }
   if (!missing.empty() && !some) return absl::OkStatus();
   Candidate candidate = MakeCandidate(target, present, DeviceProperties(settings.plugin_config, false));

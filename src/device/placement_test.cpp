@@ -6,6 +6,7 @@
 namespace switchyard {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -116,6 +117,10 @@ TEST(MakePlan, MissingDevicesOfAListAreLeftOutWithAReasonOrRefusedWhenStrict) {
 
 TEST(MakePlan, ADeviceThatIsNotThereIsNamedWithThoseThatAre) {
   EXPECT_THAT(Fault(On("GPU"), kCpuOnly), HasSubstr("NOT_FOUND: target_device GPU: there is no device GPU.0; available: CPU"));
+  EXPECT_THAT(Fault(On("GPU.7")), HasSubstr("available: CPU, GPU.0, GPU.1, NPU; the GPUs here: GPU.0, GPU.1; GPU without a "
+                                            "number is the first of them"));
+  EXPECT_THAT(Plan(On("HETERO:GPU,NPU.7,CPU")).reasons,
+              ElementsAre(AllOf(HasSubstr("NPU.7 is part of"), HasSubstr("; the NPUs here: NPU;"))));
   EXPECT_THAT(Fault(On("AUTO:GPU"), kCpuOnly), HasSubstr("NOT_FOUND"));
   EXPECT_THAT(Fault(On("HETERO:GPU,NPU"), kCpuOnly), HasSubstr("NOT_FOUND"));
   EXPECT_THAT(Fault(On("BATCH:GPU"), kCpuOnly), HasSubstr("NOT_FOUND"));

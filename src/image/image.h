@@ -25,6 +25,7 @@ struct ImageInfo {
   int sample_bytes = 1;
 
   uint64_t pixels() const { return static_cast<uint64_t>(width) * static_cast<uint64_t>(height); }
+  friend bool operator==(const ImageInfo&, const ImageInfo&) = default;
   // Of the decoded picture; only after pixels() was found small enough to multiply.
   size_t bytes() const { return static_cast<size_t>(pixels()) * channels * sample_bytes; }
 };

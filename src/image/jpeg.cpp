@@ -171,9 +171,7 @@ Status DecodeJpeg(std::string_view encoded, const ImageInfo& info, ColorOrder or
   Reader reader(encoded);
   ImageInfo found;
   if (!reader.ReadHeader(found)) return Faulty(reader);
-  if (found.width != info.width || found.height != info.height || found.channels != info.channels) {
-    return Error(StatusCode::kInternal, "The picture is not the one whose header was read");
-  }
+  SY_RETURN_IF_ERROR(CheckSame(found, info));
   const std::unique_ptr<std::byte[]> row(reader.four() ? new std::byte[reader.row_bytes()] : nullptr);
   if (!reader.ReadPixels(order, pixels, row.get())) return Faulty(reader);
   if (reader.truncated()) return InvalidArgument("faulty JPEG: its {} bytes end before the picture does", encoded.size());

@@ -112,9 +112,7 @@ Status DecodePng(std::string_view encoded, const ImageInfo& info, ColorOrder ord
   Reader reader(encoded);
   ImageInfo found;
   if (!reader.ReadHeader(found)) return Faulty(reader);
-  if (found.width != info.width || found.height != info.height || found.bytes() != info.bytes()) {
-    return Error(StatusCode::kInternal, "The picture is not the one whose header was read");
-  }
+  SY_RETURN_IF_ERROR(CheckSame(found, info));
   if (!reader.ReadPixels(info, order, pixels)) return Faulty(reader);
   return absl::OkStatus();
 }

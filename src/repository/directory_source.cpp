@@ -92,14 +92,6 @@ StatusOr<std::string> SingleFile(fs::path file) {
   return *std::move(path);
 }
 
-// A strictly positive decimal number without leading zeros: two folders never mean the same version.
-std::optional<int64_t> VersionNumber(std::string_view name) {
-  int64_t number = 0;
-  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
-  if (error != std::errc() || end != name.data() + name.size() || number <= 0 || name.front() == '0') return std::nullopt;
-  return number;
-}
-
 StatusOr<std::vector<VersionFiles>> ListFolder(const fs::path& base) {
   SY_ASSIGN_OR_RETURN(const std::vector<fs::path> children, Children(base));
   std::vector<VersionFiles> versions;
@@ -133,6 +125,13 @@ StatusOr<std::vector<VersionFiles>> ListFolder(const fs::path& base) {
 
 }  // namespace
 
+std::optional<int64_t> VersionNumber(std::string_view name) {
+  int64_t number = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+  if (error != std::errc() || end != name.data() + name.size() || number <= 0 || name.front() == '0') return std::nullopt;
+  return number;
+}
+
 StatusOr<std::vector<VersionFiles>> ListVersions(const std::string& base_path) {
   const fs::path base = base_path;
   std::error_code error;
@@ -153,7 +152,8 @@ StatusOr<std::vector<VersionFiles>> ListVersions(const std::string& base_path) {
 
 std::vector<int64_t> WantedVersions(const VersionPolicy& policy, const std::vector<int64_t>& available) {
   switch (policy.kind) {
-    case VersionPolicy::Kind::kAll: return available;
+    case VersionPolicy::Kind::kAll:
+      return available;
     case VersionPolicy::Kind::kLatest: {
       const size_t count = std::min<size_t>(policy.latest_count, available.size());
       return {available.end() - static_cast<std::ptrdiff_t>(count), available.end()};

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -16,6 +18,10 @@ struct VersionFiles {
   std::string model_path;
   friend bool operator==(const VersionFiles&, const VersionFiles&) = default;
 };
+
+// What a version's folder may be called: a strictly positive decimal number without leading zeros, so that two folders never
+// mean the same version. Pure.
+std::optional<int64_t> VersionNumber(std::string_view name);
 
 // Every complete version under `base_path`, ascending: <base_path>/<n>/ with a set of model files, or base_path itself as
 // version 1 when it is a model file. NotFound when base_path is not there (the message names it). A version folder without a

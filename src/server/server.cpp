@@ -22,13 +22,9 @@
 #include "server/limits.h"
 #include "server/report.h"
 #include "server/server_metrics.h"
-#include "serving/absent_devices.h"
 #include "serving/manager.h"
 #include "transport/grpc/grpc_server.h"
 #include "transport/http/http_server.h"
-
-// There in binaries that look for leaks.
-extern "C" void __lsan_do_leak_check() __attribute__((weak));
 
 namespace switchyard {
 namespace {
@@ -86,22 +82,12 @@ class Server {
 };
 
 Status Server::Start() {
-  SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions{.cpu_extension = settings_.cpu_extension,
-                                                                    .device_plugins = settings_.device_plugins,
-                                                                    .tokenizers_extension = settings_.tokenizers_extension}));
-  Manager::Options options{.max_queue = settings_.max_queue,
-                           .cache_dir = settings_.cache_dir,
-                           .ready_needs_all = settings_.ready_needs_all,
-                           .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency()),
-                           .strict = settings_.strict,
-                           .max_image_pixels = settings_.max_image_pixels,
-                           .sequence_idle = std::chrono::minutes(settings_.sequence_cleaner_poll_wait_minutes),
-                           .metrics = &metrics_};
+  SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions::From(settings_)));
+  Manager::Options options = Manager::FromSettings(settings_);
+  options.metrics = &metrics_;
   options.on_failover = [this](const std::string& model, const std::string& from, const std::string& to,
                                const std::string& reason) { metrics_.CountFailover(model, from, to, reason); };
   options.on_retry = [this](const std::string& model, const std::string& device) { metrics_.CountRetry(model, device); };
-  for (const auto& [name, library] : settings_.device_plugins) options.device_plugins.push_back(name);
-  options.explain_absent = FindAbsentDevices;
   manager_ = std::make_unique<Manager>(*runtime_, timer_, std::move(options));
   AddServerCollectors(metrics_, *manager_, timer_);
   if (settings_.grpc.enabled) {
@@ -174,16 +160,8 @@ int Server::Wait() {
   return exit_code;
 }
 
-[[noreturn]] void Leave(int exit_code) {
-  FlushLog();
-  std::fflush(nullptr);
-  // A normal exit would have a sanitizer look for leaks.
-  if (__lsan_do_leak_check != nullptr) __lsan_do_leak_check();
-  _exit(exit_code);
-}
-
 // A device still holds a call or a thread, or a model is still being compiled: what belongs to them can't be destroyed.
-[[noreturn]] void LeaveAtOnce(int exit_code) {
+void LeaveAtOnce(int exit_code) {
   LogInfo("Leaving without waiting for a device that does not answer");
   FlushLog();
   std::fflush(nullptr);
@@ -230,10 +208,7 @@ int RunServer(const ServerSettings& settings, const std::string& program) {
     std::fprintf(stderr, "switchyard: %s\n", std::string(Message(status)).c_str());
     return kExitFailure;
   }
-  const int exit_code = server.Wait();
-  // Models, threads and sockets are gone. The engine's plugins and the devices' drivers are not unloaded: that is where
-  // processes crash at their end, and the system takes their memory back as well.
-  Leave(exit_code);
+  return server.Wait();
 }
 
 }  // namespace switchyard

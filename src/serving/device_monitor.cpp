@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <set>
 #include <utility>
 
@@ -44,6 +45,14 @@ struct DeviceMonitor::Canary {
   }
 };
 
+// A task with a limit, and how far it is.
+struct DeviceMonitor::Timed {
+  enum class Stage { kWaiting, kRuns, kDone };
+  Limit limit;
+  std::atomic<Stage> stage = Stage::kWaiting;
+  std::atomic<TimePoint> begun{TimePoint{}};
+};
+
 struct DeviceMonitor::Device {
   struct Watched {
     std::shared_ptr<Lane> lane;
@@ -57,6 +66,7 @@ struct DeviceMonitor::Device {
   std::string lost_because;
   std::vector<Watched> lanes;
   std::unique_ptr<DeviceThread> worker;
+  std::vector<std::shared_ptr<Timed>> timed;  // the worker's
   std::unique_ptr<DeviceThread> reaper;
   std::unique_ptr<DeviceThread> asker;
   std::shared_ptr<Canary> canary;
@@ -77,6 +87,7 @@ struct DeviceMonitor::Device {
       if (thread != nullptr) thread->Abandon();
     }
     worker.reset();
+    timed.clear();
     asker.reset();
     if (canary != nullptr) Free([freed = std::move(canary)]() mutable { freed.reset(); });
     canary.reset();
@@ -219,12 +230,35 @@ void DeviceMonitor::Watch(const std::shared_ptr<Lane>& lane, const std::string& 
   for (const std::string& name : lane->options().devices) At(name).lanes.push_back({lane, model});
 }
 
-void DeviceMonitor::Post(const std::string& name, DeviceThread::Task task) {
+void DeviceMonitor::Post(const std::string& name, DeviceThread::Task task, Limit limit) {
   MutexLock lock(&mutex_);
   if (stopping_) return;
   Device& device = At(name);
   if (device.worker == nullptr) device.worker = std::make_unique<DeviceThread>();
-  device.worker->Post(std::move(task));
+  if (limit.time == Duration::zero()) return device.worker->Post(std::move(task));
+  auto timed = std::make_shared<Timed>();
+  timed->limit = std::move(limit);
+  device.timed.push_back(timed);
+  device.worker->Post([timed = std::move(timed), &timer = timer_, task = std::move(task)]() mutable {
+    timed->begun = timer.Now();
+    timed->stage = Timed::Stage::kRuns;
+    task();
+    timed->stage = Timed::Stage::kDone;
+  });
+}
+
+void DeviceMonitor::LookForLateTasks(Device& device, TimePoint now, std::vector<std::function<void()>>& late) {
+  std::erase_if(device.timed, [](const auto& timed) { return timed->stage == Timed::Stage::kDone; });
+  const auto found = std::find_if(device.timed.begin(), device.timed.end(), [&](const auto& timed) {
+    return timed->stage == Timed::Stage::kRuns && now - timed->begun.load() > timed->limit.time;
+  });
+  if (found == device.timed.end()) return;
+  late.push_back((*found)->limit.on_late);
+  device.timed.erase(found);
+  auto others = device.worker->Abandon();
+  left_threads_ = true;
+  device.worker = std::make_unique<DeviceThread>();
+  for (DeviceThread::Task& task : others) device.worker->Post(std::move(task));
 }
 
 void DeviceMonitor::Discard(const std::string& name, DeviceThread::Task destroy) {
@@ -247,10 +281,12 @@ void DeviceMonitor::ScheduleTick(Duration after) {
 void DeviceMonitor::Tick() {
   bool changed = false;
   bool in_use = false;
+  std::vector<std::function<void()>> late;
   {
     MutexLock lock(&mutex_);
     const TimePoint now = timer_.Now();
     for (auto& [name, device] : devices_) {
+      LookForLateTasks(*device, now, late);
       std::erase_if(device->lanes, [](const Device::Watched& watched) { return watched.lane->closed(); });
       if (!IsAsked(name)) continue;
       in_use = in_use || !device->lanes.empty() || device->health.state() != DeviceState::kWell;
@@ -259,6 +295,7 @@ void DeviceMonitor::Tick() {
       changed |= TryProbation(*device, now);
     }
   }
+  for (const auto& on_late : late) on_late();
   if (changed && options_.on_change) options_.on_change();
   ScheduleTick(in_use ? options_.tick : options_.idle_tick);
 }

@@ -76,25 +76,35 @@ class DeviceMonitor {
   // ledger.
   void Watch(const std::shared_ptr<Lane>& lane, const std::string& model);
 
+  // A task's time on the device's thread, from its beginning on; zero: no limit. A task that takes longer is left behind with
+  // its thread, the others go on with a new one, and `on_late` runs: any thread, must not block.
+  struct Limit {
+    Duration time{0};
+    std::function<void()> on_late;
+  };
   // Runs `task` on the device's own thread; it is dropped when the device is lost before.
-  void Post(const std::string& device, DeviceThread::Task task);
+  void Post(const std::string& device, DeviceThread::Task task, Limit limit);
   // Frees what belongs to a device, on a thread for that: it may block.
   void Discard(const std::string& device, DeviceThread::Task destroy);
 
   std::vector<DeviceReport> Reports() const;
-  // Threads were left inside a device that was lost: a process that ends must not run destructors under them.
+  // Threads were left inside a device that was lost, or in a task that took too long: a process that ends must not run
+  // destructors under them.
   bool LeftThreads() const;
 
  private:
   struct Canary;
   struct Device;
   struct Shared;
+  struct Timed;
 
   Device& At(const std::string& device) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ScheduleTick(Duration after);
   void Tick();
   bool LookForHangs(Device& device, TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool AskCanary(Device& device, TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void LookForLateTasks(Device& device, TimePoint now, std::vector<std::function<void()>>& late)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool TryProbation(Device& device, TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CanaryDone(const std::string& device, uint64_t generation, const Status& status, bool probation);
   bool Apply(Device& device, HealthEvent::Kind kind, const std::string& reason, TimePoint now)

@@ -1,6 +1,5 @@
 #include "serving/device_thread.h"
 
-#include <deque>
 #include <thread>
 #include <utility>
 
@@ -50,11 +49,12 @@ void DeviceThread::Post(Task task) {
   if (!state_->stopping) state_->tasks.push_back(std::move(task));
 }
 
-void DeviceThread::Abandon() {
-  if (abandoned_) return;
+std::deque<DeviceThread::Task> DeviceThread::Abandon() {
+  if (abandoned_) return {};
   abandoned_ = true;
-  state_->Stop();
+  std::deque<Task> left = state_->Stop();
   state_->thread.detach();
+  return left;
 }
 
 }  // namespace switchyard

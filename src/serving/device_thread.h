@@ -3,6 +3,7 @@
 
 #include <absl/functional/any_invocable.h>
 
+#include <deque>
 #include <memory>
 
 namespace switchyard {
@@ -18,7 +19,8 @@ class DeviceThread {
   ~DeviceThread();
 
   void Post(Task task);
-  void Abandon();
+  // Answers with the tasks that had not begun.
+  std::deque<Task> Abandon();
 
  private:
   struct State;

@@ -122,6 +122,50 @@ TEST_F(DevicesTest, TheCpuHelpsUntilTheBetterDeviceIsReadyAndStandsByThen) {
   EXPECT_EQ(manager_->Placement("dummy", std::nullopt)->targets[0].requests_served, 1u);
 }
 
+TEST_F(DevicesTest, ALoadThatTakesTooLongIsLeftForTheNextDevice) {
+  FakeRuntime::Script hangs;
+  hangs.hold_load = true;
+  runtime_.Set("dummy@GPU.0", hangs);
+  Serve("GPU.0", [](ModelSettings& settings) {
+    settings.fallback_devices = {"CPU"};
+    settings.load_timeout_ms = 2000;
+  });
+  ASSERT_TRUE(runtime_.WaitForLoads(1));
+  const TimePoint before = timer_.Now();
+  ASSERT_TRUE(Until([&] { return ServedBy() == "CPU"; }, seconds(20)));
+  EXPECT_GE(timer_.Now() - before, milliseconds(1000));
+  EXPECT_TRUE(Call().ok());
+  EXPECT_EQ(StateOf("GPU.0"), "failed");
+  EXPECT_THAT(manager_->Placement("dummy", std::nullopt)->targets[0].reason,
+              HasSubstr("loading on GPU.0 did not end within 2000 ms (load_timeout_ms)"));
+  EXPECT_TRUE(Until([&] { return Device("GPU.0").state == DeviceState::kWell; }, seconds(20))) << "it answers its canary";
+  // The device's other work goes on: with a new thread.
+  ModelSettings other = repository_.Add("other", {1});
+  other.target_device = "GPU.0";
+  ModelSettings dummy = repository_.Add("dummy", {1});
+  dummy.target_device = "GPU.0";
+  dummy.fallback_devices = {"CPU"};
+  dummy.load_timeout_ms = 2000;
+  manager_->SetWanted({dummy, other}, {});
+  EXPECT_TRUE(Until([&] { return manager_->ModelReady("other", std::nullopt); }, seconds(60)));
+  hangs.hold_load = false;
+  runtime_.Set("dummy@GPU.0", hangs);
+}
+
+TEST_F(DevicesTest, TheOnlyDevicesLoadThatTakesTooLongFailsTheModel) {
+  FakeRuntime::Script hangs;
+  hangs.hold_load = true;
+  runtime_.Set("dummy", hangs);
+  Serve("CPU", [](ModelSettings& settings) { settings.load_timeout_ms = 500; });
+  ASSERT_TRUE(runtime_.WaitForLoads(1));
+  const auto failed = [&] { return manager_->StatusOf("dummy")->versions[0].state == VersionState::kFailed; };
+  ASSERT_TRUE(Until(failed, seconds(60)));
+  EXPECT_THAT(manager_->StatusOf("dummy")->versions[0].error.ToString(), HasSubstr("load_timeout_ms"));
+  hangs.hold_load = false;
+  runtime_.Set("dummy", hangs);
+  EXPECT_TRUE(Until([&] { return runtime_.live_models() == 0; }, seconds(60)));
+}
+
 TEST_F(DevicesTest, ADeviceThatFailsIsLeftAndComesHomeAsANewGeneration) {
   Serve("GPU.0", [](ModelSettings& settings) { settings.fallback_devices = {"CPU"}; });
   ASSERT_TRUE(Until([&] { return StateOf("CPU") == "standby"; }));

@@ -47,14 +47,7 @@ Executor::~Executor() = default;
 size_t Executor::active() const {
   MutexLock lock(&mutex_);
   size_t count = 0;
-  std::vector<const Lane*> seen;
-  for (const auto& route : routes_) {
-    for (const auto& lane : route->lanes) {
-      if (std::find(seen.begin(), seen.end(), lane.get()) != seen.end()) continue;
-      seen.push_back(lane.get());
-      count += lane->active();
-    }
-  }
+  for (const auto& lane : lanes_) count += lane->active();
   return count;
 }
 
@@ -73,6 +66,10 @@ void Executor::SetRoute(LaneRoute next) {
   const Status closed = next.lanes.empty() ? next.closed : absl::OkStatus();
   {
     MutexLock lock(&mutex_);
+    std::erase_if(lanes_, [](const auto& lane) { return lane->closed() && lane->active() == 0; });
+    for (const auto& lane : next.lanes) {
+      if (std::find(lanes_.begin(), lanes_.end(), lane) == lanes_.end()) lanes_.push_back(lane);
+    }
     route_.store(routes_.emplace_back(std::make_unique<const LaneRoute>(std::move(next))).get());
   }
   if (!closed.ok()) {

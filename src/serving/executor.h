@@ -140,6 +140,8 @@ class Executor {
 
   mutable Mutex mutex_;
   std::list<std::unique_ptr<const LaneRoute>> routes_ ABSL_GUARDED_BY(mutex_);
+  // Those that may have calls: of the current route, and of earlier ones until they are closed and empty.
+  std::vector<std::shared_ptr<Lane>> lanes_ ABSL_GUARDED_BY(mutex_);
   std::list<std::shared_ptr<InferCall>> queue_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -71,12 +71,12 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   absl::InlinedVector<TensorView, 4> bound_inputs;  // in the signature's order
   absl::InlinedVector<size_t, 4> wanted_outputs;    // indices into the signature's outputs
   absl::InlinedVector<NamedOutput, 4> outputs;
+  TimePoint submitted{};  // when it was decoded and validated, and the Executor or its sequence was given it
   // Set by the Executor: the device of the last try (null: none had it; lives as long as the Version), and when that began and
   // ended. The times are there to be read once the call has ended well; other ends may come while a device is at work on it.
   std::atomic<const std::string*> device{nullptr};
   TimePoint started{};
   TimePoint ended{};
-  TimePoint submitted{};    // when the Executor was given the call, which was decoded and validated by then
   bool queue_full = false;  // refused for that
 
   // Answers the call, once: the first caller wins and runs on_done, every later one gets false. on_done is destroyed after it

@@ -50,6 +50,19 @@ Status NotLoadedYet(const std::string& model) {
 
 }  // namespace
 
+Manager::Options Manager::FromSettings(const ServerSettings& settings) {
+  Options options{.max_queue = settings.max_queue,
+                  .cache_dir = settings.cache_dir,
+                  .ready_needs_all = settings.ready_needs_all,
+                  .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency()),
+                  .strict = settings.strict,
+                  .explain_absent = FindAbsentDevices,
+                  .max_image_pixels = settings.max_image_pixels,
+                  .sequence_idle = std::chrono::minutes(settings.sequence_cleaner_poll_wait_minutes)};
+  for (const auto& [name, library] : settings.device_plugins) options.device_plugins.push_back(name);
+  return options;
+}
+
 Manager::Manager(Runtime& runtime, Timer& timer, Options options)
     : runtime_(runtime),
       timer_(timer),

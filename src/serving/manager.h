@@ -71,6 +71,8 @@ class Manager {
     // Where versions count; must outlive the Manager. Null: in one of its own.
     MetricsRegistry* metrics = nullptr;
   };
+  // What the command line says of all models; who is told, and where is counted, is the caller's.
+  static Options FromSettings(const ServerSettings& settings);
 
   // What is wanted is brought about on one thread of the Manager's own, which never waits for a device; each device has a
   // thread for loading. `runtime` and `timer` must outlive it.

@@ -62,6 +62,21 @@ struct Placer::Compilation {
     MutexLock lock(&mutex);
     return done;
   }
+  // The first one counts: the task's result, or that it took too long.
+  void Finish(StatusOr<std::shared_ptr<Lane>> result) {
+    MutexLock lock(&mutex);
+    if (!std::exchange(done, true)) lane = std::move(result);
+  }
+  void Finish(StatusOr<std::vector<std::string>> result) {
+    MutexLock lock(&mutex);
+    if (!std::exchange(done, true)) notes = std::move(result);
+  }
+  void GiveUp(const Status& why) {
+    MutexLock lock(&mutex);
+    if (std::exchange(done, true)) return;
+    lane = why;
+    notes = why;
+  }
 };
 
 struct Placer::Row {
@@ -121,6 +136,19 @@ void Placer::OnFault(const Lane& lane, const Status& status) {
   env_.wake();
 }
 
+// For what may hang in a device. A child that compiles has the time for itself, and importing what it compiled as much.
+DeviceMonitor::Limit Placer::LimitOf(const std::shared_ptr<Compilation>& task, const std::string& target) const {
+  const ModelSettings& settings = base_.settings;
+  const std::chrono::milliseconds limit(uint64_t{settings.load_timeout_ms} * (settings.isolated_compile ? 2 : 1));
+  const Status late = MarkFault(
+      Error(StatusCode::kDeadlineExceeded, "loading on {} did not end within {} ms (load_timeout_ms)", target, limit.count()),
+      Fault::kUnclear);
+  return {limit, [task, late, wake = env_.wake] {
+            task->GiveUp(late);
+            wake();
+          }};
+}
+
 void Placer::CheckProperties() {
   check_ = std::make_shared<Compilation>();
   std::vector<std::string> devices;
@@ -130,16 +158,14 @@ void Placer::CheckProperties() {
     }
   }
   const std::string& device = plan_.candidates.front().devices.front();
-  env_.monitor.Post(device, [check = check_, &runtime = env_.runtime, wake = env_.wake, asked = plan_.asked,
-                             devices = std::move(devices), config = base_.settings.plugin_config] {
-    auto notes = runtime.CheckProperties(asked, devices, config);
-    {
-      MutexLock lock(&check->mutex);
-      check->notes = std::move(notes);
-      check->done = true;
-    }
-    wake();
-  });
+  env_.monitor.Post(
+      device,
+      [check = check_, &runtime = env_.runtime, wake = env_.wake, asked = plan_.asked, devices = std::move(devices),
+       config = base_.settings.plugin_config] {
+        check->Finish(runtime.CheckProperties(asked, devices, config));
+        wake();
+      },
+      LimitOf(check_, device));
 }
 
 // False while plugin_config is being checked, or when it is faulty.
@@ -186,16 +212,14 @@ void Placer::StartCompiling(size_t index) {
         monitor.Discard(device, [request = std::move(request)]() mutable { request.reset(); });
       }};
   LogDebug("Model {} version {}: compiling for {}", base_.settings.name, base_.version, candidate.target);
-  env_.monitor.Post(candidate.devices.front(), [compilation = row.compilation, &runtime = env_.runtime, &timer = env_.timer,
-                                                wake = env_.wake, request = std::move(request)]() mutable {
-    auto lane = MakeLane(runtime, timer, std::move(request));
-    {
-      MutexLock lock(&compilation->mutex);
-      compilation->lane = std::move(lane);
-      compilation->done = true;
-    }
-    wake();
-  });
+  env_.monitor.Post(
+      candidate.devices.front(),
+      [compilation = row.compilation, &runtime = env_.runtime, &timer = env_.timer, wake = env_.wake,
+       request = std::move(request)]() mutable {
+        compilation->Finish(MakeLane(runtime, timer, std::move(request)));
+        wake();
+      },
+      LimitOf(row.compilation, candidate.target));
 }
 
 void Placer::TakeCompilation(size_t index) {

@@ -82,6 +82,7 @@ class Placer : public std::enable_shared_from_this<Placer> {
   struct Row;  // one candidate
 
   std::shared_ptr<Placer> MakeInstance(ModelSettings settings, const std::string& shape) const;
+  DeviceMonitor::Limit LimitOf(const std::shared_ptr<Compilation>& task, const std::string& target) const;
   void CheckProperties();
   bool TakeCheck();
   void TakeCompilation(size_t index);

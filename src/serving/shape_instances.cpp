@@ -231,31 +231,31 @@ void ShapeInstances::Step() {
   }
 }
 
-size_t ShapeInstances::queued() const {
+template <typename Look>
+void ShapeInstances::ForEachExecutor(Look look) const {
   MutexLock lock(&mutex_);
+  for (const auto& [key, instance] : instances_) look(*instance->placer->executor());
+  for (const auto& instance : retired_) look(*instance->placer->executor());
+}
+
+size_t ShapeInstances::queued() const {
   size_t count = 0;
-  for (const auto& [key, instance] : instances_) count += instance->placer->executor()->queued();
-  for (const auto& instance : retired_) count += instance->placer->executor()->queued();
+  ForEachExecutor([&count](const Executor& executor) { count += executor.queued(); });
   return count;
 }
 
 size_t ShapeInstances::active() const {
-  MutexLock lock(&mutex_);
   size_t count = 0;
-  for (const auto& [key, instance] : instances_) count += instance->placer->executor()->active();
-  for (const auto& instance : retired_) count += instance->placer->executor()->active();
+  ForEachExecutor([&count](const Executor& executor) { count += executor.active(); });
   return count;
 }
 
 std::optional<TimePoint> ShapeInstances::oldest_queued() const {
-  MutexLock lock(&mutex_);
   std::optional<TimePoint> oldest;
-  const auto look = [&oldest](const Instance& instance) {
-    const std::optional<TimePoint> one = instance.placer->executor()->oldest_queued();
+  ForEachExecutor([&oldest](const Executor& executor) {
+    const std::optional<TimePoint> one = executor.oldest_queued();
     if (one && (!oldest || *one < *oldest)) oldest = one;
-  };
-  for (const auto& [key, instance] : instances_) look(*instance);
-  for (const auto& instance : retired_) look(*instance);
+  });
   return oldest;
 }
 

@@ -71,6 +71,9 @@ class ShapeInstances {
   Status MakeRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Retire(const Key& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<Instance> MakeInstance(const InferCall& call) const;
+  // Of instances that serve, and of those that go.
+  template <typename Look>
+  void ForEachExecutor(Look look) const;
 
   const ModelSettings settings_;
   const Timer& timer_;

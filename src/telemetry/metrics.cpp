@@ -61,9 +61,12 @@ static_assert(std::size(kFamilies) == static_cast<size_t>(Family::kProcessThread
 
 prometheus::MetricType TypeOf(MetricKind kind) {
   switch (kind) {
-    case kCounter: return prometheus::MetricType::Counter;
-    case kGauge: return prometheus::MetricType::Gauge;
-    case kHistogram: break;
+    case kCounter:
+      return prometheus::MetricType::Counter;
+    case kGauge:
+      return prometheus::MetricType::Gauge;
+    case kHistogram:
+      break;
   }
   return prometheus::MetricType::Histogram;
 }
@@ -80,6 +83,13 @@ constexpr std::array<uint64_t, Histogram::kBounds> MakeBounds(uint64_t scale) {
 }
 constexpr auto kBoundsUs = MakeBounds(1);
 constexpr auto kBoundsNs = MakeBounds(1000);
+
+template <size_t kSize>
+std::array<uint64_t, kSize> Load(const std::array<std::atomic<uint64_t>, kSize>& cells) {
+  std::array<uint64_t, kSize> counts{};
+  for (size_t i = 0; i < kSize; ++i) counts[i] = cells[i].load(std::memory_order_relaxed);
+  return counts;
+}
 
 }  // namespace
 
@@ -102,11 +112,7 @@ void Histogram::Observe(Duration time) {
   sum_ns_.fetch_add(ns, std::memory_order_relaxed);
 }
 
-std::array<uint64_t, Histogram::kBounds + 1> Histogram::Counts() const {
-  std::array<uint64_t, kBounds + 1> counts{};
-  for (size_t i = 0; i < counts.size(); ++i) counts[i] = counts_[i].load(std::memory_order_relaxed);
-  return counts;
-}
+std::array<uint64_t, Histogram::kBounds + 1> Histogram::Counts() const { return Load(counts_); }
 
 double Histogram::SumMicroseconds() const { return static_cast<double>(sum_ns_.load(std::memory_order_relaxed)) / 1000; }
 
@@ -116,11 +122,22 @@ void SizeHistogram::Observe(uint64_t size) {
   sum_.fetch_add(size, std::memory_order_relaxed);
 }
 
-std::array<uint64_t, SizeHistogram::kBounds + 1> SizeHistogram::Counts() const {
-  std::array<uint64_t, kBounds + 1> counts{};
-  for (size_t i = 0; i < counts.size(); ++i) counts[i] = counts_[i].load(std::memory_order_relaxed);
-  return counts;
+std::array<uint64_t, SizeHistogram::kBounds + 1> SizeHistogram::Counts() const { return Load(counts_); }
+
+namespace {
+
+// `counts`: by bucket, the last of what is above every bound; `bound` gives the others'.
+template <size_t kSize, typename Bound>
+void Fill(const std::array<uint64_t, kSize>& counts, double sum, Bound bound, prometheus::ClientMetric::Histogram& sample) {
+  sample.sample_sum = sum;
+  for (size_t i = 0; i < kSize; ++i) {
+    // The count is the buckets' sum, so that they agree however many threads count meanwhile.
+    sample.sample_count += counts[i];
+    sample.bucket.push_back({sample.sample_count, i + 1 < kSize ? bound(i) : std::numeric_limits<double>::infinity()});
+  }
 }
+
+}  // namespace
 
 struct MetricsPage::Families {
   std::vector<prometheus::MetricFamily> all;
@@ -156,28 +173,16 @@ void MetricsPage::Add(Family family, Labels labels, double value) {
 
 void MetricsPage::Add(Family family, Labels labels, const Histogram& histogram) {
   if (!Wants(family)) return;
-  prometheus::ClientMetric::Histogram& sample = families_->Sample(family, labels).histogram;
-  const auto counts = histogram.Counts();
-  sample.sample_sum = histogram.SumMicroseconds();
-  for (size_t i = 0; i < counts.size(); ++i) {
-    // The count is the buckets' sum, so that they agree however many threads count meanwhile.
-    sample.sample_count += counts[i];
-    const double bound = i < kBoundsUs.size() ? static_cast<double>(kBoundsUs[i]) : std::numeric_limits<double>::infinity();
-    sample.bucket.push_back({sample.sample_count, bound});
-  }
+  Fill(
+      histogram.Counts(), histogram.SumMicroseconds(), [](size_t i) { return static_cast<double>(kBoundsUs[i]); },
+      families_->Sample(family, labels).histogram);
 }
 
 void MetricsPage::Add(Family family, Labels labels, const SizeHistogram& histogram) {
   if (!Wants(family)) return;
-  prometheus::ClientMetric::Histogram& sample = families_->Sample(family, labels).histogram;
-  const auto counts = histogram.Counts();
-  sample.sample_sum = static_cast<double>(histogram.Sum());
-  for (size_t i = 0; i < counts.size(); ++i) {
-    sample.sample_count += counts[i];
-    const bool bounded = i < SizeHistogram::kBounds;
-    const double bound = bounded ? static_cast<double>(SizeHistogram::Bound(i)) : std::numeric_limits<double>::infinity();
-    sample.bucket.push_back({sample.sample_count, bound});
-  }
+  Fill(
+      histogram.Counts(), static_cast<double>(histogram.Sum()),
+      [](size_t i) { return static_cast<double>(SizeHistogram::Bound(i)); }, families_->Sample(family, labels).histogram);
 }
 
 std::string MetricsPage::Text() const {

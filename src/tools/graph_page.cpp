@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tools/graph_layout.h"
+#include "tools/markup.h"
 
 namespace switchyard {
 namespace {
@@ -103,58 +104,14 @@ start();
 </script>
 )";
 
-// The length of the UTF-8 character that `text` begins with; 0 when it is none, or one that XML does not have.
-size_t CharacterLength(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return (first < 0x20 && first != '\n' && first != '\t') || first == 0x7f ? 0 : 1;
-  const size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
-  uint32_t code = first & (0xffu >> (length + 1));
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-    code = code << 6 | (byte(i) & 0x3fu);
-  }
-  constexpr std::array<uint32_t, 5> kSmallest = {0, 0, 0x80, 0x800, 0x10000};
-  if (code < kSmallest[length] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) return 0;
-  return code < 0xa0 || code == 0xfffe || code == 0xffff ? 0 : length;
-}
-
-std::vector<std::string_view> Characters(std::string_view text) {
-  std::vector<std::string_view> characters;
-  while (!text.empty()) {
-    const size_t length = CharacterLength(text);
-    characters.push_back(length == 0 ? std::string_view("\xef\xbf\xbd") : text.substr(0, length));
-    text.remove_prefix(std::max<size_t>(length, 1));
-  }
-  return characters;
-}
-
-std::string Escaped(const std::vector<std::string_view>& characters) {
-  std::string escaped;
-  for (const std::string_view character : characters) {
-    switch (character[0]) {
-      case '&': escaped += "&amp;"; break;
-      case '<': escaped += "&lt;"; break;
-      case '>': escaped += "&gt;"; break;
-      case '"': escaped += "&quot;"; break;
-      case '\'': escaped += "&apos;"; break;
-      default: escaped += character;
-    }
-  }
-  return escaped;
-}
-
-std::string Escaped(std::string_view text) { return Escaped(Characters(text)); }
-
 // The end of a name says more than its beginning, which many share.
 std::string ShortName(std::string_view name) {
-  std::vector<std::string_view> characters = Characters(name);
+  std::vector<std::string_view> characters = Utf8Characters(name);
   if (characters.size() > kNameLength) {
     characters.erase(characters.begin(), characters.end() - static_cast<ptrdiff_t>(kNameLength - 1));
     characters.insert(characters.begin(), "\xe2\x80\xa6");
   }
-  return Escaped(characters);
+  return EscapeMarkup(characters);
 }
 
 std::string_view DeviceName(const std::string& device) { return device.empty() ? kUntold : std::string_view(device); }
@@ -180,10 +137,11 @@ std::string Bar(const Devices& devices, const ModelGraph& graph) {
   std::string text = "<div id=\"bar\">";
   for (const auto& [device, count] : devices) {
     text += fmt::format("<span><span class=\"key d{}\"></span>{}: {} layers</span>\n", IndexOf(devices, device),
-                        Escaped(DeviceName(device)), count);
+                        EscapeMarkup(DeviceName(device)), count);
   }
-  text += "<input id=\"find\" type=\"search\" placeholder=\"name, type, shape: Enter\"><span id=\"hits\"></span>\n"
-          "<button id=\"start\">start</button><button id=\"whole\">whole</button>\n";
+  text +=
+      "<input id=\"find\" type=\"search\" placeholder=\"name, type, shape: Enter\"><span id=\"hits\"></span>\n"
+      "<button id=\"start\">start</button><button id=\"whole\">whole</button>\n";
   return text + fmt::format("<span>{} constant nodes are not drawn. Wheel: zoom; drag: move.</span></div>\n", graph.left_out);
 }
 
@@ -209,8 +167,9 @@ std::string Drawing(const Devices& devices, const ModelGraph& graph) {
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     const GraphNode& node = graph.nodes[i];
     const auto [x, y] = layout.boxes[i];
-    text += fmt::format("<g class=\"n d{}\"><title>{}\n{} {}\n{}</title>", IndexOf(devices, node.device), Escaped(node.name),
-                        Escaped(node.type), Escaped(node.shape), Escaped(DeviceName(node.device)));
+    text +=
+        fmt::format("<g class=\"n d{}\"><title>{}\n{} {}\n{}</title>", IndexOf(devices, node.device), EscapeMarkup(node.name),
+                    EscapeMarkup(node.type), EscapeMarkup(node.shape), EscapeMarkup(DeviceName(node.device)));
     text += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.0f}\" height=\"{:.0f}\" rx=\"4\"/>", x - kBoxWidth / 2,
                         y - kBoxHeight / 2, kBoxWidth, kBoxHeight);
     text += fmt::format("<text x=\"{0:.1f}\" y=\"{1:.1f}\">{3}</text><text x=\"{0:.1f}\" y=\"{2:.1f}\">{4}</text></g>\n", x,
@@ -231,10 +190,10 @@ std::string Summary(const Devices& devices, const ModelGraph& graph) {
   }
   std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
   std::string text = "<table><tr><th>Type</th>";
-  for (const auto& [device, count] : devices) text += fmt::format("<th>{}</th>", Escaped(DeviceName(device)));
+  for (const auto& [device, count] : devices) text += fmt::format("<th>{}</th>", EscapeMarkup(DeviceName(device)));
   text += "<th>All</th></tr>\n";
   for (const auto& [type, sum] : order) {
-    text += fmt::format("<tr><td>{}</td>", Escaped(type));
+    text += fmt::format("<tr><td>{}</td>", EscapeMarkup(type));
     for (const auto& [device, count] : devices) {
       const auto found = types[type].find(device);
       text += found == types[type].end() ? "<td></td>" : fmt::format("<td>{}</td>", found->second);
@@ -252,9 +211,10 @@ std::string GraphPage(const GraphPageText& text, const ModelGraph& graph) {
   Devices devices;
   for (const GraphNode& node : graph.nodes) ++devices[node.device];
   std::string page(kHead);
-  page += fmt::format("<title>{} on {}</title>\n", Escaped(text.title), Escaped(text.target));
+  page += fmt::format("<title>{} on {}</title>\n", EscapeMarkup(text.title), EscapeMarkup(text.target));
   page += Style(devices);
-  page += fmt::format("<h1>{} on {}</h1>\n<pre>{}</pre>\n", Escaped(text.title), Escaped(text.target), Escaped(text.summary));
+  page += fmt::format("<h1>{} on {}</h1>\n<pre>{}</pre>\n", EscapeMarkup(text.title), EscapeMarkup(text.target),
+                      EscapeMarkup(text.summary));
   page += Bar(devices, graph);
   page += Drawing(devices, graph);
   page += Summary(devices, graph);

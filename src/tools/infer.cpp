@@ -10,11 +10,11 @@
 #include <mutex>
 #include <thread>
 
+#include "tools/files.h"
 #include "tools/infer_client.h"
 #include "tools/infer_options.h"
 #include "tools/latency.h"
 #include "tools/print_tensor.h"
-#include "tools/read_file.h"
 
 namespace switchyard {
 namespace {
@@ -35,10 +35,14 @@ int Fail(int exit_code, const Status& status) {
 StatusOr<std::unique_ptr<InferClient>> MakeClient(const InferOptions& options) {
   const InferTarget target{options.address, options.model, options.version, options.timeout};
   switch (options.protocol) {
-    case InferProtocol::kKserveGrpc: return MakeKserveGrpcClient(target);
-    case InferProtocol::kKserveRest: return MakeKserveRestClient(target);
-    case InferProtocol::kTfsGrpc: return MakeTfsGrpcClient(target);
-    case InferProtocol::kTfsRest: return MakeTfsRestClient(target);
+    case InferProtocol::kKserveGrpc:
+      return MakeKserveGrpcClient(target);
+    case InferProtocol::kKserveRest:
+      return MakeKserveRestClient(target);
+    case InferProtocol::kTfsGrpc:
+      return MakeTfsGrpcClient(target);
+    case InferProtocol::kTfsRest:
+      return MakeTfsRestClient(target);
   }
   return InvalidArgument("unknown protocol");
 }

@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "base/subprocess.h"
-#include "tools/read_file.h"
+#include "tools/files.h"
 
 namespace switchyard {
 namespace {

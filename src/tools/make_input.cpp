@@ -3,9 +3,9 @@
 #include <random>
 
 #include "tools/client_tensor.h"
+#include "tools/files.h"
 #include "tools/json_tensor.h"
 #include "tools/npy.h"
-#include "tools/read_file.h"
 
 namespace switchyard {
 namespace {
@@ -53,14 +53,23 @@ Status FillRandom(uint64_t seed, ClientTensor* tensor) {
     const uint64_t bits = engine();
     Number number = static_cast<double>(bits >> 40) / (1 << 24);  // [0, 1)
     switch (tensor->type) {
-      case ElementType::kBytes: tensor->strings.push_back(fmt::format("{:08x}", bits >> 32)); continue;
-      case ElementType::kBool: number = bits & 1; break;
-      case ElementType::kUint8: number = bits & 0xff; break;
+      case ElementType::kBytes:
+        tensor->strings.push_back(fmt::format("{:08x}", bits >> 32));
+        continue;
+      case ElementType::kBool:
+        number = bits & 1;
+        break;
+      case ElementType::kUint8:
+        number = bits & 0xff;
+        break;
       case ElementType::kFp16:
       case ElementType::kBf16:
       case ElementType::kFp32:
-      case ElementType::kFp64: break;
-      default: number = bits % 100; break;
+      case ElementType::kFp64:
+        break;
+      default:
+        number = bits % 100;
+        break;
     }
     SY_RETURN_IF_ERROR(AppendNumber(tensor->type, number, &tensor->data));
   }

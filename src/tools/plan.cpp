@@ -1,7 +1,6 @@
 #include "tools/plan.h"
 
 #include <cstdio>
-#include <fstream>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,7 +11,9 @@
 #include "base/log.h"
 #include "config/command_line.h"
 #include "protocol/rest/ledger.h"
+#include "tools/files.h"
 #include "tools/graph_page.h"
+#include "tools/model_flags.h"
 #include "tools/plan_trial.h"
 
 namespace switchyard {
@@ -43,7 +44,6 @@ bool Is(std::string_view argument, std::string_view flag) {
 Arguments Sort(int argc, const char* const* argv) {
   Arguments sorted;
   sorted.server.emplace_back(argv[0]);
-  bool named = false;
   for (int i = 2; i < argc; ++i) {
     const std::string_view argument = argv[i];
     if (argument == "--json") {
@@ -55,23 +55,11 @@ Arguments Sort(int argc, const char* const* argv) {
     } else if (argument == "--help" || argument == "-h") {
       sorted.help = true;
     } else {
-      named = named || Is(argument, "--model_name");
       sorted.config_file = sorted.config_file || Is(argument, "--config_path");
       sorted.server.emplace_back(argument);
     }
   }
-  // A server must have a port and a name for its model; a plan needs neither.
-  if (!named) sorted.server.insert(sorted.server.end(), {"--model_name", "model"});
-  sorted.server.insert(sorted.server.end(), {"--port", "auto"});
   return sorted;
-}
-
-// Whole, or with an error.
-bool Write(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file.write(text.data(), static_cast<std::streamsize>(text.size()));
-  file.close();
-  return file.good();
 }
 
 int Fail(int code, std::string_view message) {
@@ -91,30 +79,23 @@ int RunPlan(int argc, const char* const* argv, PlanRuntimeFactory make_runtime) 
     return Fail(kExitUsage, "--config_path: a plan is made of one model; give --model_path and the model's flags instead");
   }
   if (arguments.html && arguments.html->empty()) return Fail(kExitUsage, "--html: expected the path of the file to write");
-  std::vector<const char*> pointers;
-  for (const std::string& argument : arguments.server) pointers.push_back(argument.c_str());
-  const auto parsed = ParseCommandLine(static_cast<int>(pointers.size()), pointers.data(), "");
+  const auto parsed = ParseModelFlags("plan", arguments.server);
   if (const auto* error = std::get_if<SettingsError>(&parsed)) return Fail(error->exit_code, error->message);
-  const CommandLine& line = std::get<CommandLine>(parsed);
-  if (line.action == CommandLine::Action::kPrintAndExit || line.settings.models.size() != 1) {
-    return Fail(kExitUsage, "expected the flags of one model; see `switchyard plan --help`");
-  }
+  const auto& settings = std::get<ServerSettings>(parsed);
   LogToStderr();
-  const auto runtime = make_runtime(line.settings);
+  const auto runtime = make_runtime(settings);
   if (!runtime.ok()) return Fail(kExitFailure, Message(runtime.status()));
   PlanGraph drawn;
   const auto progress = [](const std::string& step) { std::fprintf(stderr, "switchyard plan: %s\n", step.c_str()); };
-  const auto report = TryPlan(line.settings, **runtime, progress, arguments.html ? &drawn : nullptr);
+  const auto report = TryPlan(settings, **runtime, progress, arguments.html ? &drawn : nullptr);
   if (!report.ok()) {
-    return Fail(kExitFailure, fmt::format("model {}: {}", line.settings.models.front().name, Message(report.status())));
+    return Fail(kExitFailure, fmt::format("model {}: {}", settings.models.front().name, Message(report.status())));
   }
   if (arguments.html) {
     const GraphPageText about = {
-        .title = line.settings.models.front().base_path, .target = drawn.target, .summary = PlanText(*report)};
-    if (!Write(*arguments.html, GraphPage(about, drawn.graph))) {
-      return Fail(kExitFailure, fmt::format("--html {}: cannot write the file; name one in a folder that is there and may be "
-                                            "written to",
-                                            *arguments.html));
+        .title = settings.models.front().base_path, .target = drawn.target, .summary = PlanText(*report)};
+    if (const Status written = WriteFile(*arguments.html, GraphPage(about, drawn.graph)); !written.ok()) {
+      return Fail(kExitFailure, fmt::format("--html {}", Message(written)));
     }
   }
   const std::string text = arguments.json ? EncodePlacement(*report) + "\n" : PlanText(*report);

@@ -6,13 +6,14 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
 #include <utility>
+
+#include "repository/source.h"
 
 namespace switchyard {
 namespace {
@@ -41,10 +42,7 @@ int64_t HighestVersion(const fs::path& folder) {
   int64_t highest = 0;
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    int64_t number = 0;
-    const auto [stop, fault] = std::from_chars(name.data(), name.data() + name.size(), number);
-    if (fault == std::errc() && stop == name.data() + name.size()) highest = std::max(highest, number);
+    highest = std::max(highest, VersionNumber(entry->path().filename().string()).value_or(0));
   }
   return highest;
 }

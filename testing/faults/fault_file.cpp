@@ -1,11 +1,16 @@
 #include "testing/faults/fault_file.h"
 
+#include <signal.h>
 #include <sys/stat.h>
 #include <time.h>
 
 #include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <thread>
 #include <utility>
 
 namespace switchyard::testing {
@@ -90,6 +95,18 @@ bool FaultFile::Stands(std::string_view name, int device) { return Rate(name, de
 bool FaultFile::Strikes(std::string_view name, int device) {
   uint64_t rate = Rate(name, device);
   return rate > 0 && calls_.fetch_add(1) % rate == 0;
+}
+
+void BreakCompiler(FaultFile& faults, int device) {
+  if (faults.Strikes("compile_abort", device)) {
+    fputs("LLVM ERROR: broken on request\n", stderr);
+    abort();
+  }
+  if (faults.Strikes("compile_segv", device)) {
+    signal(SIGSEGV, SIG_DFL);  // Intel's driver has a handler
+    raise(SIGSEGV);
+  }
+  while (faults.Stands("compile_hang", device)) std::this_thread::sleep_for(std::chrono::milliseconds(10));
 }
 
 }  // namespace switchyard::testing

@@ -3,6 +3,7 @@
 //   out_of_resources   clEnqueueNDRangeKernel fails with CL_OUT_OF_RESOURCES, the way production GPUs are lost
 //   out_of_memory      memory objects and USM allocations are refused with CL_MEM_OBJECT_ALLOCATION_FAILURE
 //   hang               submissions return, and nothing that waits for them does until the fault is gone
+//   compile_abort, compile_segv, compile_hang   whoever compiles an addition ends by that signal, or does not return
 // "@INDEX" is the position among the devices of the platform; where a call tells no device, it is that of the context, if it
 // has but one. once_in:N is heeded by the first two.
 #if !__has_include(<CL/cl_layer.h>)
@@ -91,6 +92,20 @@ cl_int CL_API_CALL EnqueueKernel(cl_command_queue queue, cl_kernel kernel, cl_ui
                                  cl_event* event) {
   if (Faults().Strikes("out_of_resources", IndexOf(queue))) return CL_OUT_OF_RESOURCES;
   return next->clEnqueueNDRangeKernel(queue, kernel, dimensions, offset, global, local, count, waits, event);
+}
+
+// What the cache holds comes as a binary. The compiler breaks on additions alone: neither on what is compiled to look at the
+// device nor on a canary.
+cl_program CL_API_CALL CreateProgramWithSource(cl_context context, cl_uint count, const char** texts, const size_t* lengths,
+                                               cl_int* error) {
+  const auto adds = [&](cl_uint i) {
+    const std::string_view text = lengths && lengths[i] ? std::string_view(texts[i], lengths[i]) : std::string_view(texts[i]);
+    return text.find("eltwise") != text.npos;
+  };
+  bool found = false;
+  for (cl_uint i = 0; texts && i < count; ++i) found = found || adds(i);
+  if (found) switchyard::testing::BreakCompiler(Faults(), IndexOf(context));
+  return next->clCreateProgramWithSource(context, count, texts, lengths, error);
 }
 
 // ---- what waits
@@ -228,6 +243,7 @@ extern "C" __attribute__((visibility("default"))) cl_int CL_API_CALL clInitLayer
   next = target;
   memcpy(&table, target, sizeof table);
   table.clEnqueueNDRangeKernel = EnqueueKernel;
+  table.clCreateProgramWithSource = CreateProgramWithSource;
   table.clWaitForEvents = WaitForEvents;
   table.clFinish = Finish;
   table.clGetEventInfo = GetEventInfo;

@@ -2,6 +2,7 @@
 
 #include "device/fault.h"
 #include "runtime/openvino/child_protocol.h"
+#include "runtime/openvino/property_check.h"
 #include "runtime/openvino/test_models.h"
 
 namespace switchyard {
@@ -63,7 +64,8 @@ class IsolatedCompileTest : public OpenVinoTest {
     const std::string path = folder_ / "program";
     std::ofstream(path) << "#!/bin/sh\n" << script << "\n";
     std::filesystem::permissions(path, std::filesystem::perms::owner_all);
-    const auto runtime = MakeOpenVinoRuntime({.child_program = path, .compile_limit = std::chrono::milliseconds(1000)});
+    const auto runtime = MakeOpenVinoRuntime({.child_program = path});
+    request_.settings.load_timeout_ms = 1000;
     return (*runtime)->Load(request_).status();
   }
   LoadRequest request_;
@@ -93,6 +95,26 @@ TEST_F(IsolatedCompileTest, CrashesAndHangsAreErrorsOfTheModel) {
 TEST_F(IsolatedCompileTest, AnAnswerWithoutAModelIsNotBelieved) {
   EXPECT_THAT(Message(LoadWith("echo '{\"code\":0,\"fault\":0,\"message\":\"\"}'")), HasSubstr("not in the cache folder"));
   EXPECT_THAT(Message(LoadWith("echo nonsense; exit 3")), HasSubstr("exit code 3"));
+}
+
+TEST(FaultyPropertyTest, IsSoughtInChildrenThatMayCrash) {
+  const std::string program = ::testing::TempDir() + "switchyard_faulty_property";
+  const auto find = [&](const std::string& script) {
+    std::ofstream(program) << "#!/bin/sh\n" << script << "\n";
+    std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+    const PropertyMap properties = {{"A", {std::string("1")}}, {"BAD", {int64_t{7}}}};
+    const Status found = FindFaultyProperty({.child_program = program}, "GPU.0", properties);
+    std::filesystem::remove(program);
+    return found;
+  };
+  const std::string fine = R"(echo '{"code":0,"fault":0,"message":""}')";
+  const Status crash = find("case $(cat) in *BAD*) kill -SEGV $$;; esac; " + fine);
+  EXPECT_EQ(crash.code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(crash), AllOf(HasSubstr("plugin_config: GPU.0 cannot work with \"7\" for BAD"), HasSubstr("signal 11")));
+  EXPECT_THAT(Message(find(R"(case $(cat) in *BAD*) echo '{"code":3,"fault":0,"message":"no"}';; *) )" + fine + ";; esac")),
+              HasSubstr("plugin_config: GPU.0 refuses \"7\" for BAD: no"));
+  EXPECT_TRUE(find("kill -SEGV $$").ok()) << "the device's own fault";
+  EXPECT_TRUE(find(fine).ok());
 }
 
 TEST_F(IsolatedCompileTest, NeedsACacheThatCanBeUsed) {

@@ -3,8 +3,14 @@
 #include "base/log.h"
 #include "device/fault.h"
 #include "runtime/openvino/child_protocol.h"
+#include "runtime/openvino/model_cache.h"
 
 namespace switchyard {
+namespace {
+
+constexpr std::chrono::milliseconds kForEver = std::chrono::hours(24 * 365);
+
+}  // namespace
 
 Status CompileInChild(const OpenVinoOptions& options, const LoadRequest& request) {
   const std::string what =
@@ -13,9 +19,11 @@ Status CompileInChild(const OpenVinoOptions& options, const LoadRequest& request
     return InvalidArgument("isolated_compile needs a cache folder, through which the compiled model comes: give --cache_dir");
   }
   LogDebug("{}", what);
-  const ChildAnswer answer =
-      AskChild(options.child_program, "compile-once", ToJson(CompileRequest{options, request}), options.compile_limit);
+  const std::chrono::milliseconds limit(request.settings.load_timeout_ms);
+  const ChildAnswer answer = AskChild(options.child_program, "compile-once", ToJson(CompileRequest{options, request}),
+                                      limit == limit.zero() ? kForEver : limit);
   if (answer.status.ok()) return answer.status;
+  if (answer.kind == ChildAnswer::Kind::kEnded) RemoveAbandoned(request.cache_dir);
   if (answer.kind == ChildAnswer::Kind::kAnswered) {
     return MarkFault(Annotate(answer.status, what), FaultOf(answer.status));
   }

@@ -10,7 +10,7 @@
 namespace switchyard {
 
 // Starts this program as a child that loads `request` into its cache_dir, and imports it from there once. Blocks until it has
-// ended, for options.compile_limit at most. The child's own error comes back as it is. A crash or a time-out is an Internal
+// ended, for load_timeout_ms at most. The child's own error comes back as it is. A crash or a time-out is an Internal
 // error that names the model, the target and the signal, marked as the model's fault. InvalidArgument without a cache_dir.
 Status CompileInChild(const OpenVinoOptions& options, const LoadRequest& request);
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/ranges.h>
 #include <openssl/evp.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -28,7 +29,8 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMaxListBytes = 65536;
 constexpr std::string_view kStaging = ".staging-";
-// What a process left that ended while it compiled.
+constexpr int kStagingTries = 8;
+// What a process left that ended while it compiled, where no lock can tell.
 constexpr auto kStale = std::chrono::hours(24);
 
 class Digest {
@@ -104,15 +106,14 @@ bool IsFull(const std::string& folder) {
   return statvfs(folder.c_str(), &status) == 0 && status.f_blocks > 0 && status.f_bavail == 0;
 }
 
-void RemoveStale(const std::string& folder) {
-  std::error_code error;
-  const auto now = fs::file_time_type::clock::now();
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    if (!entry->path().filename().string().starts_with(kStaging)) continue;
-    std::error_code ignored;
-    const auto written = fs::last_write_time(entry->path(), ignored);
-    if (!ignored && now - written > kStale) fs::remove_all(entry->path(), ignored);
-  }
+// A folder, and whether this process alone has it. Where there are no locks, nobody has any.
+int LockFolder(const std::string& folder) {
+  const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0 || flock(descriptor, LOCK_EX | LOCK_NB) == 0) return descriptor;
+  const int error = errno;
+  close(descriptor);
+  errno = error;
+  return -1;
 }
 
 void AddFile(std::string& text, const fs::path& path) {
@@ -149,15 +150,13 @@ ModelCache& ModelCache::operator=(ModelCache&& other) noexcept {
   std::swap(list_, other.list_);
   std::swap(directory_, other.directory_);
   std::swap(staging_, other.staging_);
+  std::swap(lock_, other.lock_);
   std::swap(ready_, other.ready_);
   std::swap(reasons_, other.reasons_);
   return *this;
 }
 
-ModelCache::~ModelCache() {
-  std::error_code error;
-  if (!staging_.empty()) fs::remove_all(staging_, error);
-}
+ModelCache::~ModelCache() { Unstage(); }
 
 void ModelCache::Verify() {
   const std::vector<Entry> entries = ReadList(list_);
@@ -178,11 +177,29 @@ void ModelCache::Verify() {
 }
 
 bool ModelCache::Stage() {
-  RemoveStale(folder_);
-  std::string name = (fs::path(folder_) / (std::string(kStaging) + "XXXXXX")).string();
-  if (mkdtemp(name.data()) == nullptr) return false;
-  staging_ = directory_ = name;
-  return true;
+  RemoveAbandoned(folder_);
+  // Between the making and the lock another process may take the folder for an abandoned one.
+  for (int i = 0; i < kStagingTries; ++i) {
+    std::string name = (fs::path(folder_) / (std::string(kStaging) + "XXXXXX")).string();
+    if (mkdtemp(name.data()) == nullptr) return false;
+    const int lock = LockFolder(name);
+    const bool taken = lock < 0 && errno == EWOULDBLOCK;
+    std::error_code error;
+    if (!taken && fs::exists(name, error)) {
+      staging_ = directory_ = name;
+      lock_ = lock;
+      return true;
+    }
+    if (lock >= 0) close(lock);
+  }
+  errno = EBUSY;
+  return false;
+}
+
+void ModelCache::Unstage() {
+  std::error_code error;
+  if (!staging_.empty()) fs::remove_all(std::exchange(staging_, ""), error);
+  if (lock_ >= 0) close(std::exchange(lock_, -1));
 }
 
 void ModelCache::Finish(bool hit) {
@@ -195,8 +212,7 @@ void ModelCache::Finish(bool hit) {
     return;
   }
   Keep();
-  std::error_code error;
-  fs::remove_all(std::exchange(staging_, ""), error);
+  Unstage();
 }
 
 void ModelCache::Keep() {
@@ -226,6 +242,21 @@ void ModelCache::Keep() {
 }
 
 void ModelCache::Complain(std::string reason) { reasons_.push_back(std::move(reason)); }
+
+void RemoveAbandoned(const std::string& folder) {
+  std::error_code error;
+  const auto now = fs::file_time_type::clock::now();
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    if (!entry->path().filename().string().starts_with(kStaging)) continue;
+    std::error_code ignored;
+    const int lock = LockFolder(entry->path());
+    const bool in_use = lock < 0 && errno == EWOULDBLOCK;
+    const auto written = fs::last_write_time(entry->path(), ignored);
+    const bool old = !in_use && !ignored && now - written > kStale;
+    if (lock >= 0 || old) fs::remove_all(entry->path(), ignored);
+    if (lock >= 0) close(lock);
+  }
+}
 
 std::string CacheIdentity(const LoadRequest& request, const std::string& properties) {
   const ModelSettings& settings = request.settings;

@@ -13,7 +13,8 @@ namespace switchyard {
 
 // For one load. On disk, in the folder: OpenVINO's blobs under its own names, and for each load a list of its blobs and their
 // SHA-256 ("<key>.sha256", readable by sha256sum). What is compiled anew is written into a folder of its own and moved in when
-// it is whole, so that several processes may share the cache. A blob whose bytes have changed is set aside ("<name>.bad").
+// it is whole, so that several processes may share the cache; a lock on it tells that its process lives.
+// A blob whose bytes have changed is set aside ("<name>.bad").
 // Nothing here is an error: whatever is wrong with the folder, the model can be compiled without it; `reasons` say so.
 class ModelCache {
  public:
@@ -37,6 +38,7 @@ class ModelCache {
  private:
   void Verify();
   bool Stage();
+  void Unstage();
   void Keep();
   void Complain(std::string reason);
 
@@ -44,9 +46,13 @@ class ModelCache {
   std::string list_;  // the path of the list of blobs
   std::string directory_;
   std::string staging_;  // empty: nothing to be removed
+  int lock_ = -1;        // on staging_
   bool ready_ = false;
   std::vector<std::string> reasons_;
 };
+
+// Removes what processes left in the cache folder that ended while they compiled.
+void RemoveAbandoned(const std::string& folder);
 
 // Everything that the result of this load depends on. `properties` are what OpenVINO compiles with, as text.
 std::string CacheIdentity(const LoadRequest& request, const std::string& properties);

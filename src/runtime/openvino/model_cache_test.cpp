@@ -1,7 +1,10 @@
 #include "runtime/openvino/model_cache.h"
 
 #include <signal.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -172,14 +175,18 @@ TEST_F(ModelCacheTest, DevicesWithSeveralBlobs) {
   EXPECT_EQ(Serve().cache, LoadFacts::Cache::kHit);
 }
 
-TEST_F(ModelCacheTest, WhatACrashLeftIsRemovedADayLater) {
-  const fs::path fresh = cache_ / ".staging-fresh", stale = cache_ / ".staging-stale";
-  fs::create_directories(fresh);
-  fs::create_directories(stale);
-  fs::last_write_time(stale, fs::file_time_type::clock::now() - std::chrono::hours(25));
+TEST_F(ModelCacheTest, WhatACrashLeftIsRemovedAndWhatIsBeingMadeIsNot) {
+  const fs::path left = cache_ / ".staging-left", used = cache_ / ".staging-used";
+  fs::create_directories(left / "below");
+  fs::create_directories(used);
+  const int lock = open(used.c_str(), O_RDONLY | O_DIRECTORY);
+  ASSERT_EQ(flock(lock, LOCK_EX), 0);
   Serve();
-  EXPECT_TRUE(fs::exists(fresh));
-  EXPECT_FALSE(fs::exists(stale));
+  EXPECT_FALSE(fs::exists(left));
+  EXPECT_TRUE(fs::exists(used));
+  close(lock);
+  RemoveAbandoned(cache_);
+  EXPECT_FALSE(fs::exists(used));
 }
 
 }  // namespace

@@ -107,14 +107,16 @@ StatusOr<std::shared_ptr<ov::Model>> Read(ov::Core& core, const std::string& pat
                  [&]() -> StatusOr<std::shared_ptr<ov::Model>> { return core.read_model(path); });
 }
 
-StatusOr<ov::CompiledModel> Compile(ov::Core& core, const std::shared_ptr<ov::Model>& model, const std::string& target,
-                                    const ov::AnyMap& properties) {
+// The faulty property, where one of `asked` is to blame for the failure.
+StatusOr<ov::CompiledModel> Compile(const OpenVinoOptions& options, ov::Core& core, const std::shared_ptr<ov::Model>& model,
+                                    const LoadRequest& request, const ov::AnyMap& properties) {
+  const std::string& target = request.target;
   auto compiled = Guarded(StatusCode::kInternal, fmt::format("Cannot compile the model for {}", target),
                           [&]() -> StatusOr<ov::CompiledModel> { return core.compile_model(model, target, properties); });
   if (compiled.ok()) return compiled;
   const Fault fault = ClassifyFault(FaultyDevice(target), Message(compiled.status()));
   if (fault == Fault::kDevice) return MarkFault(compiled.status(), fault);
-  SY_RETURN_IF_ERROR(FindFaultyProperty(core, target, properties));
+  SY_RETURN_IF_ERROR(FindFaultyProperty(options, target, request.properties));
   return compiled;
 }
 
@@ -157,18 +159,18 @@ struct Compiled {
   double compile_ms = 0;
 };
 
-StatusOr<Compiled> CompileCached(ov::Core& core, const std::shared_ptr<ov::Model>& model, const std::string& target,
-                                 ov::AnyMap properties, ModelCache cache) {
+StatusOr<Compiled> CompileCached(const OpenVinoOptions& options, ov::Core& core, const std::shared_ptr<ov::Model>& model,
+                                 const LoadRequest& request, ov::AnyMap properties, ModelCache cache) {
   const auto begin = std::chrono::steady_clock::now();
   // Given with each compilation: set on the core, it would be every model's.
   if (!cache.directory().empty()) properties[ov::cache_dir.name()] = cache.directory();
-  auto compiled = Compile(core, model, target, properties);
+  auto compiled = Compile(options, core, model, request, properties);
   Compiled result{.reasons = cache.reasons(), .cached = !cache.directory().empty()};
   if (!compiled.ok() && result.cached && compiled.status().code() != StatusCode::kInvalidArgument &&
-      FaultOf(compiled.status()) != Fault::kDevice) {
+      FaultOf(compiled.status()) != Fault::kDevice && !request.settings.isolated_compile) {
     // A folder that OpenVINO cannot work with must not cost the model.
     properties.erase(ov::cache_dir.name());
-    auto without = Compile(core, model, target, properties);
+    auto without = Compile(options, core, model, request, properties);
     if (!without.ok()) return compiled.status();
     result.reasons.push_back(fmt::format("compiled without the cache, with which it fails: {}", Message(compiled.status())));
     result.cached = false;
@@ -202,9 +204,12 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest
   SY_ASSIGN_OR_RETURN(const PortNames names, ApplySettings(model, settings, mapping));
   SY_ASSIGN_OR_RETURN(Signature signature, MakeSignature(*model, names));
   LoadInspection inspection(request, LiveCores(), core, model, properties);
-  SY_RETURN_IF_ERROR(inspection.Before());
+  // Asking the plugins, as HETERO's inspection does, may crash as compiling does: the child did it, and kept what it was told.
+  const bool isolated = settings.isolated_compile;
+  if (!isolated) SY_RETURN_IF_ERROR(inspection.Before());
   SY_ASSIGN_OR_RETURN(ModelCache cache, OpenCache(options_, request, properties));
-  auto made = CompileCached(*core, model, target, properties, std::move(cache));
+  if (isolated) SY_RETURN_IF_ERROR(inspection.Before());
+  auto made = CompileCached(options_, *core, model, request, properties, std::move(cache));
   if (!made.ok()) return inspection.Explain(made.status());
   Compiled compiled = *std::move(made);
   return Guarded(StatusCode::kInternal, "The compiled model does not answer",

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "config/settings.h"
 #include "runtime/runtime.h"
 
 namespace switchyard {
@@ -22,8 +23,13 @@ struct OpenVinoOptions {
   // What is started as a child for work that may crash or hang: the path of a program that calls RunAsChild
   // (runtime/openvino/child_main.h); empty: this program itself.
   std::string child_program = {};
-  std::chrono::milliseconds probe_limit{30000};     // for a child that tries a property's value
-  std::chrono::milliseconds compile_limit{600000};  // for a child that compiles a model (isolated_compile)
+  std::chrono::milliseconds probe_limit{30000};  // for a child that tries a property's value
+
+  static OpenVinoOptions From(const ServerSettings& settings) {
+    return {.cpu_extension = settings.cpu_extension,
+            .device_plugins = settings.device_plugins,
+            .tokenizers_extension = settings.tokenizers_extension};
+  }
 };
 
 // One ov::Core for each generation of a device. The runtime is thread-safe; what it loads keeps the core alive by itself.

@@ -3,14 +3,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <memory>
 #include <openvino/runtime/properties.hpp>
 #include <vector>
 
 #include "base/log.h"
 #include "device/property_rules.h"
 #include "device/target.h"
-#include "runtime/openvino/canary.h"
 #include "runtime/openvino/convert.h"
 
 namespace switchyard {
@@ -102,23 +100,6 @@ ov::AnyMap MakeProperties(ov::Core& core, const std::string& target, const Prope
   }
   if (!by_device.empty()) properties[kDeviceProperties] = std::move(by_device);
   return properties;
-}
-
-Status FindFaultyProperty(ov::Core& core, const std::string& target, const ov::AnyMap& properties) {
-  const std::shared_ptr<ov::Model> model = OneOperation();
-  const auto try_with = [&](const ov::AnyMap& some, std::string_view context) {
-    return Guarded(StatusCode::kInvalidArgument, context, [&]() -> Status {
-      core.compile_model(model, target, some);
-      return absl::OkStatus();
-    });
-  };
-  if (!try_with({}, "").ok()) return absl::OkStatus();
-  for (const auto& [key, value] : properties) {
-    if (key == ov::cache_dir.name()) continue;
-    const std::string text = key == kDeviceProperties ? "the object given" : "\"" + value.as<std::string>() + "\"";
-    SY_RETURN_IF_ERROR(try_with({{key, value}}, fmt::format("plugin_config: {} refuses {} for {}", target, text, key)));
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace switchyard

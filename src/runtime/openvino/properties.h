@@ -27,8 +27,4 @@ Status CheckTarget(ov::Core& core, const std::string& target);
 // throws.
 ov::AnyMap MakeProperties(ov::Core& core, const std::string& target, const PropertyMap& plugin_config);
 
-// After a failed compilation: the entry of `properties` that is at fault, found by compiling a model of one operation with
-// each alone; OK when none is.
-Status FindFaultyProperty(ov::Core& core, const std::string& target, const ov::AnyMap& properties);
-
 }  // namespace switchyard

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <openvino/runtime/properties.hpp>
 #include <utility>
 
 #include "device/property_rules.h"
@@ -193,6 +194,32 @@ PropertyChecker::Probed PropertyChecker::AskDevice(const std::string& device, co
   return {InvalidArgument("plugin_config: {}: {} cannot work with \"{}\": a process that tried it ended by {}", key, device,
                           shown, Message(answer.status)),
           ""};
+}
+
+Status FindFaultyProperty(const OpenVinoOptions& options, const std::string& target, const PropertyMap& properties) {
+  const auto is_faulty = [&](const PropertyMap& some, ChildAnswer& answer) {
+    answer =
+        AskChild(options.child_program, "probe-properties", ToJson(ProbeRequest{options, target, some}), options.probe_limit);
+    return answer.kind == ChildAnswer::Kind::kEnded ||
+           (answer.kind == ChildAnswer::Kind::kAnswered && answer.status.code() == StatusCode::kInvalidArgument);
+  };
+  PropertyMap suspects = properties;
+  suspects.erase(ov::cache_dir.name());
+  ChildAnswer answer;
+  if (suspects.empty() || !is_faulty(suspects, answer)) return absl::OkStatus();
+  // A device that ends the child whatever it is given.
+  if (answer.kind == ChildAnswer::Kind::kEnded && is_faulty({}, answer)) return absl::OkStatus();
+  for (const auto& [key, value] : suspects) {
+    if (!is_faulty({{key, value}}, answer)) continue;
+    const std::string shown =
+        key == kDeviceProperties ? "the object given" : fmt::format("\"{}\"", CanonicalText(key, value).substr(0, 100));
+    if (answer.kind == ChildAnswer::Kind::kEnded) {
+      return InvalidArgument("plugin_config: {} cannot work with {} for {}: a process that tried it ended by {}", target, shown,
+                             key, Message(answer.status));
+    }
+    return InvalidArgument("plugin_config: {} refuses {} for {}: {}", target, shown, key, Message(answer.status));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace switchyard

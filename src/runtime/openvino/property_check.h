@@ -43,4 +43,8 @@ class PropertyChecker {
   std::map<std::tuple<std::string, std::string, std::string>, Probed> probed_ ABSL_GUARDED_BY(mutex_);
 };
 
+// After a failed compilation for the canonical `target`: the entry of `properties` that is at fault, found by compiling a model
+// of one operation in child processes, with all of them and then with each; OK when none is, or nobody can tell.
+Status FindFaultyProperty(const OpenVinoOptions& options, const std::string& target, const PropertyMap& properties);
+
 }  // namespace switchyard

@@ -8,7 +8,6 @@
 #include <thread>
 #include <utility>
 
-#include "serving/absent_devices.h"
 #include "serving/placer.h"
 #include "tools/tune/closed_loop.h"
 
@@ -16,16 +15,6 @@ namespace switchyard::tune {
 namespace {
 
 constexpr std::chrono::seconds kLongestUnload{30};
-
-Manager::Options OptionsOf(const ServerSettings& settings, size_t cores) {
-  Manager::Options options{.max_queue = settings.max_queue,
-                           .cache_dir = settings.cache_dir,
-                           .inline_threads = static_cast<uint32_t>(2 * cores),
-                           .strict = settings.strict};
-  for (const auto& [name, library] : settings.device_plugins) options.device_plugins.push_back(name);
-  options.explain_absent = FindAbsentDevices;
-  return options;
-}
 
 Status FaultOf(const ModelStatus& model) {
   for (const VersionStatus& version : model.versions) {
@@ -75,7 +64,7 @@ ModelTrials::ModelTrials(const ServerSettings& settings, Runtime& runtime, Timer
       input_options_(std::move(inputs)),
       cores_(cores),
       interrupted_(interrupted),
-      manager_(runtime, timer, OptionsOf(settings, cores)) {}
+      manager_(runtime, timer, Manager::FromSettings(settings)) {}
 
 ModelTrials::~ModelTrials() {
   manager_.Shutdown();

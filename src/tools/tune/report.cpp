@@ -9,6 +9,7 @@
 #include <cmath>
 #include <utility>
 
+#include "tools/markup.h"
 #include "tools/text_table.h"
 
 namespace switchyard::tune {
@@ -98,7 +99,7 @@ void WriteRow(Writer& writer, const Result& result, size_t index) {
     Key(writer, key);
     value&& std::isfinite(*value) ? writer.Double(*value) : writer.Null();
   };
-  const Figures* figures = row.best();
+  const Figures* figures = row.last();
   number("score", row.score > 0 ? std::optional(row.score) : std::nullopt);
   number("per_second", figures != nullptr ? std::optional(figures->per_second) : std::nullopt);
   number("p50_ms", figures != nullptr ? std::optional(figures->p50_ms) : std::nullopt);
@@ -113,18 +114,6 @@ void WriteRow(Writer& writer, const Result& result, size_t index) {
     Text(writer, Message(row.fault));
   }
   writer.EndObject();
-}
-
-std::string Escape(std::string_view text) {
-  std::string escaped;
-  for (const char c : text) {
-    if (c == '<' || c == '>' || c == '&' || c == '"') {
-      escaped += fmt::format("&#{};", static_cast<int>(c));
-    } else {
-      escaped += c;
-    }
-  }
-  return escaped;
 }
 
 }  // namespace
@@ -147,7 +136,7 @@ std::string ResultText(const Result& result, const SearchOptions& options) {
   const Row& own = DefaultOf(result);
   for (size_t i = 0; i < result.rows.size(); ++i) {
     const Row& row = result.rows[i];
-    const Figures* figures = row.best();
+    const Figures* figures = row.last();
     std::string mark = StateOf(result, i);
     if (row.is_default) mark += mark.empty() ? "default" : ", default";
     std::vector<std::string> cells = {std::to_string(i + 1), row.candidate.label, mark};
@@ -239,9 +228,9 @@ std::string ResultSvg(const Result& result) {
   constexpr double kWidth = 900, kHeight = 560, kLeft = 80, kTop = 40, kPlotWidth = 520, kPlotHeight = 440;
   double most_latency = 0, most_throughput = 0;
   for (const Row& row : result.rows) {
-    if (row.best() == nullptr) continue;
-    most_latency = std::max(most_latency, row.best()->p50_ms);
-    most_throughput = std::max(most_throughput, row.best()->per_second);
+    if (row.last() == nullptr) continue;
+    most_latency = std::max(most_latency, row.last()->p50_ms);
+    most_throughput = std::max(most_throughput, row.last()->per_second);
   }
   if (most_latency <= 0) most_latency = 1;
   if (most_throughput <= 0) most_throughput = 1;
@@ -263,19 +252,19 @@ std::string ResultSvg(const Result& result) {
   size_t number = 0;
   for (size_t i = 0; i < result.rows.size(); ++i) {
     const Row& row = result.rows[i];
-    if (row.best() == nullptr) continue;
+    if (row.last() == nullptr) continue;
     ++number;
-    const double x = kLeft + kPlotWidth * row.best()->p50_ms / most_latency;
-    const double y = kTop + kPlotHeight * (1 - row.best()->per_second / most_throughput);
+    const double x = kLeft + kPlotWidth * row.last()->p50_ms / most_latency;
+    const double y = kTop + kPlotHeight * (1 - row.last()->per_second / most_throughput);
     const char* colour = i == result.winner ? "#0a7d33"
                          : row.is_default   ? "#c2410c"
                          : row.exact_enough ? "#2563eb"
                                             : "darkgray";
     svg += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"5\" fill=\"{}\"><title>{}</title></circle>\n", x, y, colour,
-                       Escape(row.candidate.label));
+                       EscapeMarkup(row.candidate.label));
     svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" font-size=\"10\">{}</text>\n", x + 7, y - 4, number);
     svg += fmt::format("<text x=\"{}\" y=\"{}\" fill=\"{}\">{} {}{}</text>\n", kLeft + kPlotWidth + 30,
-                       kTop + 16 * static_cast<double>(number), colour, number, Escape(row.candidate.label),
+                       kTop + 16 * static_cast<double>(number), colour, number, EscapeMarkup(row.candidate.label),
                        row.is_default ? " (default)" : "");
   }
   return svg + "</svg>\n";

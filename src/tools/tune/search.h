@@ -36,7 +36,8 @@ struct Row {
   std::vector<double> finals;    // scores of the last rounds
   double score = 0;              // what the objective asks for, larger is better; 0: not measured
 
-  const Figures* best() const { return figures.empty() ? nullptr : &figures.back(); }
+  // Of the last, which was the longest.
+  const Figures* last() const { return figures.empty() ? nullptr : &figures.back(); }
 };
 
 struct Result {

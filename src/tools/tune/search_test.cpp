@@ -172,13 +172,13 @@ TEST_F(SearchTest, LatencyAndGoodputHaveTheirOwnOrder) {
   auto result = Run();
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->rows[result->winner].candidate.label, "c");
-  EXPECT_EQ(result->rows[0].best()->concurrency, 1u);
+  EXPECT_EQ(result->rows[0].last()->concurrency, 1u);
   options_.objective = Objective::kGoodput;
   result = Run();
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->rows[result->winner].candidate.label, "d");
   // 4 ms for each call in flight, and 20 ms allowed.
-  EXPECT_EQ(result->rows[0].best()->concurrency, 4u);
+  EXPECT_EQ(result->rows[0].last()->concurrency, 4u);
 }
 
 TEST_F(SearchTest, AnInterruptKeepsWhatThereIs) {

@@ -1,10 +1,8 @@
 // Loads candidates as a server would and measures them.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstddef>
-#include <functional>
 #include <string>
 #include <vector>
 

@@ -1,17 +1,15 @@
 #include "tools/tune/tune.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <atomic>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <fstream>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -20,7 +18,11 @@
 #include "config/command_line.h"
 #include "config/model_values.h"
 #include "config/text.h"
+#include "device/cpu_facts.h"
+#include "device/system_view.h"
 #include "device/target.h"
+#include "tools/files.h"
+#include "tools/model_flags.h"
 #include "tools/tune/model_trials.h"
 #include "tools/tune/report.h"
 #include "tools/tune/search.h"
@@ -126,7 +128,6 @@ Status Take(std::string_view flag, const std::string& value, Arguments* argument
 StatusOr<Arguments> Sort(int argc, const char* const* argv) {
   Arguments sorted;
   sorted.server.emplace_back(argv[0]);
-  bool named = false;
   for (int i = 2; i < argc; ++i) {
     const std::string_view argument = argv[i];
     const size_t equals = argument.find('=');
@@ -148,13 +149,9 @@ StatusOr<Arguments> Sort(int argc, const char* const* argv) {
     } else if (name == "--config_path") {
       return InvalidArgument("--config_path: one model is tuned at a time; give --model_path and the model's flags instead");
     } else {
-      named = named || name == "--model_name";
       sorted.server.emplace_back(argument);
     }
   }
-  // A server must have a port and a name for its model; here neither is needed.
-  if (!named) sorted.server.insert(sorted.server.end(), {"--model_name", "model"});
-  sorted.server.insert(sorted.server.end(), {"--port", "auto"});
   if (!sorted.output.empty() && sorted.svg.empty()) {
     sorted.svg =
         sorted.output.substr(0, sorted.output.ends_with(".json") ? sorted.output.size() - 5 : sorted.output.size()) + ".svg";
@@ -164,22 +161,9 @@ StatusOr<Arguments> Sort(int argc, const char* const* argv) {
 
 std::atomic<bool> interrupted{false};
 
-size_t CoresOfThisProcess() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return std::max(1u, std::thread::hardware_concurrency());
-  return static_cast<size_t>(std::max(1, CPU_COUNT(&set)));
-}
-
 int Fail(int code, std::string_view message) {
   std::fprintf(stderr, "switchyard tune: %.*s\n", static_cast<int>(message.size()), message.data());
   return code;
-}
-
-bool WriteFile(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file.write(text.data(), static_cast<std::streamsize>(text.size()));
-  file.close();
-  return file.good();
 }
 
 int Report(const tune::Result& result, const Arguments& arguments) {
@@ -187,17 +171,16 @@ int Report(const tune::Result& result, const Arguments& arguments) {
       arguments.json ? tune::ResultJson(result, arguments.search) : tune::ResultText(result, arguments.search);
   std::fwrite(text.data(), 1, text.size(), stdout);
   const auto write = [](const std::string& path, const std::string& content) {
-    if (path.empty() || WriteFile(path, content)) return true;
-    Fail(kExitFailure,
-         fmt::format("{}: cannot write the file; name one in a folder that is there and may be written to", path));
-    return false;
+    const Status written = path.empty() ? absl::OkStatus() : WriteFile(path, content);
+    if (!written.ok()) Fail(kExitFailure, Message(written));
+    return written.ok();
   };
   const bool written = write(arguments.output, tune::ConfigText(result, arguments.search));
   return write(arguments.svg, tune::ResultSvg(result)) && written ? kExitOk : kExitFailure;
 }
 
 int Run(Arguments& arguments, const ServerSettings& settings, Runtime& runtime) {
-  const size_t cores = CoresOfThisProcess();
+  const auto cores = static_cast<size_t>(std::max(1, ReadCpuFacts(SystemView::Own()).usable()));
   arguments.search.cores = cores;
   ModelSettings base = settings.models.front();
   if (const StatusOr<Target> target = ParseTarget(base.target_device); target.ok() && target->kind == Target::Kind::kDevice) {
@@ -224,23 +207,18 @@ int RunTune(int argc, const char* const* argv, const TuneRuntimeFactory& make_ru
     std::fwrite(kHelp.data(), 1, kHelp.size(), stdout);
     return kExitOk;
   }
-  std::vector<const char*> pointers;
-  for (const std::string& argument : arguments->server) pointers.push_back(argument.c_str());
-  const auto parsed = ParseCommandLine(static_cast<int>(pointers.size()), pointers.data(), "");
+  const auto parsed = ParseModelFlags("tune", arguments->server);
   if (const auto* error = std::get_if<SettingsError>(&parsed)) return Fail(error->exit_code, error->message);
-  const CommandLine& line = std::get<CommandLine>(parsed);
-  if (line.action == CommandLine::Action::kPrintAndExit || line.settings.models.size() != 1) {
-    return Fail(kExitUsage, "expected the flags of one model; see `switchyard tune --help`");
-  }
+  const auto& settings = std::get<ServerSettings>(parsed);
   LogToStderr();
   interrupted.store(false);
   struct sigaction action {};
   action.sa_handler = [](int) { interrupted.store(true); };
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
-  const auto runtime = make_runtime(line.settings);
+  const auto runtime = make_runtime(settings);
   if (!runtime.ok()) return Fail(kExitFailure, Message(runtime.status()));
-  return Run(*arguments, line.settings, **runtime);
+  return Run(*arguments, settings, **runtime);
 }
 
 }  // namespace switchyard

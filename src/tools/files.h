@@ -1,7 +1,8 @@
-// Whole files, read at once.
+// Whole files, read and written at once.
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/status.h"
 
@@ -9,5 +10,7 @@ namespace switchyard {
 
 // Blocks. INVALID_ARGUMENT, with the path and the system's reason, when it cannot be read.
 StatusOr<std::string> ReadFile(const std::string& path);
+// Blocks. INVALID_ARGUMENT, with the path and the remedy, when it cannot be written whole.
+Status WriteFile(const std::string& path, std::string_view text);
 
 }  // namespace switchyard
