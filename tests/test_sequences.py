@@ -3,6 +3,8 @@
 import concurrent.futures
 import json
 import queue
+import shutil
+import signal
 import threading
 
 import grpc
@@ -17,7 +19,8 @@ from ovmsclient.tfs_compat.protos.tensorflow_serving.apis import predict_pb2, pr
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
-from harness import Server, wait_until
+from harness import Server, sanitized, wait_until
+from testing.devices import Faults, gpu_env
 
 START, END = 1, 2
 ONES = np.ones((1, 10), np.float32)
@@ -254,41 +257,86 @@ def test_streaming_keeps_the_order_without_waiting(server):
         client.stop_stream()
 
 
-def test_eight_clients_interleaved_agree_with_openvino_bit_for_bit(server, models):
-    """Each client plays several sequences at once, over both protocols; every answer is OpenVINO's of that sequence alone."""
+class Caller:
+    """One client of all four front ends: a call of model `recurrent`, and its `y`."""
+
+    def __init__(self, server):
+        self.server = server
+        self.channel = grpc.insecure_channel(server.grpc)
+        self.tfs = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
+        self.kserve = triton_grpc.InferenceServerClient(server.grpc)
+        self.rest = triton_http.InferenceServerClient(server.rest)
+        self.ways = [self.tfs_grpc, self.tfs_rest, self.kserve_grpc, self.kserve_rest]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.rest.close()
+        self.kserve.close()
+        self.channel.close()
+
+    def tfs_grpc(self, x, number, first, last):
+        return predict(self.tfs, "recurrent", x, number, START if first else END if last else None)[0]
+
+    def tfs_rest(self, x, number, first, last):
+        inputs = {"x": x.tolist(), "sequence_id": [number], "sequence_control_input": [START if first else END if last else 0]}
+        answer = self.server.http("POST", "/v1/models/recurrent:predict", {"inputs": inputs})
+        assert answer.code == 200, answer.body
+        assert answer.json()["outputs"]["sequence_id"] == [number]
+        return np.array(answer.json()["outputs"]["y"], np.float32)
+
+    def kserve_grpc(self, x, number, first, last):
+        way = (triton_grpc, self.kserve)
+        return infer(way, "recurrent", x, sequence_id=number, sequence_start=first, sequence_end=last).as_numpy("y")
+
+    def kserve_rest(self, x, number, first, last):
+        way = (triton_http, self.rest)
+        return infer(way, "recurrent", x, sequence_id=number, sequence_start=first, sequence_end=last).as_numpy("y")
+
+
+def test_a_hundred_at_once_from_eight_clients_agree_with_openvino_bit_for_bit(server, models):
+    """Each client plays 13 sequences at once, each call over any front end; every answer is OpenVINO's of that sequence alone."""
+    clients, each, length = 8, 13, 12
     core = ov.Core()
     compiled = core.compile_model(models / "recurrent" / "1" / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     # One thread at a time, and none made while others run: OpenVINO's Python package may deadlock then.
     in_process = threading.Lock()
-    made = [[compiled.create_infer_request() for _ in range(4)] for _ in range(8)]
+    made = [[compiled.create_infer_request() for _ in range(each)] for _ in range(clients)]
+    all_began = threading.Barrier(clients)
+    most = []
 
     def client(index):
         random = np.random.default_rng(index)
-        requests = made[index]
-        steps = [0] * 4
-        length = 25
-        with grpc.insecure_channel(server.grpc) as channel, triton_grpc.InferenceServerClient(server.grpc) as kserve:
-            tfs = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            while min(steps) < length:
-                which = random.choice([i for i in range(4) if steps[i] < length])
-                x = random.standard_normal((1, 64)).astype(np.float32)
-                number = 1000 + 10 * index + int(which)
-                first, last = steps[which] == 0, steps[which] == length - 1
-                if random.random() < 0.5:
-                    got, _ = predict(tfs, "recurrent", x, number, START if first else END if last else None)
-                else:
-                    got = infer(
-                        (triton_grpc, kserve), "recurrent", x, sequence_id=number, sequence_start=first, sequence_end=last
-                    ).as_numpy("y")
-                with in_process:
-                    wanted = requests[which].infer([x])[compiled.output(0)]
-                assert np.array_equal(got, wanted), f"sequence {number}, call {steps[which]}"
-                steps[which] += 1
-        return True
+        steps = [0] * each
+        used = set()
+        with Caller(server) as caller:
 
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(client, range(8)))
+            def step(which):
+                x = random.standard_normal((1, 64)).astype(np.float32)
+                number = 1000 + 100 * index + which
+                way = caller.ways[random.integers(4)]
+                used.add(way.__name__)
+                got = way(x, number, steps[which] == 0, steps[which] == length - 1)
+                with in_process:
+                    wanted = made[index][which].infer([x])[compiled.output(0)]
+                assert np.array_equal(got, wanted), f"sequence {number}, call {steps[which]}, {way.__name__}"
+                steps[which] += 1
+
+            for which in range(each):
+                step(which)
+            all_began.wait(120)
+            most.append(server.metric(r'^switchyard_sequences{model="recurrent"'))
+            all_began.wait(120)
+            while min(steps) < length:
+                step(int(random.choice([i for i in range(each) if steps[i] < length])))
+        return len(used)
+
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        assert list(pool.map(client, range(clients))) == [4] * clients
+    assert most == [clients * each] * clients
+    assert server.metric(r'^switchyard_sequences{model="recurrent"') == 0
 
 
 def test_thousands_at_once(server):
@@ -353,6 +401,127 @@ def test_different_sequences_run_in_parallel_and_calls_of_one_do_not(server):
             assert done.acquire(timeout=60)
         assert sorted(sums) == list(range(2, 10))
         client.infer("slow", [tensor], sequence_id=1, sequence_end=True)
+
+
+def test_kserve_errors(triton):
+    """The same table as over TensorFlow Serving's protocol, where a start of what runs is no error."""
+
+    def refused(message, *codes, **sequence):
+        with pytest.raises(InferenceServerException, match=message) as error:
+            infer(triton, "few", ONES, **sequence)
+        assert error.value.status() in codes
+
+    infer(triton, "few", ONES, sequence_id=1, sequence_start=True)
+    infer(triton, "few", ONES, sequence_id="two", sequence_start=True)
+    refused("Max sequence number has been reached", "StatusCode.UNAVAILABLE", "503", sequence_id=3, sequence_start=True)
+    refused("does not exist", "StatusCode.NOT_FOUND", "404", sequence_id=2)
+    refused("does not exist", "StatusCode.NOT_FOUND", "404", sequence_id=3, sequence_end=True)
+    assert infer(triton, "few", ONES, sequence_id=1).as_numpy("sum")[0, 0] == 2, "refused calls leave others alone"
+    for number in (1, "two"):
+        infer(triton, "few", ONES, sequence_id=number, sequence_end=True)
+        refused("does not exist", "StatusCode.NOT_FOUND", "404", sequence_id=number)
+
+
+def test_the_wrong_input_leaves_the_state_alone(triton, stub):
+    infer(triton, "accumulator", ONES, sequence_id=71, sequence_start=True)
+    with pytest.raises(InferenceServerException, match="shape"):
+        infer(triton, "accumulator", np.ones((1, 11), np.float32), sequence_id=71)
+    assert infer(triton, "accumulator", ONES, sequence_id=71, sequence_end=True).as_numpy("sum")[0, 0] == 2
+    predict(stub, "accumulator", ONES, 72, START)
+    assert code(lambda: predict(stub, "accumulator", np.ones((1, 11), np.float32), 72, END))[0] == "INVALID_ARGUMENT"
+    assert predict(stub, "accumulator", ONES, 72, END)[0][0, 0] == 2, "an end that was refused did not end it"
+
+
+def test_two_calls_of_one_sequence_at_once(server):
+    """From two connections over two protocols: both are answered, one after the other, and neither is lost."""
+    with grpc.insecure_channel(server.grpc) as channel, triton_http.InferenceServerClient(server.rest) as rest:
+        tfs = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        predict(tfs, "slow", ONES, 81, START)
+
+        def by_tfs():
+            return predict(tfs, "slow", ONES, 81)[0][0, 0]
+
+        def by_kserve():
+            return infer((triton_http, rest), "slow", ONES, sequence_id=81).as_numpy("sum")[0, 0]
+
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            for turn in range(5):
+                calls = [pool.submit(by_tfs), pool.submit(by_kserve)]
+                assert {call.result(60) for call in calls} == {2 * turn + 2, 2 * turn + 3}
+        assert predict(tfs, "slow", ONES, 81, END)[0][0, 0] == 12
+
+
+def test_calls_that_were_taken_are_answered_when_the_server_stops(models, tmp_path):
+    """SIGTERM with one call running and others behind it: all are run, the server ends with 0, though sequences were open."""
+    arguments = ("--model_name", "slow", "--model_path", models / "accumulator_slow", "--target_device", "CPU")
+    with Server(tmp_path, *arguments) as server, triton_grpc.InferenceServerClient(server.grpc) as client:
+        tensor = triton_grpc.InferInput("x", [1, 10], "FP32")
+        tensor.set_data_from_numpy(ONES)
+        client.infer("slow", [tensor], sequence_id=1, sequence_start=True)
+        client.infer("slow", [tensor], sequence_id=2, sequence_start=True)
+        answers = queue.Queue()
+        for _ in range(4):
+            client.async_infer("slow", [tensor], lambda result, error: answers.put((result, error)), sequence_id=1)
+        wait_until(lambda: server.metric(r"^switchyard_queue_length{") == 3, 10, "a call with three behind it")
+        server.process.send_signal(signal.SIGTERM)
+        sums = []
+        for _ in range(4):
+            result, error = answers.get(timeout=30)
+            assert error is None, error
+            sums.append(result.as_numpy("sum")[0, 0])
+        assert sums == [2, 3, 4, 5]
+        assert server.wait_exit() == 0
+
+
+@pytest.mark.skipif(sanitized(), reason="Intel's driver does not run under a sanitizer's binary")
+def test_a_sequence_is_lost_with_its_device_and_says_so(models, tmp_path):
+    """The real GPU plugin on Intel's recording driver: the call is not repeated on the CPU, where the state is not."""
+    faults = Faults(tmp_path / "faults")
+    arguments = ("--model_name", "m", "--model_path", models / "accumulator", "--target_device", "AUTO:GPU,CPU")
+    with Server(tmp_path, *arguments, env=gpu_env(fault_file=faults.path)) as server:
+        with grpc.insecure_channel(server.grpc) as channel, triton_http.InferenceServerClient(server.rest) as rest:
+            tfs = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            wait_until(lambda: on_gpu(server, tfs), 45, "sequences on the GPU")
+            predict(tfs, "m", ONES, 1, START)
+            predict(tfs, "m", ONES, 2, START)
+            faults.set("out_of_resources")
+            name, details = code(lambda: predict(tfs, "m", ONES, 1))
+            assert name == "UNAVAILABLE" and "begin the sequence anew" in details, details
+            wait_until(lambda: server.metric(r"^switchyard_failovers_total{") == 1, 20, "the failover")
+            with pytest.raises(InferenceServerException, match="Sequence 2 of model m is lost with its state") as error:
+                infer((triton_http, rest), "m", ONES, sequence_id=2)
+            assert error.value.status() == "503"
+            assert code(lambda: predict(tfs, "m", ONES, 1))[0] == code(lambda: predict(tfs, "m", ONES, 2))[0] == "NOT_FOUND"
+            sums = [predict(tfs, "m", ONES, 1, control)[0][0, 0] for control in (START, None, END)]
+            assert sums == [1, 2, 3], "on the CPU"
+            assert server.metric(r"^switchyard_retried_calls_total{") == 0
+
+
+def on_gpu(server, tfs):
+    predict(tfs, "m", ONES, 9, START)
+    predict(tfs, "m", ONES, 9, END)
+    return server.metric(r'^switchyard_requests_total{.*device="GPU.0".*code="OK"') > 0
+
+
+def test_clients_keep_their_states_while_versions_change(models, tmp_path):
+    """Sequences begun before a new version serves go on where they are, new ones begin on it; numbers are never given twice."""
+    folder = tmp_path / "m"
+    shutil.copytree(models / "accumulator" / "1", folder / "1")
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"model_config_list": [entry(tmp_path, "m", stateful=True)]}))
+    with Server(tmp_path, "--config_path", config, "--file_system_poll_wait_seconds", 1) as server:
+        with grpc.insecure_channel(server.grpc) as channel:
+            tfs = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            _, old = predict(tfs, "m", ONES, control=START)
+            shutil.copytree(models / "accumulator" / "1", folder / "2")
+            wait_until(lambda: server.http("GET", "/v2/models/m/versions/2/ready").code == 200, 30, "version 2")
+            total, new = predict(tfs, "m", ONES * 10, control=START)
+            assert new != old and total[0, 0] == 10
+            assert predict(tfs, "m", ONES, old)[0][0, 0] == 2
+            assert predict(tfs, "m", ONES, new)[0][0, 0] == 11
+            assert predict(tfs, "m", ONES, old, END)[0][0, 0] == 3
+            assert predict(tfs, "m", ONES, new, END)[0][0, 0] == 12
+            assert code(lambda: predict(tfs, "m", ONES, old))[0] == "NOT_FOUND"
 
 
 def test_a_start_with_stateful_on_a_stateless_model_is_refused(models, tmp_path):

@@ -206,7 +206,7 @@ void Executor::Submit(std::shared_ptr<InferCall> call) {
   const std::shared_ptr<InferCall> held = call;
   call->executor_.store(this);
   call->submitted = timer_.Now();
-  if (call->request.deadline <= call->submitted) {
+  if (call->completed() || call->request.deadline <= call->submitted) {
     AnswerTurn(*call, Sequence::Turn::kSkipped, DeadlinePassed(options_.model_name));
     return;
   }
@@ -468,13 +468,27 @@ void Executor::Answer(InferCall& call, const Status& status) {
 }
 
 // The answer to a call of a sequence comes after the end of its turn: whoever has it may begin another sequence of that name.
+// The next call's turn may be over at once, and so on: one after the other then, since one within the other could be as deep as
+// --max_queue.
 void Executor::AnswerTurn(InferCall& call, Sequence::Turn turn, const Status& status) {
   if (call.sequence == nullptr) return Answer(call, status);
+  using Next = std::pair<Executor*, std::shared_ptr<InferCall>>;  // the call holds its Version, and with it the Executor
+  static thread_local std::vector<Next>* nexts = nullptr;
   std::shared_ptr<InferCall> next = call.sequence->EndTurn(call, turn);
+  if (next != nullptr) next->executor_.store(this);
+  if (nexts != nullptr) {
+    if (next != nullptr) nexts->emplace_back(this, std::move(next));
+    return Answer(call, status);
+  }
+  std::vector<Next> own;
+  nexts = &own;
   Answer(call, status);
-  if (next == nullptr) return;
-  next->executor_.store(this);
-  Enqueue(std::move(next), Entry::kNext);
+  if (next != nullptr) own.emplace_back(this, std::move(next));
+  for (size_t i = 0; i < own.size(); ++i) {
+    const Next one = std::move(own[i]);
+    one.first->Enqueue(one.second, Entry::kNext);
+  }
+  nexts = nullptr;
 }
 
 void Executor::ArmDeadline(const std::shared_ptr<InferCall>& call) {

@@ -41,6 +41,7 @@ struct SequenceRequest {
   // KServe's way: by parameters, and a start of a sequence that runs begins it anew. Else TensorFlow Serving's as OVMS has it:
   // by inputs, and such a start is an error.
   bool by_parameters = false;
+  uint64_t given = 0;  // set by Sequences: the number of one that begins without an id; 0: as the table likes
 };
 
 // Its calls take turns, in the order in which they came. The state lives in an infer request of the sequence's own, made by the

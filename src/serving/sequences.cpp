@@ -128,8 +128,11 @@ Status Sequences::ReadInputs(InferCall& call) const {
 
 Status Sequences::Route(InferCall& call) {
   SY_RETURN_IF_ERROR(ReadInputs(call));
-  const SequenceRequest& control = *call.request.sequence;
-  if (control.start) return absl::OkStatus();
+  SequenceRequest& control = *call.request.sequence;
+  if (control.id.empty() && control.start) {
+    if (directory_ != nullptr) control.given = directory_->NewNumber(*this);
+    return absl::OkStatus();
+  }
   if (control.id.empty()) {
     return InvalidArgument(
         "Sequence ID has not been provided in request inputs - Model {} keeps state between calls: begin a sequence with "
@@ -138,13 +141,21 @@ Status Sequences::Route(InferCall& call) {
         options_.model_name, kSequenceControlInput);
   }
   if (directory_ == nullptr || Has(control.id)) return absl::OkStatus();
-  if (Handle other = directory_->Find(*this, call.request.version, control.id)) call.version = std::move(other);
+  if (control.start && control.by_parameters) directory_->EraseIdle(*this, call.request.version, control.id);
+  Handle other = directory_->Find(*this, call.request.version, control.id, control.start);
+  if (other) call.version = std::move(other);
   return absl::OkStatus();
 }
 
 bool Sequences::Has(const SequenceId& id) const {
   MutexLock lock(&mutex_);
   return sequences_.contains(id);
+}
+
+void Sequences::EraseIdle(const SequenceId& id, Doomed& doomed) {
+  MutexLock lock(&mutex_);
+  const auto found = sequences_.find(id);
+  if (found != sequences_.end() && found->second->current_ == nullptr) Erase(*found->second, doomed);
 }
 
 Handle Sequences::HandleOf(const SequenceId& id) const {
@@ -206,6 +217,7 @@ Status Sequences::AdmitStart(InferCall& call, Doomed& doomed) {
                  options_.model_name, options_.version);
   }
   SequenceId id = control.id;
+  if (id.empty()) id.number = control.given;
   while (id.empty() || (control.id.empty() && sequences_.contains(id))) id.number = ++last_number_;
   if (const auto found = sequences_.find(id); found != sequences_.end()) {
     Sequence& sequence = *found->second;
@@ -318,8 +330,7 @@ std::shared_ptr<InferCall> Sequences::EndTurn(Sequence& sequence, InferCall& cal
     const bool ends = sequence.ending_ == &call;
     if (ends) sequence.ending_ = nullptr;
     const SequenceRequest& control = *call.request.sequence;
-    const bool over =
-        turn == Sequence::Turn::kFailed || (turn == Sequence::Turn::kSkipped ? control.start : control.end) || closing_;
+    const bool over = turn == Sequence::Turn::kFailed || (turn == Sequence::Turn::kSkipped ? control.start : control.end);
     Lane* const lane = sequence.lane();
     if (turn != Sequence::Turn::kFailed && !over && lane != nullptr && lane->closed()) {
       Lose(sequence, Error(StatusCode::kUnavailable, "device {} was lost", lane->device()), doomed);
@@ -329,7 +340,7 @@ std::shared_ptr<InferCall> Sequences::EndTurn(Sequence& sequence, InferCall& cal
       Sequence& going = turn == Sequence::Turn::kFailed ? Replace(sequence, *next, doomed) : sequence;
       going.lost_ = absl::OkStatus();
       going.current_ = next.get();
-    } else if (over) {
+    } else if (over || closing_) {
       Erase(sequence, doomed);
     } else {
       SetIdle(sequence, true);
@@ -426,15 +437,41 @@ void SequenceDirectory::Remove(Sequences& table) {
   std::erase_if(rows_, [&](const Row& row) { return row.table == &table; });
 }
 
-Handle SequenceDirectory::Find(const Sequences& asker, std::optional<int64_t> version, const SequenceId& id) {
-  MutexLock lock(&mutex_);
+template <typename Visit>
+void SequenceDirectory::ForOthers(const Sequences& asker, std::optional<int64_t> version, const Visit& visit) {
   for (const Row& row : rows_) {
     const Sequences::Options& options = row.table->options_;
     if (row.table == &asker || options.model_name != asker.options_.model_name) continue;
-    if (version.has_value() && options.version != *version) continue;
-    if (Handle handle = row.table->HandleOf(id)) return handle;
+    if (!version.has_value() || options.version == *version) visit(row);
   }
-  return {};
+}
+
+Handle SequenceDirectory::Find(const Sequences& asker, std::optional<int64_t> version, const SequenceId& id,
+                               bool only_retired) {
+  Handle found;
+  MutexLock lock(&mutex_);
+  ForOthers(asker, version, [&](const Row& row) {
+    if (!found && (row.retired || !only_retired)) found = row.table->HandleOf(id);
+  });
+  return found;
+}
+
+void SequenceDirectory::EraseIdle(const Sequences& asker, std::optional<int64_t> version, const SequenceId& id) {
+  Sequences::Doomed doomed;
+  MutexLock lock(&mutex_);
+  ForOthers(asker, version, [&](const Row& row) {
+    if (row.retired) row.table->EraseIdle(id, doomed);
+  });
+}
+
+uint64_t SequenceDirectory::NewNumber(const Sequences& asker) {
+  MutexLock lock(&mutex_);
+  while (true) {
+    const SequenceId id{.number = ++last_number_};
+    bool taken = asker.Has(id);
+    ForOthers(asker, std::nullopt, [&](const Row& row) { taken = taken || row.table->Has(id); });
+    if (!taken) return id.number;
+  }
 }
 
 void SequenceDirectory::Retire(Sequences& table) {

@@ -38,7 +38,7 @@ const TensorSpec& SequenceIdOutput();
 // (deadline, client gone) leaves the state as it was; was it the first one, there is no sequence.
 //
 // A Version that goes has no new sequences. Those that run go on, found through the directory by calls that do not ask for
-// another version by number, as long as another Version of the model serves; else they end.
+// another version by number, as long as another Version of the model serves; else each ends with the last call that was taken.
 class Sequences : public std::enable_shared_from_this<Sequences> {
  public:
   struct Options {
@@ -58,7 +58,8 @@ class Sequences : public std::enable_shared_from_this<Sequences> {
   ~Sequences();
 
   // First: reads the call's control inputs, and takes them out of its inputs. A call of a sequence that another Version runs
-  // gets that for its own. InvalidArgument: nothing or nonsense is said of the sequence.
+  // gets that for its own; one that begins what a retired Version runs as well, but for a start anew of what is idle there.
+  // InvalidArgument: nothing or nonsense is said of the sequence.
   Status Route(InferCall& call);
   // Then, once it is validated and bound: runs it when its turn comes. Every fault is answered.
   void Submit(const std::shared_ptr<InferCall>& call);
@@ -82,6 +83,7 @@ class Sequences : public std::enable_shared_from_this<Sequences> {
 
   Status ReadInputs(InferCall& call) const;
   bool Has(const SequenceId& id) const;
+  void EraseIdle(const SequenceId& id, Doomed& doomed);
   Handle HandleOf(const SequenceId& id) const;
   StatusOr<bool> Admit(const std::shared_ptr<InferCall>& call, Doomed& doomed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Status AdmitStart(InferCall& call, Doomed& doomed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -110,7 +112,7 @@ class Sequences : public std::enable_shared_from_this<Sequences> {
   uint64_t last_number_ ABSL_GUARDED_BY(mutex_) = 0;   // given by the server
   Duration idle_limit_ ABSL_GUARDED_BY(mutex_);
   bool cleaner_armed_ ABSL_GUARDED_BY(mutex_) = false;
-  bool closing_ ABSL_GUARDED_BY(mutex_) = false;  // nothing begins, and what runs ends with its call
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;  // nothing begins, and what runs ends with its last call
 };
 
 // The tables of all Versions, by model. Thread-safe.
@@ -119,10 +121,14 @@ class SequenceDirectory {
   void Add(Sequences& table);
   void Remove(Sequences& table);
   // A Version of the model other than `asker`'s that runs the sequence; with `version`, only that one. May be empty.
-  Handle Find(const Sequences& asker, std::optional<int64_t> version, const SequenceId& id);
+  Handle Find(const Sequences& asker, std::optional<int64_t> version, const SequenceId& id, bool only_retired);
+  // Lets go of the sequence where a retired Version of the model has it and runs no call of it.
+  void EraseIdle(const Sequences& asker, std::optional<int64_t> version, const SequenceId& id);
+  // A number that no sequence of the model has.
+  uint64_t NewNumber(const Sequences& asker);
   // The table's Version goes. When it was the last of its model's, their sequences end.
   void Retire(Sequences& table);
-  // All sequences end, at once or with the call that runs.
+  // All sequences end, at once or with the last call that was taken.
   void CloseAll();
 
  private:
@@ -131,8 +137,14 @@ class SequenceDirectory {
     bool retired = false;
   };
 
+  // The other Versions that a call with that version may mean.
+  template <typename Visit>
+  void ForOthers(const Sequences& asker, std::optional<int64_t> version, const Visit& visit)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   Mutex mutex_;
   std::vector<Row> rows_ ABSL_GUARDED_BY(mutex_);
+  uint64_t last_number_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace switchyard

@@ -121,11 +121,72 @@ TEST_F(SequencesLifeTest, AVersionIsFoundByItsSequencesUnlessAnotherIsAskedFor) 
   EXPECT_THAT(Result(other), HasSubstr("NOT_FOUND"));
 }
 
+TEST_F(SequencesLifeTest, WhatBeginsOnANewVersionIsNotTakenForWhatTheOldOneRuns) {
+  Start(Dummy());
+  const SequenceCall first(0, kStart, 1);
+  Run(first);
+  ASSERT_EQ(Result(first), "1");
+  ASSERT_EQ(Call(7, kStart, 2), "2");
+  ModelSettings changed = Dummy();
+  changed.max_sequence_number = 400;
+  Want({changed});
+  ASSERT_TRUE(Soon([&] { return (*manager_->Acquire("dummy", std::nullopt))->settings().max_sequence_number == 400; }));
+  const SequenceCall second(0, kStart, 100);
+  Run(second);
+  ASSERT_EQ(Result(second), "100");
+  EXPECT_NE(second.id(), first.id());
+  EXPECT_EQ(Call(first.id(), kNone, 1), "2");
+  EXPECT_EQ(Call(second.id(), kNone, 1), "101");
+  EXPECT_THAT(Call(7, kStart), HasSubstr("ALREADY_EXISTS"));
+  EXPECT_EQ(Call(7, kNone, 2), "4");
+  const ParameterCall anew({7, ""}, true, false, 50);
+  Run(anew);
+  EXPECT_EQ(Result(anew), "50");
+  EXPECT_EQ(anew.call->version->settings().max_sequence_number, 400u) << "on the new Version";
+  EXPECT_EQ(Call(7, kEnd, 1), "51");
+  EXPECT_THAT(Call(7, kNone), HasSubstr("NOT_FOUND"));
+}
+
 TEST_F(SequencesLifeTest, ARemovedModelDrainsItsSequences) {
   Start(Dummy());
   ASSERT_EQ(Call(1, kStart), "1");
   Want({});
   EXPECT_TRUE(Soon([&] { return runtime_.live_models() == 0; }));
+}
+
+TEST_F(SequencesLifeTest, CallsThatWereTakenAreRunBeforeTheModelGoes) {
+  SetAsync(FakeRuntime::Async::kHeld);
+  Start(Dummy());
+  std::vector<SequenceCall> calls;
+  calls.emplace_back(1, kStart);
+  for (int i = 0; i < 3; ++i) calls.emplace_back(1, kNone);
+  for (const SequenceCall& call : calls) Run(call);
+  Want({});
+  EXPECT_FALSE(manager_->Acquire("dummy", std::nullopt).ok());
+  EXPECT_EQ(runtime_.live_models(), 1u);
+  const auto answered = [&] { return calls.back().answer->done.HasBeenNotified(); };
+  EXPECT_TRUE(Soon([&] {
+    runtime_.CompleteAll();
+    return answered();
+  }));
+  for (size_t i = 0; i < calls.size(); ++i) EXPECT_EQ(Result(calls[i]), std::to_string(i + 1));
+  EXPECT_TRUE(Soon([&] { return runtime_.live_models() == 0; }));
+}
+
+// As many as may wait; none is ended within the end of another.
+TEST_F(SequencesLifeTest, AThousandWaitingCallsEndTogether) {
+  SetAsync(FakeRuntime::Async::kHeld);
+  ModelSettings settings = Dummy(1);
+  Start(settings);
+  std::vector<std::unique_ptr<ParameterCall>> calls;
+  for (int i = 0; i < 1000; ++i) calls.push_back(std::make_unique<ParameterCall>(SequenceId{1, ""}, true, false));
+  for (const auto& call : calls) Run(*call);
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.infer_error = absl::InternalError("broken"); });
+  EXPECT_TRUE(Soon([&] {
+    runtime_.CompleteAll();
+    return calls.back()->answer->done.HasBeenNotified();
+  }));
+  for (const auto& call : calls) EXPECT_THAT(Result(*call), HasSubstr("INTERNAL: broken")) << "each begins the sequence anew";
 }
 
 TEST_F(SequencesLifeTest, AReplacedVersionGoesWhenItsSequencesAreIdle) {
