@@ -33,15 +33,18 @@ std::vector<FlagSpec> StateFlags() {
   };
 }
 
+std::vector<FlagSpec> GeneralFlags() {
+  return {
+      {"help", "", "", "show this text and exit"},
+      {"version", "", "", "show the versions and exit"},
+  };
+}
+
 }  // namespace
 
 const std::vector<FlagGroup>& FlagGroups() {
   static const auto* const groups = new std::vector<FlagGroup>{
-      {"General",
-       {
-           {"help", "", "", "show this text and exit"},
-           {"version", "", "", "show the versions and exit"},
-       }},
+      {"General", GeneralFlags()},
       {"Models",
        {
            {"model_name", "NAME", "", "the name under which clients call the model of --model_path"},
