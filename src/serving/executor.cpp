@@ -205,8 +205,9 @@ void Executor::Submit(std::shared_ptr<InferCall> call) {
   // Held to the end: the call holds the Version, and with it this Executor.
   const std::shared_ptr<InferCall> held = call;
   call->executor_.store(this);
-  call->submitted = timer_.Now();
-  if (call->completed() || call->request.deadline <= call->submitted) {
+  const TimePoint now = timer_.Now();
+  call->submitted.store(now, std::memory_order_relaxed);
+  if (call->completed() || call->request.deadline <= now) {
     AnswerTurn(*call, Sequence::Turn::kSkipped, DeadlinePassed(options_.model_name));
     return;
   }

@@ -18,6 +18,7 @@
 #include "serving/sequence.h"
 #include "serving/version.h"
 #include "telemetry/model_metrics.h"
+#include "telemetry/trace_context.h"
 #include "tensor/buffer.h"
 #include "tensor/tensor_view.h"
 
@@ -63,6 +64,10 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   Endpoint endpoint = Endpoint::kKserveGrpcInfer;
   TimePoint received{};
   uint64_t bytes = 0;  // of the request as it came
+  // For the journal: the trace that the request belongs to, and the name its sender gave it outside the protocol
+  // (x-request-id), which stands in where the protocol's own id is empty.
+  TraceContext trace;
+  std::string header_id;
 
   // Set by serving/.
   Handle version;
@@ -71,13 +76,15 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   absl::InlinedVector<TensorView, 4> bound_inputs;  // in the signature's order
   absl::InlinedVector<size_t, 4> wanted_outputs;    // indices into the signature's outputs
   absl::InlinedVector<NamedOutput, 4> outputs;
-  TimePoint submitted{};  // when it was decoded and validated, and the Executor or its sequence was given it
   // Set by the Executor: the device of the last try (null: none had it; lives as long as the Version), and when that began and
   // ended. The times are there to be read once the call has ended well; other ends may come while a device is at work on it.
   std::atomic<const std::string*> device{nullptr};
   TimePoint started{};
   TimePoint ended{};
   bool queue_full = false;  // refused for that
+  // When the Executor or its sequence was given the call, which was decoded and validated by then. Whoever answers earlier may
+  // look at it meanwhile.
+  std::atomic<TimePoint> submitted{TimePoint{}};
 
   // Answers the call, once: the first caller wins and runs on_done, every later one gets false. on_done is destroyed after it
   // ran.

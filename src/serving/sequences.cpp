@@ -165,7 +165,7 @@ Handle Sequences::HandleOf(const SequenceId& id) const {
 }
 
 void Sequences::Submit(const std::shared_ptr<InferCall>& call) {
-  call->submitted = timer_.Now();
+  call->submitted.store(timer_.Now(), std::memory_order_relaxed);
   Doomed doomed;
   StatusOr<bool> now = false;
   {

@@ -57,6 +57,8 @@ enum class Family {
   kModelMemory,
   kDeviceRequests,
   kDeviceModels,
+  kAccessLogLines,
+  kTracedRequests,
   kProcessCpu,
   kProcessMemory,
   kProcessOpenFiles,
