@@ -15,6 +15,7 @@
 
 #include "base/status.h"
 #include "base/timer.h"
+#include "serving/sequence.h"
 #include "serving/version.h"
 #include "serving/version_label.h"
 #include "telemetry/model_metrics.h"
@@ -39,6 +40,7 @@ struct DecodedRequest {
   // Names of the outputs that are wanted; empty: all, in the signature's order.
   std::vector<std::string> requested_outputs;
   TimePoint deadline = kNoDeadline;
+  std::unique_ptr<SequenceRequest> sequence;  // what parameters say of it; serving/ adds what inputs say
 
   std::vector<Buffer> memory;
   std::vector<std::unique_ptr<std::string_view[]>> string_tables;
@@ -71,6 +73,7 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
 
   // Set by serving/.
   Handle version;
+  std::shared_ptr<Sequence> sequence;               // of a model that keeps state
   std::shared_ptr<void> instance;                   // keeps what runs the call, when that is not the Version's own Executor
   absl::InlinedVector<TensorView, 4> bound_inputs;  // in the signature's order
   absl::InlinedVector<size_t, 4> wanted_outputs;    // indices into the signature's outputs
@@ -81,8 +84,8 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   TimePoint started{};
   TimePoint ended{};
   bool queue_full = false;  // refused for that
-  // When the Executor was given the call, which was decoded and validated by then. Whoever answers earlier may look at it
-  // meanwhile.
+  // When the Executor or its sequence was given the call, which was decoded and validated by then. Whoever answers earlier may
+  // look at it meanwhile.
   std::atomic<TimePoint> submitted{TimePoint{}};
 
   // Answers the call, once: the first caller wins and runs on_done, every later one gets false. on_done is destroyed after it

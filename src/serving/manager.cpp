@@ -50,6 +50,7 @@ Manager::Options Manager::FromSettings(const ServerSettings& settings) {
                   .strict = settings.strict,
                   .explain_absent = FindAbsentDevices,
                   .max_image_pixels = settings.max_image_pixels,
+                  .sequence_idle = std::chrono::minutes(settings.sequence_cleaner_poll_wait_minutes),
                   .memory_budget = settings.memory_budget};
   for (const auto& [name, library] : settings.device_plugins) options.device_plugins.push_back(name);
   return options;
@@ -499,6 +500,7 @@ void Manager::Shutdown() {
 }
 
 bool Manager::Drain(TimePoint deadline) {
+  sequences_->CloseAll();
   {
     MutexLock lock(&mutex_);
     for (auto& [name, model] : models_) {

@@ -22,6 +22,7 @@ namespace switchyard {
 class Executor;
 class InferCall;
 class Placer;
+class Sequences;
 class ShapeInstances;
 
 // Immutable once loaded, but for the devices that it runs on: a change of settings is a new Version.
@@ -42,6 +43,8 @@ class Version {
   Executor& executor() const { return *executor_; }
   // What has an instance for each shape; null when no shape is auto.
   ShapeInstances* shapes() const;
+  // What runs the calls of a model that keeps state; null for others.
+  Sequences* sequences() const;
   // Calls that wait, and calls that run.
   size_t queued() const;
   size_t active() const;
@@ -73,8 +76,10 @@ class VersionSlot {
 
   // One more user, unless the slot is closed.
   bool Acquire();
+  // One more user beside one that there is.
+  void AcquireAnother() { users_.fetch_add(1, std::memory_order_relaxed); }
   void Release();
-  // No new users from now on.
+  // No new users from now on, but for the calls of sequences that run.
   void Close();
   // Only while used, or by the Manager.
   Version* get() const { return version_.get(); }
@@ -106,6 +111,10 @@ class Handle {
     if (slot_) slot_->Release();
   }
 
+  Handle Another() const {
+    slot_->AcquireAnother();
+    return Handle(slot_);
+  }
   explicit operator bool() const { return slot_ != nullptr; }
   const Version& operator*() const { return *slot_->get(); }
   const Version* operator->() const { return slot_->get(); }

@@ -402,7 +402,9 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
                                   .read_recorded = options_.read_recorded,
                                   .wake = [this] { Wake(); },
                                   .on_failover = options_.on_failover,
-                                  .on_retry = options_.on_retry};
+                                  .on_retry = options_.on_retry,
+                                  .sequences = sequences_,
+                                  .sequence_idle = options_.sequence_idle};
   LoadRequest base{.settings = settings,
                    .version = number,
                    .model_path = path,

@@ -117,6 +117,31 @@ StatusOr<int64_t> TimeoutMicroseconds(const Parameter& value) {
   return InvalidArgument("Invalid parameter timeout - Expected: microseconds as a whole number of at least 0");
 }
 
+// The parameters that say which sequence a call belongs to, as Triton's clients send them.
+Status TakeSequenceParameter(const ParameterEntry& entry, DecodedRequest& request) {
+  if (request.sequence == nullptr) {
+    request.sequence = std::make_unique<SequenceRequest>();
+    request.sequence->by_parameters = true;
+  }
+  if (entry.key != "sequence_id") {
+    const auto* flag = std::get_if<bool>(&entry.value);
+    if (flag == nullptr) return InvalidArgument("Invalid parameter {} - Expected: true or false", entry.key);
+    (entry.key == "sequence_start" ? request.sequence->start : request.sequence->end) = *flag;
+    return absl::OkStatus();
+  }
+  SequenceId& id = request.sequence->id;
+  if (const auto* text = std::get_if<std::string>(&entry.value)) {
+    id.name = *text;
+  } else if (const auto* number = std::get_if<uint64_t>(&entry.value)) {
+    id.number = *number;
+  } else if (const auto* number = std::get_if<int64_t>(&entry.value); number != nullptr && *number >= 0) {
+    id.number = static_cast<uint64_t>(*number);
+  } else {
+    return InvalidArgument("Invalid parameter sequence_id - Expected: a whole number of at least 0, or a string");
+  }
+  return absl::OkStatus();
+}
+
 struct RawContent {
   std::byte* data = nullptr;
   size_t size = 0;
@@ -158,6 +183,12 @@ class Decoder {
 
 void Decoder::ReadRequestParameter() {
   const ParameterEntry entry = ReadParameter(reader_);
+  if (entry.key.starts_with("sequence_") && reader_.ok()) {
+    if (entry.key == "sequence_id" || entry.key == "sequence_start" || entry.key == "sequence_end") {
+      Note(TakeSequenceParameter(entry, request_));
+    }
+    return;
+  }
   if (entry.key != "timeout" || !reader_.ok()) return;
   const StatusOr<int64_t> timeout = TimeoutMicroseconds(entry.value);
   if (!timeout.ok()) return Note(timeout.status());

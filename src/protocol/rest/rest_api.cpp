@@ -7,6 +7,7 @@
 #include "protocol/http/content_coding.h"
 #include "protocol/http/http_error.h"
 #include "protocol/kserve/log_settings.h"
+#include "protocol/kserve/model_reports.h"
 #include "protocol/kserve/repository.h"
 #include "protocol/kserve/rest_codec.h"
 #include "protocol/kserve/rest_metadata.h"
@@ -133,6 +134,14 @@ HttpReply RestApi::Query(const Route& route) const {
       return ModelReady(route);
     case RouteKind::kModelMetadata:
       return KserveMetadata(route);
+    case RouteKind::kStatistics:
+    case RouteKind::kModelConfig: {
+      const std::string version = route.version ? std::to_string(*route.version) : route.label.name;
+      const bool statistics = route.kind == RouteKind::kStatistics;
+      const auto json = statistics ? kserve::StatisticsJson(manager_, route.model, version)
+                                   : kserve::ConfigJson(manager_, route.model, version);
+      return json.ok() ? JsonReply(*json) : ErrorReply(json.status());
+    }
     case RouteKind::kTfsStatus:
       return TfsStatus(route);
     case RouteKind::kTfsMetadata: {

@@ -139,6 +139,8 @@ void PutSettings(Writer& writer, const ModelSettings& settings) {
     PutKey(writer, "batch_size");
     Put(writer, *settings.batch_size);
   }
+  PutKey(writer, "low_latency");
+  writer.Bool(settings.low_latency_transformation);
   PutKey(writer, "shapes");
   writer.StartObject();
   for (const auto& [input, shape] : settings.shapes) {
@@ -272,6 +274,7 @@ ModelSettings SettingsOf(const Json& json) {
   if (!At(json, "nireq").IsUint()) throw BadJson{"\"nireq\" is no number"};
   settings.nireq = At(json, "nireq").GetUint();
   if (json.HasMember("batch_size")) settings.batch_size = DimensionOf(At(json, "batch_size"));
+  settings.low_latency_transformation = At(json, "low_latency").IsTrue();
   for (const auto& member : Object(At(json, "shapes")).GetObject()) {
     PartialShape& shape = settings.shapes[TextOf(member.name)];
     Elements(member.value, 1);
