@@ -31,6 +31,7 @@ API = Api()
 def placed(models, tmp_path_factory):
     folder = tmp_path_factory.mktemp("placed")
     entries = [{"name": name, "base_path": str(models / "dummy"), "target_device": target} for name, target in TARGETS.items()]
+    entries[0]["labels"] = {"stable": 1}
     entries.append({"name": "broken", "base_path": str(folder / "nowhere"), "target_device": "CPU"})
     with Server(folder, "--config_path", write_config(folder / "config.json", entries), *VCPU) as server:
         yield server
@@ -129,7 +130,7 @@ def test_what_is_not_there_has_its_code(placed):
 
 def test_every_route_of_the_contract_is_served(placed):
     for method, path in API.routes():
-        filled = path.replace("{model}", "cpu").replace("{version}", "1")
+        filled = path.replace("{model}", "cpu").replace("{version}", "1").replace("{label}", "stable")
         answer = placed.http(method, filled, "{}" if method == "POST" else None)
         # The bodies are empty objects: 400 is a route's own answer.
         assert answer.code not in (404, 405), (method, path, answer)

@@ -12,6 +12,7 @@
 #include "config/config_file.h"
 #include "config/device_values.h"
 #include "config/flags.h"
+#include "config/lifecycle_values.h"
 #include "config/listen_address.h"
 #include "config/metrics_list.h"
 #include "config/model_values.h"
@@ -47,7 +48,9 @@ constexpr std::string_view kModelFlags[] = {"batch_size",
                                             "max_sequence_number",
                                             "idle_sequence_cleanup",
                                             "sequence_idle_seconds",
-                                            "low_latency_transformation"};
+                                            "low_latency_transformation",
+                                            "warmup",
+                                            "idle_unload_seconds"};
 
 template <typename Number>
 Status ReadNumber(const GivenFlags& flags, const std::string& name, uint64_t min, uint64_t max, Number* target) {
@@ -160,6 +163,7 @@ Status ReadLimits(const GivenFlags& flags, ServerSettings* settings) {
   SY_RETURN_IF_ERROR(ReadNumber(flags, "max_connections", 1, kAnyUint32, &settings->max_connections));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "header_timeout_ms", 1, kAnyUint32, &settings->header_timeout_ms));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "body_timeout_ms", 1, kAnyUint32, &settings->body_timeout_ms));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "memory_budget", ParseBytes, &settings->memory_budget));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "max_queue", 0, kAnyUint32, &settings->max_queue));
   // So many that the bytes of a picture can be counted.
   SY_RETURN_IF_ERROR(ReadNumber(flags, "max_image_pixels", 1, uint64_t{1} << 40, &settings->max_image_pixels));
@@ -174,6 +178,13 @@ Status ReadLimits(const GivenFlags& flags, ServerSettings* settings) {
 StatusOr<bool> ParseReadiness(std::string_view text) {
   if (text != "any" && text != "all") return InvalidArgument("expected any or all, got {}", Quote(text));
   return text == "all";
+}
+
+StatusOr<ModelControlMode> ParseModelControl(std::string_view text) {
+  if (text == "poll") return ModelControlMode::kPoll;
+  if (text == "explicit") return ModelControlMode::kExplicit;
+  if (text == "none") return ModelControlMode::kNone;
+  return InvalidArgument("expected poll, explicit or none, got {}", Quote(text));
 }
 
 StatusOr<double> ParseShare(std::string_view text) {
@@ -204,6 +215,7 @@ Status ReadTracing(const GivenFlags& flags, ServerSettings* settings) {
 
 Status ReadRest(const GivenFlags& flags, ServerSettings* settings) {
   SY_RETURN_IF_ERROR(ReadParsed(flags, "readiness", ParseReadiness, &settings->ready_needs_all));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "model_control", ParseModelControl, &settings->model_control));
   ReadText(flags, "ready_file", &settings->ready_file);
   ReadText(flags, "cache_dir", &settings->cache_dir);
   SY_RETURN_IF_ERROR(ReadNumber(flags, "cache_max_bytes", 0, kAnyUint64, &settings->cache_max_bytes));
@@ -294,6 +306,8 @@ StatusOr<ModelSettings> ReadModel(const GivenFlags& flags) {
   if (flags.Has("target_device")) model.target_device = Trim(flags.Get("target_device"));
   SY_RETURN_IF_ERROR(ReadParsed(flags, "plugin_config", ParsePluginConfig, &model.plugin_config));
   SY_RETURN_IF_ERROR(ReadParsed(flags, "fallback_devices", ParseFallbackDevices, &model.fallback_devices));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "warmup", ParseWarmUp, &model.warm_up));
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "idle_unload_seconds", 0, kLongestIdleSeconds, &model.idle_unload_seconds));
   if (flags.Has("standby")) model.standby = flags.IsOn("standby");
   SY_RETURN_IF_ERROR(ReadParsed(flags, "device_timeout_ms", ParseDeviceTimeout, &model.device_timeout_ms));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "load_timeout_ms", 0, kLongestLoadMs, &model.load_timeout_ms));

@@ -12,7 +12,9 @@
 #include "config/config_schema.h"
 #include "config/device_values.h"
 #include "config/json_text.h"
+#include "config/lifecycle_values.h"
 #include "config/metrics_list.h"
+#include "config/model_entry.h"
 #include "config/model_values.h"
 #include "config/plugin_config.h"
 #include "config/preprocess_values.h"
@@ -107,8 +109,45 @@ Status ReadNireq(const Value& json, ModelSettings* model) {
   return absl::OkStatus();
 }
 
-// The types are right already: the schema has judged.
-Status ReadModel(const Value& entry, const std::string& base_dir, ModelSettings* model) {
+// Names beside those of the folders: of versions, and of the model.
+Status ReadNames(const Value& entry, ModelSettings* model) {
+  if (const Value* json = Find(entry, "labels")) {
+    auto labels = LabelsOf(*json);
+    if (!labels.ok()) return At(labels.status(), "labels");
+    model->labels = *std::move(labels);
+  }
+  if (const Value* json = Find(entry, "aliases")) {
+    auto aliases = AliasesOf(*json, model->name);
+    if (!aliases.ok()) return At(aliases.status(), "aliases");
+    model->aliases = *std::move(aliases);
+  }
+  return absl::OkStatus();
+}
+
+void ReadModels(const Value& list, const std::string& base_dir, ConfigFile* file) {
+  std::set<std::string> names;
+  for (rapidjson::SizeType i = 0; i < list.Size(); ++i) {
+    const Value& entry = list[i]["config"];
+    ModelSettings model;
+    model.name = Text(entry["name"]);
+    const std::string pointer = fmt::format("/model_config_list/{}/config", i);
+    if (!names.insert(model.name).second) {
+      LogWarning("{}: the name {} is taken by an entry before this one, which is served; this one is not", pointer,
+                 Quote(model.name));
+      continue;
+    }
+    const Status read = ReadModelEntry(entry, base_dir, &model);
+    if (read.ok()) {
+      file->models.push_back(std::move(model));
+    } else {
+      file->faulty_models.push_back({std::move(model.name), fmt::format("{}/{}", pointer, Message(read))});
+    }
+  }
+}
+
+}  // namespace
+
+Status ReadModelEntry(const Value& entry, const std::string& base_dir, ModelSettings* model) {
   const Status named = CheckModelName(model->name);
   if (!named.ok()) return At(named, "name");
   SY_RETURN_IF_ERROR(CheckServed(entry));
@@ -130,6 +169,16 @@ Status ReadModel(const Value& entry, const std::string& base_dir, ModelSettings*
     model->device_timeout_ms = *timeout;
   }
   if (const Value* json = Find(entry, "load_timeout_ms")) model->load_timeout_ms = json->GetUint();
+  if (const Value* json = Find(entry, "warmup")) {
+    auto warm_up = WarmUpOf(*json, base_dir);
+    if (!warm_up.ok()) return At(warm_up.status(), "warmup");
+    model->warm_up = *std::move(warm_up);
+  }
+  if (const Value* json = Find(entry, "idle_unload_seconds")) {
+    auto seconds = IdleSecondsOf(*json);
+    if (!seconds.ok()) return At(seconds.status(), "idle_unload_seconds");
+    model->idle_unload_seconds = *seconds;
+  }
   if (const Value* json = Find(entry, "standby")) model->standby = json->GetBool();
   if (const Value* json = Find(entry, "strict_placement")) model->strict_placement = json->GetBool();
   if (const Value* json = Find(entry, "isolated_compile")) model->isolated_compile = json->GetBool();
@@ -143,6 +192,7 @@ Status ReadModel(const Value& entry, const std::string& base_dir, ModelSettings*
     if (!properties.ok()) return At(properties.status(), "plugin_config");
     model->plugin_config = *std::move(properties);
   }
+  SY_RETURN_IF_ERROR(ReadNames(entry, model));
   if (const Value* json = Find(entry, "model_version_policy")) {
     auto policy = VersionPolicyOf(*json);
     if (!policy.ok()) return At(policy.status(), "model_version_policy");
@@ -150,29 +200,6 @@ Status ReadModel(const Value& entry, const std::string& base_dir, ModelSettings*
   }
   return Reconcile(model);
 }
-
-void ReadModels(const Value& list, const std::string& base_dir, ConfigFile* file) {
-  std::set<std::string> names;
-  for (rapidjson::SizeType i = 0; i < list.Size(); ++i) {
-    const Value& entry = list[i]["config"];
-    ModelSettings model;
-    model.name = Text(entry["name"]);
-    const std::string pointer = fmt::format("/model_config_list/{}/config", i);
-    if (!names.insert(model.name).second) {
-      LogWarning("{}: the name {} is taken by an entry before this one, which is served; this one is not", pointer,
-                 Quote(model.name));
-      continue;
-    }
-    const Status read = ReadModel(entry, base_dir, &model);
-    if (read.ok()) {
-      file->models.push_back(std::move(model));
-    } else {
-      file->faulty_models.push_back({std::move(model.name), fmt::format("{}/{}", pointer, Message(read))});
-    }
-  }
-}
-
-}  // namespace
 
 StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& base_dir) {
   if (text.size() > kMaxConfigFileBytes) {
@@ -210,7 +237,7 @@ StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& b
   return file;
 }
 
-StatusOr<ConfigFile> LoadConfigFile(const std::string& path) {
+StatusOr<std::string> ReadConfigText(const std::string& path) {
   std::error_code error;
   const std::filesystem::path absolute = std::filesystem::absolute(path, error);
   if (error || std::filesystem::is_directory(absolute, error)) {
@@ -229,7 +256,13 @@ StatusOr<ConfigFile> LoadConfigFile(const std::string& path) {
     text.append(piece, static_cast<size_t>(stream.gcount()));
   }
   if (stream.bad()) return InvalidArgument("{}: reading the config file failed", path);
-  auto file = ParseConfigFile(text, absolute.parent_path().string());
+  return text;
+}
+
+StatusOr<ConfigFile> LoadConfigFile(const std::string& path) {
+  SY_ASSIGN_OR_RETURN(const std::string text, ReadConfigText(path));
+  std::error_code error;
+  auto file = ParseConfigFile(text, std::filesystem::absolute(path, error).parent_path().string());
   if (!file.ok()) return At(file.status(), path);
   return file;
 }

@@ -33,6 +33,9 @@ StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& b
 // Reads the file and parses it. Blocks on the file. Errors begin with the path.
 StatusOr<ConfigFile> LoadConfigFile(const std::string& path);
 
+// The file's text. Blocks on the file. Errors begin with the path.
+StatusOr<std::string> ReadConfigText(const std::string& path);
+
 // plugin_config as JSON text (the command line's form).
 StatusOr<PropertyMap> ParsePluginConfig(std::string_view json);
 

@@ -62,7 +62,112 @@ Status MissingKey(const Value& node, std::string_view place, const Value& object
   return InvalidArgument("{}: a required key is missing", place);
 }
 
+bool IsOfType(std::string_view type, const Value& value) {
+  if (type == "object") return value.IsObject();
+  if (type == "array") return value.IsArray();
+  if (type == "string") return value.IsString();
+  if (type == "boolean") return value.IsBool();
+  if (type == "number") return value.IsNumber();
+  if (type == "null") return value.IsNull();
+  return type == "integer" && (value.IsInt64() || value.IsUint64());
+}
+
+bool IsOfTypes(const Value& types, const Value& value) {
+  if (types.IsString()) return IsOfType(Text(types), value);
+  for (const Value& type : types.GetArray()) {
+    if (IsOfType(Text(type), value)) return true;
+  }
+  return false;
+}
+
+// The keywords that the published schema is written in; a test holds it to them.
+class Walker {
+ public:
+  explicit Walker(std::vector<ConfigFault>* faults) : faults_(*faults) {}
+
+  void Walk(const Value& node, const Value& value, const std::string& pointer) {
+    const auto keyword = [&](const char* name) -> const Value* {
+      const auto member = node.FindMember(name);
+      return member == node.MemberEnd() ? nullptr : &member->value;
+    };
+    const auto below = [&](const char* name, double number) {
+      const Value* bound = keyword(name);
+      return bound != nullptr && number < bound->GetDouble();
+    };
+    const auto above = [&](const char* name, double number) {
+      const Value* bound = keyword(name);
+      return bound != nullptr && number > bound->GetDouble();
+    };
+    bool right = keyword("type") == nullptr || IsOfTypes(*keyword("type"), value);
+    if (right && value.IsNumber()) right = !below("minimum", value.GetDouble()) && !above("maximum", value.GetDouble());
+    if (right && value.IsString()) right = !below("minLength", value.GetStringLength());
+    if (right && value.IsArray()) right = !below("minItems", value.Size()) && !above("maxItems", value.Size());
+    if (right && value.IsObject()) {
+      right = !below("minProperties", value.MemberCount()) && !above("maxProperties", value.MemberCount());
+    }
+    if (right && keyword("enum") != nullptr) {
+      right = false;
+      for (const Value& one : keyword("enum")->GetArray()) right = right || one == value;
+    }
+    if (!right) return Add(pointer, ExpectedBy(node), Describe(value));
+    if (value.IsArray() && keyword("items") != nullptr) {
+      for (rapidjson::SizeType i = 0; i < value.Size(); ++i) {
+        Walk(*keyword("items"), value[i], PointerTo(pointer, std::to_string(i)));
+      }
+    }
+    if (value.IsObject()) WalkObject(node, value, pointer);
+  }
+
+ private:
+  void WalkObject(const Value& node, const Value& object, const std::string& pointer) {
+    if (const auto required = node.FindMember("required"); required != node.MemberEnd()) {
+      for (const Value& key : required->value.GetArray()) {
+        if (!object.HasMember(key)) Add(pointer, "the key " + Quote(Text(key)) + ", which is required", "an object without it");
+      }
+    }
+    const auto properties = node.FindMember("properties");
+    const auto others = node.FindMember("additionalProperties");
+    for (const auto& member : object.GetObject()) {
+      const std::string place = PointerTo(pointer, Text(member.name));
+      if (properties != node.MemberEnd() && properties->value.HasMember(member.name)) {
+        Walk(properties->value[member.name], member.value, place);
+      } else if (others != node.MemberEnd() && others->value.IsObject()) {
+        Walk(others->value, member.value, place);
+      } else if (others != node.MemberEnd() && others->value.IsFalse()) {
+        AddUnknown(node, place, Text(member.name));
+      }
+    }
+  }
+  void AddUnknown(const Value& node, const std::string& place, std::string_view key) {
+    const std::vector<std::string_view> known = KnownKeys(node);
+    const std::string_view nearest = Nearest(key, known);
+    std::string list;
+    for (const std::string_view name : known) list += fmt::format("{}{}", list.empty() ? "one of " : ", ", name);
+    if (list.empty()) list = "no key";
+    Add(place, nearest.empty() ? list : fmt::format("a key that is known here, such as {}", Quote(nearest)),
+        "the unknown key " + Quote(key));
+  }
+  void Add(std::string pointer, std::string expected, std::string got) {
+    faults_.push_back({std::move(pointer), std::move(expected), std::move(got)});
+  }
+
+  std::vector<ConfigFault>& faults_;
+};
+
 }  // namespace
+
+std::vector<ConfigFault> SchemaFaults(const rapidjson::Document& document) {
+  rapidjson::Document schema;
+  schema.Parse(ConfigSchemaText().data(), ConfigSchemaText().size());
+  std::vector<ConfigFault> faults;
+  Walker(&faults).Walk(schema, document, "");
+  if (faults.empty()) {
+    // The library is the judge; its fault is told as it is should the walk not know the keyword.
+    const Status judged = CheckConfigSchema(document);
+    if (!judged.ok()) faults.push_back(FaultAt("", Message(judged), Describe(document)));
+  }
+  return faults;
+}
 
 Status CheckConfigSchema(const rapidjson::Document& document) {
   // Made anew each time: a file is read once in a while, and a static one would outlive or be outlived by somebody.

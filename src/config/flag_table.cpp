@@ -33,6 +33,54 @@ std::vector<FlagSpec> StateFlags() {
   };
 }
 
+std::vector<FlagSpec> LoadingFlags() {
+  return {
+      {"warmup", "JSON", "one inference on made-up inputs",
+       "what each version runs before it takes calls: '{\"requests\": 3, \"file\": \"requests.json\"}'"},
+      {"idle_unload_seconds", "S", "0",
+       "without a call for so long, the model gives its memory back until the next one comes; 0: never"},
+      {"load_timeout_ms", "MS", "1800000",
+       "time for loading the model on one device, up to 86400000; 0: no limit. Then the next device is tried"},
+  };
+}
+
+FlagGroup ChangeFlags() {
+  return {
+      "What is served, and how it changes",
+      {
+          {"memory_budget", "BYTES", "0",
+           "memory for the models: 8589934592, 512MB, 8GB; what does not fit is refused, or takes the place of idle ones; 0: "
+           "no limit"},
+          {"file_system_poll_wait_seconds", "S", "1", "time between two looks at the config file and the models; 0: never"},
+          {"model_control", "poll|explicit|none", "poll",
+           "who changes what is served: config.json when it changes and the API, the API alone (nothing of config.json is "
+           "loaded before it is asked for), or nobody"},
+      }};
+}
+
+FlagGroup MetricsFlags() {
+  return {
+      "Metrics",
+      {
+          {"metrics_enable", "", "", "OVMS's metrics beside Switchyard's own on /metrics of the REST port; needs --rest_port"},
+          {"metrics_list", "LIST", "OVMS's default ones",
+           "names of OVMS's metrics, separated by commas, in place of the default ones; needs --metrics_enable"},
+      }};
+}
+
+FlagGroup ConfigFileFlags() {
+  return {"A config file, or a repository, without a server",
+          {
+              {"list_models", "", "", "print the models below --model_repository_path and exit"},
+              {"add_to_config", "", "",
+               "add the model of --model_name, --model_path and its flags to the file of --config_path and exit"},
+              {"remove_from_config", "", "", "remove the model of --model_name from the file of --config_path and exit"},
+              {"model_repository_path", "DIR", "OVMS_MODEL_REPOSITORY_PATH of the environment",
+               "a folder of models: where --list_models looks, where --add_to_config finds the model without --model_path, and "
+               "whose config.json is changed without --config_path"},
+          }};
+}
+
 std::vector<FlagSpec> LogFlags() {
   return {
       {"log_level", "LEVEL", "INFO", "TRACE, DEBUG, INFO, WARNING or ERROR"},
@@ -75,8 +123,6 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"device_timeout_ms", "MS", "0",
             "time for an inference on the device, from 10 to 3600000; 0: the larger of 3000 and 20 times the slowest of the "
             "recent ones"},
-           {"load_timeout_ms", "MS", "1800000",
-            "time for loading the model on one device, up to 86400000; 0: no limit. Then the next device is tried"},
            {"strict_placement", "true|false", "false", "refuse the model when a device of its list is missing or gets no layer",
             FlagSpec::Form::kYesNo},
            {"isolated_compile", "true|false", "false",
@@ -95,6 +141,7 @@ const std::vector<FlagGroup>& FlagGroups() {
        }},
       {"What is done to its inputs", InputFlags()},
       {"Its state, when it keeps one between calls", StateFlags()},
+      {"When it is loaded", LoadingFlags()},
       {"gRPC",
        {
            {"port", "PORT", "0", "TCP port; 0: off; auto: a free one"},
@@ -126,7 +173,6 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"readiness", "any|all", "any", "ready when any of the models serves, or only when all of them do"},
            {"ready_file", "FILE", "",
             "written once the server is ready: {\"grpc\": \"host:port\", \"rest\": \"host:port\", \"pid\": n}"},
-           {"file_system_poll_wait_seconds", "S", "1", "time between two looks at the config file and the models; 0: never"},
            {"cache_dir", "DIR", "", "where compiled models are kept for the next start"},
            {"cache_max_bytes", "BYTES", "0", "most bytes of compiled models; what was used longest ago goes; 0: any"},
            {"device_plugin", "NAME=PATH", "", "a device plugin that OpenVINO does not ship; may be given several times",
@@ -136,12 +182,9 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"tokenizers_extension", "FILE", "$OV_TOKENIZER_PREBUILD_EXTENSION_PATH, else beside OpenVINO's libraries",
             "libopenvino_tokenizers.so, the operations of models that take or give texts; loaded when it is there"},
        }},
-      {"Metrics",
-       {
-           {"metrics_enable", "", "", "OVMS's metrics beside Switchyard's own on /metrics of the REST port; needs --rest_port"},
-           {"metrics_list", "LIST", "OVMS's default ones",
-            "names of OVMS's metrics, separated by commas, in place of the default ones; needs --metrics_enable"},
-       }},
+      ChangeFlags(),
+      MetricsFlags(),
+      ConfigFileFlags(),
       {"Logs", LogFlags()},
   };
   return *groups;
@@ -166,7 +209,6 @@ const std::vector<std::string_view>& UnservedFlags() {
       "overwrite_models",
       "configure",
       "task",
-      "model_repository_path",
       "gguf_filename",
       "weight-format",
       "extra_quantization_params",
@@ -201,10 +243,6 @@ const std::vector<std::string_view>& UnservedFlags() {
       "max_num_inference_steps",
       "model_type",
       "vocoder",
-      // Config management.
-      "list_models",
-      "add_to_config",
-      "remove_from_config",
   };
   return *names;
 }

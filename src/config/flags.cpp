@@ -101,7 +101,8 @@ std::string HelpText() {
       "  switchyard --config_path FILE --port PORT --rest_port PORT [flags]    serve the models of a config file\n"
       "  switchyard infer --url HOST:PORT --model NAME --input ...             call a server: switchyard infer --help\n"
       "  switchyard devices [--json]                                           what devices are there, and why not\n"
-      "  switchyard plan --model_path PATH [--target_device TARGET] [--json]   where a model would run, and why\n\n"
+      "  switchyard plan --model_path PATH [--target_device TARGET] [--json]   where a model would run, and why\n"
+      "  switchyard check CONFIG [--strict] [--json]                           what a start would find wrong with it\n\n"
       "Flags are given as --flag value or --flag=value.\n",
       SWITCHYARD_VERSION);
   for (const FlagGroup& group : FlagGroups()) {

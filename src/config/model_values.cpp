@@ -210,12 +210,52 @@ StatusOr<VersionPolicy> ParseVersionPolicy(std::string_view text) {
   return VersionPolicyOf(document);
 }
 
+StatusOr<std::map<std::string, int64_t>> LabelsOf(const rapidjson::Value& json) {
+  std::map<std::string, int64_t> labels;
+  for (const auto& member : json.GetObject()) {
+    const std::string_view label = Text(member.name);
+    if (!CheckModelName(label).ok() || label.find_first_not_of("+-0123456789") == label.npos) {
+      return InvalidArgument("expected names that are not empty, have no control characters and are no numbers, got {}",
+                             Quote(label));
+    }
+    if (!member.value.IsInt64() || member.value.GetInt64() < 1) {
+      return InvalidArgument("expected the number of a version for {}, got {}", Quote(label), Describe(member.value));
+    }
+    labels.emplace(label, member.value.GetInt64());
+  }
+  return labels;
+}
+
+StatusOr<std::vector<std::string>> AliasesOf(const rapidjson::Value& json, std::string_view name) {
+  std::vector<std::string> aliases;
+  for (const rapidjson::Value& one : json.GetArray()) {
+    const std::string alias(Text(one));
+    SY_RETURN_IF_ERROR(CheckModelName(alias));
+    if (alias == name || std::find(aliases.begin(), aliases.end(), alias) != aliases.end()) {
+      return InvalidArgument("expected names that the model does not have yet, got {} again", Quote(alias));
+    }
+    aliases.push_back(alias);
+  }
+  return aliases;
+}
+
 Status CheckModelName(std::string_view name) {
   const bool control = std::any_of(name.begin(), name.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
   if (name.empty() || control) {
     return InvalidArgument("expected a name that is not empty and has no control characters, got {}", Quote(name));
   }
-  return absl::OkStatus();
+  if (name.size() > kLongestName) {
+    return InvalidArgument("expected a name of at most {} bytes, got one of {}", kLongestName, name.size());
+  }
+  // Nobody could ask for it by REST.
+  for (std::string_view left = name;;) {
+    const size_t end = left.find('/');
+    if (const std::string_view part = left.substr(0, end); part == "." || part == "..") {
+      return InvalidArgument("expected a name without the parts . and .., got {}", Quote(name));
+    }
+    if (end == left.npos) return absl::OkStatus();
+    left.remove_prefix(end + 1);
+  }
 }
 
 StatusOr<std::string> ResolveBasePath(std::string_view path, const std::string& base_dir) {

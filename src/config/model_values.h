@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 #include "config/settings.h"
@@ -19,6 +20,7 @@ namespace switchyard {
 
 // As OVMS: more infer requests than this are a typing error.
 inline constexpr uint32_t kMaxNireq = 100000;
+inline constexpr size_t kLongestName = 512;
 
 // More instances of one model, each of a shape of its own, would fill any memory.
 inline constexpr uint32_t kMaxAutoShapes = 1000;
@@ -51,6 +53,12 @@ StatusOr<std::map<std::string, LayoutSetting>> ParseLayouts(std::string_view tex
 // {"all": {}}, {"latest": {"num_versions": n}} or {"specific": {"versions": [...]}}.
 StatusOr<VersionPolicy> VersionPolicyOf(const rapidjson::Value& json);
 StatusOr<VersionPolicy> ParseVersionPolicy(std::string_view text);
+
+// {"stable": 3, "canary": 4}: names of versions. A name is not empty, has no control characters and is no number, so that
+// KServe's text of a version is one or the other.
+StatusOr<std::map<std::string, int64_t>> LabelsOf(const rapidjson::Value& json);
+// Other names of the model `name`: a list of model names, each there once.
+StatusOr<std::vector<std::string>> AliasesOf(const rapidjson::Value& json, std::string_view name);
 
 // Neither empty nor with control characters.
 Status CheckModelName(std::string_view name);

@@ -188,6 +188,14 @@ TEST(BasePathTest, IsAbsoluteAndNormal) {
   }
 }
 
+TEST(ModelNameTest, IsOneThatClientsCanAskFor) {
+  for (const std::string name : {"m", "a/b", "..a", "a..", "a/...", "Ünï cödé"}) EXPECT_TRUE(CheckModelName(name).ok()) << name;
+  EXPECT_TRUE(CheckModelName(std::string(kLongestName, 'a')).ok());
+  for (const std::string name : {"", ".", "..", "../a", "a/../b", "a/.", "a\n"})
+    EXPECT_FALSE(CheckModelName(name).ok()) << name;
+  EXPECT_FALSE(CheckModelName(std::string(kLongestName + 1, 'a')).ok());
+}
+
 TEST(TextTest, QuotesWhatStrangersWrote) {
   EXPECT_EQ(Quote("a\x1b[0m\n"), "\"a\\x1b[0m\\x0a\"");
   EXPECT_EQ(Quote(std::string(200, 'x')), "\"" + std::string(80, 'x') + "...\"");

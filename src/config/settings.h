@@ -56,6 +56,13 @@ struct PrecisionSetting {
   friend bool operator==(const PrecisionSetting&, const PrecisionSetting&) = default;
 };
 
+// What each Version runs before it takes calls.
+struct WarmUp {
+  uint32_t requests = 1;  // inferences, on made-up inputs, or on the file's in turn
+  std::string file;       // recorded requests: absolute, or empty
+  friend bool operator==(const WarmUp&, const WarmUp&) = default;
+};
+
 struct ModelSettings {
   std::string name;
   std::string base_path;      // absolute; a folder of version folders, or one model file
@@ -94,6 +101,11 @@ struct ModelSettings {
   uint32_t max_sequence_number = 500;       // that run at once
   bool idle_sequence_cleanup = true;
   uint32_t sequence_idle_seconds = 0;  // without a call; 0: the server's sequence_cleaner_poll_wait_minutes
+  uint32_t idle_unload_seconds = 0;    // without a call for so long, the model gives its memory back until one comes; 0: never
+  WarmUp warm_up;
+  // Names by which clients ask for versions, and names of the model beside its own. A change of them alone loads nothing.
+  std::map<std::string, int64_t> labels;
+  std::vector<std::string> aliases;
   friend bool operator==(const ModelSettings&, const ModelSettings&) = default;
 };
 
@@ -110,6 +122,13 @@ struct ListenAddress {
   uint16_t port = 0;  // 0 with `enabled`: take a free one ("auto")
 };
 
+// Who may change what is served while the server runs.
+enum class ModelControlMode {
+  kPoll,      // config.json when it changes, and calls of the API
+  kExplicit,  // calls of the API alone: config.json names what they may load
+  kNone,      // nobody: what is served is fixed at the start
+};
+
 struct ServerSettings {
   ListenAddress grpc;
   ListenAddress rest;
@@ -123,15 +142,17 @@ struct ServerSettings {
   uint32_t max_connections = 10000;  // REST
   uint32_t header_timeout_ms = 10000;
   uint32_t body_timeout_ms = 60000;               // without any byte arriving
+  uint64_t memory_budget = 0;                     // bytes for the models; 0: no limit
   uint32_t max_queue = 1024;                      // calls waiting for one model
   uint64_t max_image_pixels = uint64_t{1} << 26;  // of one encoded picture
   uint32_t grace_seconds = 30;
   uint32_t sequence_cleaner_poll_wait_minutes = 5;  // a sequence without a call for so long has ended; 0: never
-  bool ready_needs_all = false;  // --readiness all
-  bool strict = false;           // every warning about settings is an error
+  bool ready_needs_all = false;                     // --readiness all
+  bool strict = false;                              // every warning about settings is an error
   // Device plugins that OpenVINO does not ship: the device's name, and the path of its library.
   std::vector<std::pair<std::string, std::string>> device_plugins;
   uint32_t file_system_poll_wait_seconds = 1;
+  ModelControlMode model_control = ModelControlMode::kPoll;
   std::string cache_dir;
   uint64_t cache_max_bytes = 0;  // 0: any
   std::string cpu_extension;

@@ -2,15 +2,17 @@
 // listener knows no format, the protocol knows no socket.
 #pragma once
 
+#include <absl/functional/any_invocable.h>
+#include <google/protobuf/io/zero_copy_stream.h>
+
 #include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include <google/protobuf/io/zero_copy_stream.h>
-
 #include "base/status.h"
 #include "base/timer.h"
+#include "control/model_control.h"
 #include "protocol/frame.h"
 #include "serving/infer_call.h"
 #include "serving/manager.h"
@@ -38,10 +40,18 @@ struct InferMethod {
   Frame (*encode_error)(const Status& error, std::string_view id);
 };
 
+// A call about what is served, which the control plane answers: at once or later, on any thread. Functions must not block.
+struct CommandMethod {
+  using Done = absl::AnyInvocable<void(StatusOr<std::string>)>;
+  const char* path;
+  void (*run)(ModelControl& control, google::protobuf::io::ZeroCopyInputStream& request, Done done);
+};
+
 struct RpcService {
   std::string name;  // "package.Service"
   std::vector<ControlMethod> control;
   std::vector<InferMethod> infer;
+  std::vector<CommandMethod> commands;
 };
 
 }  // namespace switchyard

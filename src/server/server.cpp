@@ -17,11 +17,13 @@
 #include "base/timer.h"
 #include "config/command_line.h"
 #include "config/config_file.h"
+#include "control/model_control.h"
 #include "protocol/kserve/grpc_codec.h"
 #include "protocol/rest/rest_api.h"
 #include "protocol/tfs/grpc_codec.h"
 #include "runtime/openvino/openvino_runtime.h"
 #include "server/limits.h"
+#include "server/recorded_requests.h"
 #include "server/report.h"
 #include "server/server_metrics.h"
 #include "serving/manager.h"
@@ -34,6 +36,9 @@ namespace {
 
 // What the start-up thread sends to the main thread when the one model of the command line failed.
 constexpr int kStartFailed = SIGUSR1;
+
+// A version's files are taken when nothing of them has changed for so long.
+constexpr auto kSettle = std::chrono::seconds(1);
 
 sigset_t WaitedSignals() {
   sigset_t signals;
@@ -50,6 +55,18 @@ Status WriteReadyFile(const std::string& path, const std::string& text) {
     return InvalidArgument("ready_file: \"{}\" cannot be written; name a file in a folder that exists and is writable", path);
   }
   return absl::OkStatus();
+}
+
+ModelControl::Options ControlOptions(const ServerSettings& settings) {
+  ModelControl::Options options{.mode = settings.model_control,
+                                .config_path = settings.config_path,
+                                .poll = std::chrono::seconds(settings.file_system_poll_wait_seconds),
+                                .strict = settings.strict,
+                                .device_plugins = {},
+                                .models = settings.models,
+                                .faulty = settings.faulty_models};
+  for (const auto& [name, library] : settings.device_plugins) options.device_plugins.push_back(name);
+  return options;
 }
 
 class Server {
@@ -82,6 +99,7 @@ class Server {
   const std::unique_ptr<CallJournal> journal_;
   std::unique_ptr<Runtime> runtime_;
   std::unique_ptr<Manager> manager_;
+  std::unique_ptr<ModelControl> control_;
   std::unique_ptr<RestApi> rest_api_;
   std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<HttpServer> http_;
@@ -95,28 +113,33 @@ Status Server::Start() {
   SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions::From(settings_)));
   Manager::Options options = Manager::FromSettings(settings_);
   options.metrics = &metrics_;
+  options.watch_poll = std::chrono::seconds(settings_.file_system_poll_wait_seconds);
+  options.settle = kSettle;
+  options.read_recorded = ReadRecordedRequests;
   options.journal = journal_.get();
   options.on_failover = [this](const std::string& model, const std::string& from, const std::string& to,
                                const std::string& reason) { metrics_.CountFailover(model, from, to, reason); };
   options.on_retry = [this](const std::string& model, const std::string& device) { metrics_.CountRetry(model, device); };
   manager_ = std::make_unique<Manager>(*runtime_, timer_, std::move(options));
   AddServerCollectors(metrics_, *manager_, timer_);
+  control_ = std::make_unique<ModelControl>(*manager_, *runtime_, ControlOptions(settings_));
   metrics_.AddCollector([this](MetricsPage& page) { journal_->Collect(page); });
   if (settings_.grpc.enabled) {
-    SY_ASSIGN_OR_RETURN(grpc_,
-                        GrpcServer::Start(GrpcServer::FromSettings(settings_), *manager_, timer_,
-                                          {kserve::GrpcInferenceService(), tfs::PredictionService(), tfs::ModelService()}));
+    SY_ASSIGN_OR_RETURN(
+        grpc_,
+        GrpcServer::Start(GrpcServer::FromSettings(settings_), *manager_, timer_,
+                          {kserve::GrpcInferenceService(), tfs::PredictionService(), tfs::ModelService()}, control_.get()));
     endpoints_.grpc = grpc_->address();
     manager_->OnReadinessChange([this](bool ready) { grpc_->SetServing(ready); });
   }
   if (settings_.rest.enabled) {
-    rest_api_ = std::make_unique<RestApi>(*manager_, timer_, RestApi::Options{settings_.max_body_bytes});
+    rest_api_ = std::make_unique<RestApi>(*manager_, timer_, RestApi::Options{settings_.max_body_bytes, control_.get()});
     SY_ASSIGN_OR_RETURN(http_, HttpServer::Start(HttpServerOptions::From(settings_), *rest_api_));
     endpoints_.rest = http_->address();
   }
   LogInfo("Listening: gRPC {}, REST {}", endpoints_.grpc.empty() ? "off" : endpoints_.grpc,
           endpoints_.rest.empty() ? "off" : endpoints_.rest);
-  manager_->SetWanted(settings_.models, settings_.faulty_models);
+  control_->Start();
   start_up_ = std::thread([this] { AwaitModels(); });
   return absl::OkStatus();
 }
@@ -151,7 +174,10 @@ void Server::Announce() {
 
 Status Server::SingleModelFault() const {
   for (const ModelStatus& model : manager_->Statuses()) {
+    // A version whose files are not there yet is no fault, where another serves.
+    const bool serves = manager_->ModelReady(model.name, std::nullopt);
     for (const VersionStatus& version : model.versions) {
+      if (serves && version.error.code() == StatusCode::kNotFound) continue;
       if (version.state == VersionState::kFailed) return Annotate(version.error, "model " + model.name);
     }
   }
@@ -210,16 +236,20 @@ void Server::Stop(int exit_code) {
   timer_.Schedule(deadline + std::chrono::milliseconds(500), [this, exit_code] { LeaveAtOnce(exit_code); });
   stopping_.store(true);
   manager_->Shutdown();
+  control_->Stop();
   std::thread grpc_drain([&] {
     if (grpc_ != nullptr) grpc_->Drain(deadline);
   });
   if (http_ != nullptr) http_->Drain(deadline);
   grpc_drain.join();
+  // Its last answers go out through the listeners.
+  control_->Finish();
   http_.reset();
   if (!manager_->Drain(std::max(deadline, timer_.Now() + std::chrono::milliseconds(100)))) LeaveAtOnce(exit_code);
   start_up_.join();
   // Threads that are inside a lost device must not find their libraries gone.
   if (manager_->LeftThreads()) LeaveAtOnce(exit_code);
+  control_.reset();
   manager_.reset();
   journal_->Close(std::chrono::seconds(2));
   LogInfo("Stopped");

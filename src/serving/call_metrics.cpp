@@ -55,7 +55,7 @@ void RecordCall(const InferCall& call, StatusCode code, TimePoint now, const Man
     call.version->metrics().Record(record);
     return;
   }
-  const auto named = manager.Acquire(call.request.model_name, call.request.version);
+  const auto named = manager.Acquire(call.request.model_name, call.request.version, call.request.label);
   if (named.ok()) (*named)->metrics().Record(record);
 }
 

@@ -37,7 +37,8 @@ int64_t Nanoseconds(TimePoint time) { return std::chrono::nanoseconds(time.time_
 
 }  // namespace
 
-Executor::Executor(Timer& timer, Options options) : timer_(timer), options_(std::move(options)) {
+Executor::Executor(Timer& timer, Options options)
+    : timer_(timer), options_(std::move(options)), last_use_ns_(Nanoseconds(timer.Now())) {
   MutexLock lock(&mutex_);
   route_.store(routes_.emplace_back(std::make_unique<const LaneRoute>()).get());
 }
@@ -59,6 +60,7 @@ std::optional<TimePoint> Executor::oldest_queued() const {
 
 bool Executor::serving() const {
   const LaneRoute& now = route();
+  if (now.lanes.empty() && now.asleep) return true;
   return std::any_of(now.lanes.begin(), now.lanes.end(), [](const auto& lane) { return !lane->closed(); });
 }
 
@@ -206,6 +208,8 @@ void Executor::Submit(std::shared_ptr<InferCall> call) {
   const std::shared_ptr<InferCall> held = call;
   call->executor_.store(this);
   const TimePoint now = timer_.Now();
+  // A store for each call would have the threads wait for each other's cache lines.
+  if (now - last_use() > kUseGrain) last_use_ns_.store(Nanoseconds(now), std::memory_order_relaxed);
   call->submitted.store(now, std::memory_order_relaxed);
   if (call->completed() || call->request.deadline <= now) {
     AnswerTurn(*call, Sequence::Turn::kSkipped, DeadlinePassed(options_.model_name));
@@ -246,7 +250,10 @@ void Executor::Enqueue(std::shared_ptr<InferCall> call, Entry entry) {
                             options_.model_name, options_.max_queue));
   }
   // The route may have been closed between the look and the queueing; whoever closed it may have found an empty queue.
-  if (const LaneRoute& now = route(); now.lanes.empty() && !now.closed.ok()) return AnswerWaiting(now.closed);
+  if (const LaneRoute& now = route(); now.lanes.empty()) {
+    if (!now.closed.ok()) return AnswerWaiting(now.closed);
+    if (options_.on_starved) options_.on_starved();
+  }
   // A request may have become free meanwhile; its thread saw an empty queue (ServeQueue).
   Lane* const pinned = call->sequence == nullptr ? nullptr : call->sequence->lane();
   if (pinned == nullptr) return ServeWaiting();

@@ -33,6 +33,8 @@ struct LaneRoute {
   PlacementPlan::Schedule schedule = PlacementPlan::Schedule::kFinishFirst;
   // Without lanes: why there will be none. OK: calls wait for one, within their deadlines.
   Status closed;
+  // Without lanes: they are made as soon as a call comes.
+  bool asleep = false;
 };
 
 // Thread-safe. A call that finds an infer request free takes no lock; one that has to wait takes a mutex for the length of a
@@ -59,6 +61,8 @@ class Executor {
     bool retry = true;  // a call that a device failed goes to the next lane; one of a sequence never does
     // A device failed a call. On a thread of the device; must not block.
     std::function<void(const Lane&, const Status&)> on_fault;
+    // A call waits where the route has no lanes. Any thread; must not block. May be empty.
+    std::function<void()> on_starved;
     // A call is run again, since `from` failed it.
     std::function<void(const Lane& from)> on_retry;
   };
@@ -66,6 +70,7 @@ class Executor {
   static constexpr std::chrono::nanoseconds kInlineBudget = std::chrono::milliseconds(1);
   static constexpr int kInlineRetryEvery = 16;
   static constexpr int kMaxRetries = 4;
+  static constexpr Duration kUseGrain = std::chrono::milliseconds(100);
 
   // Without lanes until SetRoute. `timer` must outlive the Executor.
   Executor(Timer& timer, Options options);
@@ -90,7 +95,9 @@ class Executor {
   // When the call at the head of the queue arrived; nothing when none waits.
   std::optional<TimePoint> oldest_queued() const;
   size_t active() const;
-  // Will a call be run now, or as soon as a lane is free?
+  // When the last call came, to within kUseGrain; before the first one, when this object was made.
+  TimePoint last_use() const { return TimePoint(Duration(last_use_ns_.load(std::memory_order_relaxed))); }
+  // Will a call be run now, or as soon as a lane is free, or was made for it?
   bool serving() const;
 
  private:
@@ -137,6 +144,7 @@ class Executor {
   std::atomic<const LaneRoute*> route_;
   std::atomic<size_t> queued_{0};
   std::atomic<uint32_t> turn_{0};
+  std::atomic<int64_t> last_use_ns_;
 
   mutable Mutex mutex_;
   std::list<std::unique_ptr<const LaneRoute>> routes_ ABSL_GUARDED_BY(mutex_);

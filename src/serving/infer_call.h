@@ -17,6 +17,7 @@
 #include "base/timer.h"
 #include "serving/sequence.h"
 #include "serving/version.h"
+#include "serving/version_label.h"
 #include "telemetry/model_metrics.h"
 #include "telemetry/trace_context.h"
 #include "tensor/buffer.h"
@@ -33,6 +34,7 @@ struct NamedTensor {
 struct DecodedRequest {
   std::string model_name;
   std::optional<int64_t> version;  // none: the default version
+  VersionLabel label;              // in place of a version
   std::string id;                  // KServe's request id
   absl::InlinedVector<NamedTensor, 4> inputs;
   // Names of the outputs that are wanted; empty: all, in the signature's order.

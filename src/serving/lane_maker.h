@@ -1,21 +1,30 @@
 // Loads a model for one target and makes a lane of it: infer requests, and the cost of an inference on the caller's thread.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "runtime/runtime.h"
+#include "serving/infer_call.h"
 #include "serving/lane.h"
 
 namespace switchyard {
 
+// Reads recorded requests of a model with this signature. Set by whoever knows the protocols' formats.
+using ReadRecorded = std::function<StatusOr<std::vector<DecodedRequest>>(const std::string& file, const Signature& signature)>;
+
 struct LaneRequest {
   LoadRequest load;
+  ReadRecorded read_recorded;  // may be empty: then a file of recorded requests is an error
   Lane::Options options;
   size_t inline_threads = 1;  // listeners' threads that may run a cheap model at the same time
 };
 
-// Blocks on the device: for its own thread.
+// Runs settings.warm_up before it returns. Made-up inputs that the model refuses are no fault of the model's; recorded ones
+// are. A model with variables is left as it is, unless its requests are recorded. Blocks on the device: for its own thread.
 StatusOr<std::shared_ptr<Lane>> MakeLane(Runtime& runtime, const Timer& timer, LaneRequest request);
 
 }  // namespace switchyard

@@ -4,27 +4,16 @@
 #include <utility>
 
 #include "base/log.h"
-#include "device/placement.h"
+#include "config/text.h"
 #include "serving/absent_devices.h"
 #include "serving/executor.h"
+#include "serving/model_map.h"
 
 namespace switchyard {
 
-struct Manager::Entry {
-  int64_t version = 0;
-  std::string path;  // empty: the version's folder has no complete set of files
-  VersionState state = VersionState::kWanted;
-  Status error;
-  std::shared_ptr<VersionSlot> slot;  // of the Version that serves
-  std::shared_ptr<Placer> placer;     // kLoading: of the Version to come
-};
-
-struct Manager::Model {
-  ModelSettings settings;
-  Status fault;  // why none of its versions could be tried
-  bool wanted = true;
-  bool look = true;  // its folder has to be looked at
-  std::map<int64_t, Entry> entries;
+struct Manager::Waker {
+  Mutex mutex;
+  Manager* manager ABSL_GUARDED_BY(mutex) = nullptr;  // null: it is gone
 };
 
 struct Manager::Snapshot {
@@ -36,7 +25,9 @@ struct Manager::Snapshot {
     std::map<int64_t, VersionRow> versions;
     std::shared_ptr<VersionSlot> serving;  // the highest available version
     Status status;                         // why there is none
+    std::map<std::string, int64_t, std::less<>> labels;
   };
+  uint64_t id = 0;
   std::map<std::string, ModelRow, std::less<>> models;
 };
 
@@ -59,7 +50,8 @@ Manager::Options Manager::FromSettings(const ServerSettings& settings) {
                   .strict = settings.strict,
                   .explain_absent = FindAbsentDevices,
                   .max_image_pixels = settings.max_image_pixels,
-                  .sequence_idle = std::chrono::minutes(settings.sequence_cleaner_poll_wait_minutes)};
+                  .sequence_idle = std::chrono::minutes(settings.sequence_cleaner_poll_wait_minutes),
+                  .memory_budget = settings.memory_budget};
   for (const auto& [name, library] : settings.device_plugins) options.device_plugins.push_back(name);
   return options;
 }
@@ -70,7 +62,8 @@ Manager::Manager(Runtime& runtime, Timer& timer, Options options)
       options_(std::move(options)),
       own_metrics_(options_.metrics == nullptr ? std::make_unique<MetricsRegistry>() : nullptr),
       metrics_(own_metrics_ != nullptr ? *own_metrics_ : *options_.metrics),
-      decode_pool_(std::max(1u, std::thread::hardware_concurrency())) {
+      decode_pool_(std::max(1u, std::thread::hardware_concurrency())),
+      waker_(std::make_shared<Waker>()) {
   DeviceMonitor::Options devices = options_.devices;
   devices.on_change = [this] { Wake(); };
   monitor_ = std::make_unique<DeviceMonitor>(runtime_, timer_, std::move(devices));
@@ -78,11 +71,23 @@ Manager::Manager(Runtime& runtime, Timer& timer, Options options)
     MutexLock lock(&mutex_);
     Publish();
   }
+  {
+    MutexLock lock(&waker_->mutex);
+    waker_->manager = this;
+  }
+  if (options_.watch_poll > Duration::zero()) {
+    watcher_ = std::make_unique<FolderWatcher>(options_.watch_poll, FolderWatcher::Means::kNotify,
+                                               [this](const std::string& path) { OnFolderChange(path); });
+  }
   thread_ = std::thread([this] { Run(); });
 }
 
 Manager::~Manager() {
   Shutdown();
+  {
+    MutexLock lock(&waker_->mutex);
+    waker_->manager = nullptr;
+  }
   {
     MutexLock lock(&mutex_);
     for (auto& [name, model] : models_) {
@@ -91,6 +96,8 @@ Manager::~Manager() {
     stopping_ = true;
   }
   thread_.join();
+  // Only now: that thread tells it what to watch.
+  watcher_.reset();
   // Before the rest of this object: compilations that still run wake it when they end.
   std::vector<std::shared_ptr<Placer>> discarded;
   {
@@ -113,17 +120,24 @@ void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyMod
     std::unique_ptr<Model>& model = models_[name];
     if (model == nullptr) model = std::make_unique<Model>();
     model->wanted = true;
-    model->look = true;
+    model->look = model->retry = model->pending = true;
+    model->faulty = false;
+    model->failed_looks = 0;
+    model->settle_until = timer_.Now() + 5 * options_.settle;
     return *model;
   };
   for (ModelSettings& settings : models) {
     Model& model = model_of(settings.name);
     model.fault = absl::OkStatus();
+    model.labels = std::exchange(settings.labels, {});
+    std::erase_if(model.led_to, [&model](const auto& led) { return !model.labels.contains(led.first); });
+    model.aliases = std::exchange(settings.aliases, {});
     model.settings = std::move(settings);
   }
   for (FaultyModel& faulty_model : faulty) {
     Model& model = model_of(faulty_model.name);
     model.look = false;
+    model.faulty = true;
     LogError("Model {} cannot be served: {}", faulty_model.name, faulty_model.reason);
     model.fault = Status(StatusCode::kInvalidArgument, faulty_model.reason);
   }
@@ -131,8 +145,57 @@ void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyMod
     if (model->wanted) continue;
     for (auto& [number, entry] : model->entries) Retire(entry);
   }
-  loads_pending_ = woken_ = true;
+  loads_pending_ = woken_ = watch_changed_ = true;
   Publish();
+}
+
+// On the watcher's thread.
+void Manager::OnFolderChange(const std::string& path) {
+  MutexLock lock(&mutex_);
+  for (auto& [name, model] : models_) {
+    if (!model->wanted || model->faulty || model->settings.base_path != path) continue;
+    model->look = woken_ = true;
+  }
+}
+
+// On the timer's thread.
+void Manager::OnDue() {
+  MutexLock lock(&mutex_);
+  timer_at_ = kNoDeadline;
+  loads_pending_ = woken_ = true;
+}
+
+// One callback, for what is due first.
+void Manager::ArmTimer() {
+  TimePoint next = kNoDeadline;
+  for (const auto& [name, model] : models_) {
+    if (!model->wanted || model->faulty) continue;
+    next = std::min(next, model->look_at);
+    for (const auto& [number, entry] : model->entries) {
+      if (entry.wanted && entry.state == VersionState::kFailed) next = std::min(next, entry.retry_at);
+      next = std::min({next, entry.rouse_at, IdleAt(*model, entry)});
+    }
+  }
+  if (next == timer_at_ || shutting_down_) return;
+  if (timer_at_ != kNoDeadline) timer_.Cancel(timer_id_);
+  timer_at_ = next;
+  if (next == kNoDeadline) return;
+  timer_id_ = timer_.Schedule(next, [waker = waker_] {
+    MutexLock lock(&waker->mutex);
+    if (waker->manager != nullptr) waker->manager->OnDue();
+  });
+}
+
+void Manager::WatchFolders() {
+  std::vector<std::string> paths;
+  {
+    MutexLock lock(&mutex_);
+    if (watcher_ == nullptr || !std::exchange(watch_changed_, false)) return;
+    for (const auto& [name, model] : models_) {
+      if (model->wanted && !model->faulty) paths.push_back(model->settings.base_path);
+    }
+  }
+  watcher_->Watch(std::move(paths));
 }
 
 void Manager::WaitForLoads() {
@@ -159,8 +222,10 @@ void Manager::Run() {
       if (!retired_.empty() || !drained_.empty()) continue;
       if (stopping_ && draining_.empty()) return;
       woken_ = false;
+      TakeDue();
     }
     discarded.clear();
+    WatchFolders();
     while (LookAtFolders()) {
     }
     StepPlacers();
@@ -186,9 +251,10 @@ bool Manager::LookAtFolders() {
         std::find_if(models_.begin(), models_.end(), [](const auto& m) { return m.second->wanted && m.second->look; });
     if (asks == models_.end() || shutting_down_) return false;
     asks->second->look = false;
+    asks->second->pending = true;
     settings = asks->second->settings;
   }
-  const StatusOr<std::vector<VersionFiles>> found = ListVersions(settings.base_path);
+  const StatusOr<std::vector<FoundVersion>> found = FindVersions(settings.base_path);
   MutexLock lock(&mutex_);
   const auto model = models_.find(settings.name);
   // If it was left out or changed meanwhile, that change asked for another look.
@@ -203,6 +269,11 @@ void Manager::StepPlacers() {
   {
     MutexLock lock(&mutex_);
     StartLoads();
+    DecideSleep();
+  }
+  SleepAndRouse();
+  {
+    MutexLock lock(&mutex_);
     for (const auto& [name, model] : models_) {
       for (const auto& [number, entry] : model->entries) {
         if (entry.placer != nullptr) placers.push_back(entry.placer);
@@ -218,176 +289,25 @@ void Manager::StepPlacers() {
     for (auto& [number, entry] : model->entries) {
       if (entry.placer != nullptr) TakeLoad(name, entry);
     }
+    if (model->wanted) RetireSuperseded(*model);
   }
+  ForgetGone();
+  for (const auto& [name, model] : models_) model->pending = LoadPending(*model, timer_.Now());
   loads_pending_ = LoadsPending();
   first_loads_tried_ = first_loads_tried_ || !loads_pending_;
   Publish();
+  ArmTimer();
 }
 
-bool Manager::LoadsPending() const {
-  for (const auto& [name, model] : models_) {
-    if (!model->wanted) continue;
-    if (model->look) return true;
-    for (const auto& [number, entry] : model->entries) {
-      if (entry.state == VersionState::kWanted) return true;
-      if (entry.placer != nullptr && entry.placer->phase() == Placer::Phase::kLoading) return true;
-    }
-  }
-  return false;
-}
-
-void Manager::StartLoads() {
-  if (shutting_down_) return;
-  for (const auto& [name, model] : models_) {
-    if (!model->wanted) continue;
-    for (auto& [number, entry] : model->entries) {
-      if (entry.state != VersionState::kWanted) continue;
-      entry.state = VersionState::kLoading;
-      if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
-      LogInfo("Loading model {} version {} from {}", name, number, entry.path);
-      auto placer = MakePlacer(model->settings, number, entry.path);
-      if (placer.ok()) {
-        entry.placer = *std::move(placer);
-      } else {
-        Fail(name, entry, placer.status());
-      }
-    }
-  }
-}
-
-void Manager::Reconcile(Model& model, const StatusOr<std::vector<VersionFiles>>& found) {
-  std::vector<int64_t> available;
-  if (found.ok()) {
-    for (const VersionFiles& files : *found) available.push_back(files.version);
-  }
-  const std::vector<int64_t> wanted = WantedVersions(model.settings.version_policy, available);
-  model.fault = found.status();
-  if (found.ok() && wanted.empty()) {
-    model.fault = Error(StatusCode::kNotFound,
-                        "no version is there: expected {}/<number>/ with a model's files, or a model file itself as base path",
-                        model.settings.base_path);
-  }
-  if (!model.fault.ok()) LogError("Model {} cannot be served: {}", model.settings.name, Message(model.fault));
-  for (auto& [number, entry] : model.entries) {
-    if (std::find(wanted.begin(), wanted.end(), number) == wanted.end()) Retire(entry);
-  }
-  if (!found.ok()) return;
-  for (const VersionFiles& files : *found) {
-    if (std::find(wanted.begin(), wanted.end(), files.version) == wanted.end()) continue;
-    Entry& entry = model.entries[files.version];
-    const bool serves =
-        entry.slot != nullptr && entry.path == files.model_path && entry.slot->get()->settings() == model.settings;
-    if (serves) continue;
-    entry.version = files.version;
-    entry.path = files.model_path;
-    entry.state = VersionState::kWanted;  // a Version that serves goes on until the new one is there
-    entry.error = absl::OkStatus();
-    if (!entry.path.empty()) continue;
-    entry.state = VersionState::kFailed;
-    entry.error = Error(StatusCode::kNotFound, "the folder of version {} under {} holds no complete set of model files",
-                        files.version, model.settings.base_path);
-    metrics_.CountLoad(model.settings.name, entry.error);
-    LogError("Model {} version {} cannot be loaded: {}", model.settings.name, files.version, Message(entry.error));
-  }
-}
-
-StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& settings, int64_t number, const std::string& path) {
-  auto plan = MakePlan(settings, monitor_->inventory(), options_.device_plugins);
-  if (plan.status().code() == StatusCode::kNotFound) {
-    return Error(StatusCode::kNotFound, "{}{}", Message(plan.status()), ExplainAbsent(absent_, settings.target_device));
-  }
-  SY_RETURN_IF_ERROR(plan.status());
-  std::vector<std::pair<std::string, PlacementPlan::Priority>> occupied;
-  for (const auto& [name, model] : models_) {
-    for (const auto& [other, entry] : model->entries) {
-      if (entry.slot == nullptr || name == settings.name) continue;
-      const Placer& placer = *entry.slot->get()->placer();
-      for (const std::string& device : placer.Report().execution_devices) occupied.emplace_back(device, placer.plan().priority);
-    }
-  }
-  YieldToPriorities(*plan, occupied);
-  Placer::Environment environment{.runtime = runtime_,
-                                  .timer = timer_,
-                                  .monitor = *monitor_,
-                                  .max_queue = options_.max_queue,
-                                  .inline_threads = options_.inline_threads,
-                                  .strict = options_.strict,
-                                  .wake = [this] { Wake(); },
-                                  .on_failover = options_.on_failover,
-                                  .on_retry = options_.on_retry,
-                                  .sequences = sequences_,
-                                  .sequence_idle = options_.sequence_idle};
-  LoadRequest base{.settings = settings, .version = number, .model_path = path, .cache_dir = options_.cache_dir,
-                   .cache_max_bytes = options_.cache_max_bytes};
-  woken_ = true;
-  return std::make_shared<Placer>(std::move(environment), std::move(base), *std::move(plan));
-}
-
-void Manager::Fail(const std::string& name, Entry& entry, const Status& why) {
-  entry.error = why;
-  entry.state = VersionState::kFailed;
-  if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
-  metrics_.CountLoad(name, why);
-  LogError("Model {} version {} failed to load: {}", name, entry.version, Message(why));
-}
-
-// What became of a load since the last look.
-void Manager::TakeLoad(const std::string& name, Entry& entry) {
-  const Placer::Phase phase = entry.placer->phase();
-  if (phase == Placer::Phase::kFailed) return Fail(name, entry, entry.placer->why());
-  entry.error = phase == Placer::Phase::kDown ? entry.placer->why() : absl::OkStatus();
-  if (phase != Placer::Phase::kServing || shutting_down_) return;
-  if (entry.slot != nullptr) retired_.push_back(std::move(entry.slot));
-  const std::shared_ptr<Placer> placer = std::exchange(entry.placer, nullptr);
-  auto version = std::make_unique<Version>(
-      placer->settings(), entry.version, placer->signature(), placer->executor(), placer,
-      metrics_.ForModel(name, entry.version),
-      DecodeOptions{.pool = &decode_pool_,
-                    // A pool that is free takes work also where nothing may queue.
-                    .max_waiting = std::max<size_t>(options_.max_queue, std::max(1u, std::thread::hardware_concurrency())),
-                    .max_image_pixels = options_.max_image_pixels});
-  entry.slot = std::make_shared<VersionSlot>(std::move(version), [this](VersionSlot& slot) {
-    MutexLock lock(&mutex_);
-    const auto it = std::find_if(draining_.begin(), draining_.end(), [&](const auto& s) { return s.get() == &slot; });
-    drained_.push_back(std::move(*it));
-    draining_.erase(it);
-  });
-  entry.state = VersionState::kAvailable;
-  metrics_.CountLoad(name, absl::OkStatus());
-  LogInfo("Model {} version {} is available", name, entry.version);
-}
-
-void Manager::Retire(Entry& entry) {
-  if (entry.slot != nullptr) {
-    retired_.push_back(std::move(entry.slot));
-    entry.slot = nullptr;
-  }
-  if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
-  entry.state = VersionState::kGone;
-}
-
-void Manager::CloseRetired() {
-  std::vector<std::shared_ptr<VersionSlot>> closing;
-  {
-    MutexLock lock(&mutex_);
-    closing.swap(retired_);
-    draining_.insert(draining_.end(), closing.begin(), closing.end());
-  }
-  for (const auto& slot : closing) slot->Close();
-}
-
-void Manager::DestroyDrained() {
-  std::vector<std::shared_ptr<VersionSlot>> drained;
-  {
-    MutexLock lock(&mutex_);
-    drained.swap(drained_);
-  }
-  for (const auto& slot : drained) {
-    const std::string name = slot->get()->model_name();
-    const int64_t number = slot->get()->number();
-    slot->Destroy();
-    LogInfo("Model {} version {} is unloaded", name, number);
-  }
+// A label moves when the version that it is to name serves: until then it leads where it led.
+int64_t Manager::LeadOf(Model& model, const std::string& label, int64_t named) {
+  const auto serves = [&model](int64_t number) {
+    const auto entry = model.entries.find(number);
+    return entry != model.entries.end() && entry->second.slot != nullptr;
+  };
+  int64_t& led_to = model.led_to.try_emplace(label, named).first->second;
+  if (serves(named) || !serves(led_to)) led_to = named;
+  return led_to;
 }
 
 void Manager::Publish() {
@@ -397,6 +317,7 @@ void Manager::Publish() {
   for (const auto& [name, model] : models_) {
     if (!model->wanted) continue;
     Snapshot::ModelRow& row = next->models[name];
+    for (const auto& [label, number] : model->labels) row.labels[label] = LeadOf(*model, label, number);
     row.status = model->fault;
     if (!row.status.ok())
       row.status = Error(StatusCode::kUnavailable, "Model {} cannot be served: {}", name, Message(model->fault));
@@ -423,10 +344,15 @@ void Manager::Publish() {
     any = any || serves;
     all = all && serves;
   }
+  for (const auto& [name, model] : models_) {
+    if (!model->wanted) continue;
+    for (const std::string& alias : model->aliases) next->models.emplace(alias, next->models[name]);
+  }
   const bool enough = next->models.empty() || (options_.ready_needs_all ? all : any);
   ready_.store(first_loads_tried_ && !shutting_down_ && enough);
+  const uint64_t id = next->id = ++last_snapshot_id;
   snapshot_ = std::move(next);
-  snapshot_id_.store(++last_snapshot_id, std::memory_order_release);
+  snapshot_id_.store(id, std::memory_order_release);
 }
 
 const Manager::Snapshot& Manager::CurrentSnapshot() const {
@@ -443,29 +369,65 @@ const Manager::Snapshot& Manager::CurrentSnapshot() const {
   return *cache.snapshot;
 }
 
-StatusOr<Handle> Manager::Acquire(std::string_view name, std::optional<int64_t> version) const {
-  const Snapshot& snapshot = CurrentSnapshot();
+StatusOr<std::optional<int64_t>> Manager::VersionOf(std::string_view name, const VersionLabel& label) const {
+  return VersionIn(CurrentSnapshot(), name, label);
+}
+
+StatusOr<std::optional<int64_t>> Manager::VersionIn(const Snapshot& snapshot, std::string_view name,
+                                                    const VersionLabel& label) {
+  if (label.name.empty()) return std::optional<int64_t>();
   const auto model = snapshot.models.find(name);
   if (model == snapshot.models.end()) {
     return Error(StatusCode::kNotFound, "Model with requested name is not found - Name: {}", name);
   }
-  const std::shared_ptr<VersionSlot>* slot = &model->second.serving;
-  if (version) {
-    const auto row = model->second.versions.find(*version);
-    if (row == model->second.versions.end()) {
-      if (model->second.versions.empty()) return model->second.status;
-      return Error(StatusCode::kNotFound, "Model with requested version is not found - Name: {}; Version: {}", name, *version);
-    }
-    slot = &row->second.slot;
-    if (*slot == nullptr) return row->second.status;
+  const auto found = model->second.labels.find(label.name);
+  if (found != model->second.labels.end()) return std::optional<int64_t>(found->second);
+  std::string labels;
+  for (const auto& [known, version] : model->second.labels) labels += (labels.empty() ? "" : ", ") + known;
+  if (labels.empty()) labels = "none";
+  if (label.or_number) {
+    return InvalidArgument(
+        "invalid model version format - Expected: a number, a label of the model ({}), or nothing for the default version; "
+        "Actual: {}",
+        labels, Quote(label.name));
   }
-  if (*slot == nullptr) return model->second.status;
-  if (!(*slot)->Acquire()) return Error(StatusCode::kUnavailable, "Model {} is being unloaded", name);
-  return Handle(*slot);
+  return Error(StatusCode::kNotFound,
+               "Model with requested version label is not found - Name: {}; Label: {}; the model's labels: {}", name,
+               Quote(label.name), labels);
+}
+
+StatusOr<Handle> Manager::Acquire(std::string_view name, std::optional<int64_t> version, const VersionLabel& label) const {
+  while (true) {
+    const Snapshot& snapshot = CurrentSnapshot();
+    const uint64_t asked = snapshot.id;
+    // Of the same map: a label that moves leads to a version that serves.
+    if (!label.name.empty()) {
+      SY_ASSIGN_OR_RETURN(version, VersionIn(snapshot, name, label));
+    }
+    const auto model = snapshot.models.find(name);
+    if (model == snapshot.models.end()) {
+      return Error(StatusCode::kNotFound, "Model with requested name is not found - Name: {}", name);
+    }
+    const std::shared_ptr<VersionSlot>* slot = &model->second.serving;
+    if (version) {
+      const auto row = model->second.versions.find(*version);
+      if (row == model->second.versions.end()) {
+        if (model->second.versions.empty()) return model->second.status;
+        return Error(StatusCode::kNotFound, "Model with requested version is not found - Name: {}; Version: {}", name,
+                     *version);
+      }
+      slot = &row->second.slot;
+      if (*slot == nullptr) return row->second.status;
+    }
+    if (*slot == nullptr) return model->second.status;
+    if ((*slot)->Acquire()) return Handle(*slot);
+    // It was closed since: what took its place is in the next map, which is there before anything is closed.
+    if (CurrentSnapshot().id == asked) return Error(StatusCode::kUnavailable, "Model {} is being unloaded", name);
+  }
 }
 
 ModelStatus Manager::StatusOf(const std::string& name, const Model& model) const {
-  ModelStatus status{name, {}};
+  ModelStatus status{name, {}, model.labels, model.aliases};
   for (const auto& [number, entry] : model.entries) {
     VersionStatus version{number, entry.state, entry.error};
     if (entry.slot != nullptr) {
@@ -473,6 +435,7 @@ ModelStatus Manager::StatusOf(const std::string& name, const Model& model) const
       const Version& loaded = *entry.slot->get();
       version.state = loaded.executor().serving() ? VersionState::kAvailable : VersionState::kLoading;
       if (version.state == VersionState::kLoading) version.error = loaded.placer()->Why();
+      if (version.error.ok()) version.error = model.fault;  // why it is no newer one
     }
     status.versions.push_back(version);
   }
@@ -482,8 +445,9 @@ ModelStatus Manager::StatusOf(const std::string& name, const Model& model) const
   return status;
 }
 
-StatusOr<PlacementReport> Manager::Placement(std::string_view name, std::optional<int64_t> version) const {
-  SY_ASSIGN_OR_RETURN(const Handle handle, Acquire(name, version));
+StatusOr<PlacementReport> Manager::Placement(std::string_view name, std::optional<int64_t> version,
+                                             const VersionLabel& label) const {
+  SY_ASSIGN_OR_RETURN(const Handle handle, Acquire(name, version, label));
   return handle->placer()->Report();
 }
 
@@ -496,15 +460,20 @@ std::vector<ModelStatus> Manager::Statuses() const {
 
 StatusOr<ModelStatus> Manager::StatusOf(std::string_view name) const {
   MutexLock lock(&mutex_);
-  const auto model = models_.find(name);
+  auto model = models_.find(name);
+  if (model == models_.end()) {
+    model = std::find_if(models_.begin(), models_.end(), [&](const auto& one) {
+      return one.second->wanted && std::count(one.second->aliases.begin(), one.second->aliases.end(), name) > 0;
+    });
+  }
   if (model == models_.end()) return Error(StatusCode::kNotFound, "Model with requested name is not found - Name: {}", name);
   return StatusOf(model->first, *model->second);
 }
 
 bool Manager::Ready() const { return ready_.load(); }
 
-bool Manager::ModelReady(std::string_view model, std::optional<int64_t> version) const {
-  const StatusOr<Handle> handle = Acquire(model, version);
+bool Manager::ModelReady(std::string_view model, std::optional<int64_t> version, const VersionLabel& label) const {
+  const StatusOr<Handle> handle = Acquire(model, version, label);
   return handle.ok() && (*handle)->executor().serving();
 }
 

@@ -19,12 +19,15 @@
 #include "base/status.h"
 #include "base/timer.h"
 #include "config/settings.h"
+#include "repository/files_state.h"
+#include "repository/folder_watcher.h"
 #include "repository/source.h"
 #include "runtime/runtime.h"
 #include "serving/device_monitor.h"
 #include "serving/placement_report.h"
 #include "serving/placer.h"
 #include "serving/version.h"
+#include "serving/version_label.h"
 #include "serving/work_pool.h"
 #include "telemetry/call_journal.h"
 #include "telemetry/metrics_registry.h"
@@ -47,11 +50,16 @@ struct VersionStatus {
 struct ModelStatus {
   std::string name;
   std::vector<VersionStatus> versions;
+  std::map<std::string, int64_t> labels;
+  std::vector<std::string> aliases;
 };
 // A Version that was loaded but that no device serves at the moment is kLoading, with the reason.
 
 class Manager {
  public:
+  static constexpr Duration kFirstBackoff = std::chrono::seconds(1);
+  static constexpr Duration kLongestBackoff = std::chrono::minutes(5);
+
   struct Options {
     uint32_t max_queue = 1024;     // calls waiting for one Version
     std::string cache_dir;         // empty: no cache
@@ -70,6 +78,17 @@ class Manager {
         on_failover;
     std::function<void(const std::string& model, const std::string& device)> on_retry;
     Duration sequence_idle{0};  // a sequence without a call for so long has ended; zero: never
+    // Time between two looks at model folders that the kernel does not tell of (repository/folder_watcher.h); 0: changes are
+    // noticed at SetWanted alone.
+    Duration watch_poll{0};
+    // A version is taken when its files have been quiet for so long, or a marker says that they are whole; see
+    // repository/files_state.h.
+    Duration settle{0};
+    // Bytes that all models may take together; 0: no limit. A model's are reckoned from its files before it is loaded, and as
+    // its LoadFacts say then. What does not fit has idle models give theirs back, the least recently used first, until a call
+    // comes for them; is that not enough, it is refused with the figures.
+    uint64_t memory_budget = 0;
+    ReadRecorded read_recorded;  // see Placer::Environment
     // Where versions count; must outlive the Manager. Null: in one of its own.
     MetricsRegistry* metrics = nullptr;
     // Who is told of requests; must outlive the Manager. Null: nobody.
@@ -84,13 +103,24 @@ class Manager {
   // Drops everything that is loaded; every handle must be gone (see Drain).
   ~Manager();
 
-  // The whole wanted set: what is left out is unloaded. Returns at once. `faulty` models are listed as failed.
+  // The whole wanted set: what is left out is unloaded. Returns at once. `faulty` models are listed as failed; what serves of
+  // them goes on. What is changed is loaded beside the old one, and takes its place when it is there; what failed before is
+  // tried again at once, and else by itself, after 1 s, then twice as long each time, up to kLongestBackoff. An alias that is a
+  // model's name, or another's alias before it, is not heeded. A label that is given to another version moves when that serves.
   void SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty);
-  // Until every load that the last SetWanted asked for was tried, or Shutdown was called.
+  // Until every load that the last SetWanted asked for was tried, or Shutdown was called. Files that go on changing are not
+  // waited for longer than a few times Options::settle.
   void WaitForLoads();
 
-  // Without a lock. NotFound: no such model or version. Unavailable: it is loading, or it failed (with the reason).
-  StatusOr<Handle> Acquire(std::string_view model, std::optional<int64_t> version) const;
+  // Whether the model has a folder to be looked at, or a load that was not tried, since the last SetWanted.
+  bool LoadPending(std::string_view model) const;
+
+  // Without a lock. `model` may be an alias. NotFound: no such model, version or label. Unavailable: it is loading, or it
+  // failed (with the reason).
+  StatusOr<Handle> Acquire(std::string_view model, std::optional<int64_t> version, const VersionLabel& label = {}) const;
+  // The version that the label names, whether it serves or not; nothing without a label. Without a lock. NotFound: no such
+  // model or label; InvalidArgument: neither a label nor the number that it might have been.
+  StatusOr<std::optional<int64_t>> VersionOf(std::string_view model, const VersionLabel& label) const;
 
   // What every version of every model is, by name.
   std::vector<ModelStatus> Statuses() const;
@@ -99,9 +129,10 @@ class Manager {
   // The first load of every model was tried and at least one serves (or all of them, if the options say so; with no model
   // wanted there is nothing to wait for), and Shutdown was not called.
   bool Ready() const;
-  bool ModelReady(std::string_view model, std::optional<int64_t> version) const;
+  bool ModelReady(std::string_view model, std::optional<int64_t> version, const VersionLabel& label = {}) const;
   // What is placed where. NotFound, Unavailable as for Acquire, but also told while no device serves.
-  StatusOr<PlacementReport> Placement(std::string_view model, std::optional<int64_t> version) const;
+  StatusOr<PlacementReport> Placement(std::string_view model, std::optional<int64_t> version,
+                                      const VersionLabel& label = {}) const;
   std::vector<DeviceReport> Devices() const { return monitor_->Reports(); }
   // A thread was left inside a device that was lost: end the process without destructors.
   bool LeftThreads() const { return monitor_->LeftThreads(); }
@@ -120,25 +151,52 @@ class Manager {
   const CallJournal& journal() const { return options_.journal != nullptr ? *options_.journal : no_journal_; }
 
  private:
-  struct Entry;     // one version and its state
+  struct Entry;     // one version and its state (serving/model_map.h)
   struct Model;     // one model and its entries
   struct Snapshot;  // the immutable map that Acquire reads
+  struct Waker;     // through which the timer finds this object, as long as it is there
+  struct FoundVersion {
+    VersionFiles files;
+    FilesState state;
+  };
 
   void Run();
   void FindDevices();
+  void OnFolderChange(const std::string& path);
+  void WatchFolders();
   bool LookAtFolders();
   void StepPlacers();
-  void StartLoads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Wake();
-  void Reconcile(Model& model, const StatusOr<std::vector<VersionFiles>>& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OnDue();
+  void ArmTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // version_lifecycle.cpp
+  static StatusOr<std::vector<FoundVersion>> FindVersions(const std::string& base_path);
+  void Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FolderFailed(Model& model, const Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Settled(Model& model, const FoundVersion& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool StillCounts(Model& model, Entry& entry, bool there) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Want(const Model& model, Entry& entry, const FoundVersion& found, bool retry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ListUntaken(Model& model, const FoundVersion& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Status MakeRoom(uint64_t need, const Entry& for_entry, const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  uint64_t NeedOf(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  TimePoint IdleAt(const Model& model, const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SleepAndRouse() ABSL_LOCKS_EXCLUDED(mutex_);
+  void DecideSleep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void StartLoads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RetireSuperseded(Model& model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   StatusOr<std::shared_ptr<Placer>> MakePlacer(const ModelSettings& settings, int64_t version, const std::string& path)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeLoad(const std::string& name, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Fail(const std::string& name, Entry& entry, const Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool LoadsPending() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static bool LoadPending(const Model& model, TimePoint now);
+  void ForgetGone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Retire(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CloseRetired() ABSL_LOCKS_EXCLUDED(mutex_);
   void DestroyDrained() ABSL_LOCKS_EXCLUDED(mutex_);
+  static int64_t LeadOf(Model& model, const std::string& label, int64_t named);
+  static StatusOr<std::optional<int64_t>> VersionIn(const Snapshot& snapshot, std::string_view name, const VersionLabel& label);
   void Publish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TellReadiness() ABSL_LOCKS_EXCLUDED(mutex_);
   ModelStatus StatusOf(const std::string& name, const Model& model) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -167,12 +225,21 @@ class Manager {
   std::vector<std::shared_ptr<VersionSlot>> drained_ ABSL_GUARDED_BY(mutex_);
   // Placers of versions that left before they served. They are freed on the Manager's thread.
   std::vector<std::shared_ptr<Placer>> discarded_ ABSL_GUARDED_BY(mutex_);
+  // What SleepAndRouse is to do, without the mutex.
+  std::vector<std::shared_ptr<Placer>> to_sleep_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<Placer>> to_rouse_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::pair<std::shared_ptr<Placer>, Status>> to_refuse_ ABSL_GUARDED_BY(mutex_);
   std::vector<AbsentDevice> absent_ ABSL_GUARDED_BY(mutex_);
   bool woken_ ABSL_GUARDED_BY(mutex_) = false;
   bool loads_pending_ ABSL_GUARDED_BY(mutex_) = false;
   bool first_loads_tried_ ABSL_GUARDED_BY(mutex_) = false;
   bool shutting_down_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool watch_changed_ ABSL_GUARDED_BY(mutex_) = false;
+  const std::shared_ptr<Waker> waker_;
+  Timer::Id timer_id_ ABSL_GUARDED_BY(mutex_) = 0;
+  TimePoint timer_at_ ABSL_GUARDED_BY(mutex_) = kNoDeadline;
+  std::unique_ptr<FolderWatcher> watcher_;
 
   Mutex listener_mutex_;
   bool told_ready_ ABSL_GUARDED_BY(listener_mutex_) = false;

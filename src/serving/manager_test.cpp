@@ -50,6 +50,73 @@ TEST_F(ManagerTest, LoadsWhatIsWantedAndFindsIt) {
   EXPECT_THAT(WhyNot("other"), HasSubstr("NOT_FOUND: Model with requested name is not found - Name: other"));
 }
 
+TEST_F(ManagerTest, LabelsAndAliasesNameVersionsAndModels) {
+  Start();
+  ModelSettings settings = repository_.Add("dummy", {3, 4});
+  settings.version_policy.kind = VersionPolicy::Kind::kAll;
+  settings.labels = {{"stable", 3}, {"canary", 4}, {"gone", 7}};
+  settings.aliases = {"front"};
+  Want({settings});
+  manager_->WaitForLoads();
+  EXPECT_EQ((*manager_->Acquire("dummy", std::nullopt, {"stable"}))->number(), 3);
+  EXPECT_EQ((*manager_->Acquire("front", std::nullopt, {"canary"}))->number(), 4);
+  EXPECT_EQ((*manager_->Acquire("front", 3))->model_name(), "dummy");
+  EXPECT_EQ(manager_->StatusOf("front")->name, "dummy");
+  const auto refused = manager_->Acquire("dummy", std::nullopt, {"gamma"}).status();
+  EXPECT_EQ(refused.code(), StatusCode::kNotFound);
+  EXPECT_THAT(std::string(Message(refused)), HasSubstr("canary, gone, stable"));
+  EXPECT_EQ(manager_->Acquire("dummy", std::nullopt, {"gamma", true}).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(manager_->Acquire("dummy", std::nullopt, {"gone"}).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(manager_->VersionOf("other", {"stable"}).status().code(), StatusCode::kNotFound);
+
+  // Another label, and nothing is loaded for it.
+  settings.labels = {{"stable", 4}};
+  settings.aliases = {};
+  Want({settings});
+  manager_->WaitForLoads();
+  EXPECT_EQ(runtime_.loads(), 2u);
+  EXPECT_EQ((*manager_->Acquire("dummy", std::nullopt, {"stable"}))->number(), 4);
+  EXPECT_THAT(WhyNot("front"), HasSubstr("NOT_FOUND"));
+}
+
+TEST_F(ManagerTest, ModelsThatWereUnloadedAreListedUpToANumber) {
+  Start();
+  ModelSettings settings = repository_.Add("dummy", {1});
+  for (int i = 0; i < 300; ++i) {
+    settings.name = fmt::format("model{}", i);
+    Want({settings});
+    manager_->WaitForLoads();
+  }
+  Want({});
+  manager_->WaitForLoads();
+  EXPECT_LE(manager_->Statuses().size(), 257u);
+  EXPECT_GE(manager_->Statuses().size(), 200u);
+}
+
+TEST_F(ManagerTest, ALabelMovesWhenItsNewVersionServes) {
+  Start();
+  ModelSettings settings = repository_.Add("dummy", {3, 4});
+  settings.version_policy = {.kind = VersionPolicy::Kind::kSpecific, .versions = {3}};
+  settings.labels = {{"stable", 3}};
+  Want({settings});
+  manager_->WaitForLoads();
+  const auto stable = [&] {
+    const auto handle = manager_->Acquire("dummy", std::nullopt, {"stable"});
+    return handle.ok() ? (*handle)->number() : -1;
+  };
+  EXPECT_EQ(stable(), 3);
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.hold_load = true; });
+  settings.version_policy.versions = {4};
+  settings.labels = {{"stable", 4}};
+  Want({settings});
+  ASSERT_TRUE(runtime_.WaitForLoads(2));
+  EXPECT_EQ(stable(), 3) << "as long as version 4 is loaded";
+  EXPECT_EQ(manager_->StatusOf("dummy")->labels.at("stable"), 4);
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.hold_load = false; });
+  manager_->WaitForLoads();
+  EXPECT_EQ(stable(), 4);
+}
+
 TEST_F(ManagerTest, AVersionIsUnavailableWhileItLoads) {
   runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.hold_load = true; });
   Start();

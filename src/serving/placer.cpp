@@ -1,5 +1,7 @@
 #include "serving/placer.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -97,6 +99,7 @@ Placer::Placer(Environment environment, LoadRequest base, PlacementPlan plan)
                                         .max_queue = env_.max_queue,
                                         .retry = plan_.retry,
                                         .on_fault = [this](const Lane& lane, const Status& status) { OnFault(lane, status); },
+                                        .on_starved = env_.wake,
                                         .on_retry =
                                             [this](const Lane& from) {
                                               if (env_.on_retry) env_.on_retry(base_.settings.name, from.device());
@@ -198,7 +201,7 @@ void Placer::StartCompiling(size_t index) {
   row.state = LaneState::kCompiling;
   row.compilation = std::make_shared<Compilation>();
   row.compilation->generation = env_.monitor.Generation(candidate.devices);
-  LaneRequest request{.load = base_, .options = {}, .inline_threads = env_.inline_threads};
+  LaneRequest request{.load = base_, .read_recorded = env_.read_recorded, .options = {}, .inline_threads = env_.inline_threads};
   request.load.target = candidate.target;
   request.load.properties = candidate.properties;
   request.options = {
@@ -315,7 +318,10 @@ void Placer::LookAtRetiring() {
 void Placer::FreeDrained() {
   std::erase_if(dropped_, [&](const std::shared_ptr<Lane>& lane) {
     if (!lane->drained()) return false;
-    env_.monitor.Discard(lane->device(), [lane] { lane->Destroy(); });
+    env_.monitor.Discard(lane->device(), [lane] {
+      lane->Destroy();
+      malloc_trim(0);  // weights of a few MB lie among what the allocator keeps for the next request
+    });
     return true;
   });
 }
@@ -341,7 +347,54 @@ void Placer::LookAtDevices(size_t index) {
   if (row.state == LaneState::kFailed && row.failed_generation != generation) row.state = LaneState::kNone;
 }
 
+bool Placer::CanSleep() const {
+  const bool stateful = std::any_of(rows_.begin(), rows_.end(), [](const auto& row) {
+    return row->lane != nullptr && row->lane->facts().stateful;
+  });
+  return phase_ == Phase::kServing && !asleep_ && shapes_ == nullptr && !stateful;
+}
+
+void Placer::Sleep() {
+  slept_bytes_ = memory_bytes();
+  asleep_ = true;
+  rousing_ = rouse_failed_ = refuses_ = false;
+  routed_.clear();
+  executor_->SetRoute({.asleep = true});
+  for (const auto& row : rows_) {
+    row->compilation = nullptr;
+    row->state = LaneState::kNone;
+    row->error = absl::OkStatus();
+    if (row->lane != nullptr) Drop(*row);
+  }
+  phase_ = Phase::kServing;
+  why_ = absl::OkStatus();
+  served_by_.clear();
+  FreeDrained();
+  Remember({});
+  env_.wake();  // a call may have come just before
+}
+
+void Placer::Rouse() {
+  asleep_ = false;
+  rousing_ = true;
+}
+
+void Placer::Refuse(const Status& why) {
+  executor_->SetRoute({.closed = why});
+  executor_->SetRoute({.asleep = true});
+}
+
+uint64_t Placer::memory_bytes() const {
+  if (asleep_ || rousing_) return slept_bytes_;
+  uint64_t bytes = 0;
+  for (const auto& row : rows_) {
+    if (row->lane != nullptr) bytes += row->lane->facts().memory_bytes.value_or(0);
+  }
+  return bytes;
+}
+
 void Placer::Step() {
+  if (asleep_) return FreeDrained();
   if (phase_ == Phase::kFailed || !TakeCheck()) return;
   lost_.clear();
   for (size_t i = 0; i < rows_.size(); ++i) TakeCompilation(i);
@@ -418,13 +471,20 @@ void Placer::SetRoute(const PlacementDecision& decision) {
   std::vector<std::shared_ptr<Lane>> lanes;
   for (const size_t index : decision.route) lanes.push_back(rows_[index]->lane);
   const bool refuses = decision.hopeless;
-  if (lanes == routed_ && refuses == refuses_) return;
+  const bool roused = rousing_ && (!lanes.empty() || refuses);
+  if (roused) {
+    rousing_ = false;
+    rouse_failed_ = refuses;
+    if (refuses) env_.wake();  // for whoever is to call Sleep
+  }
+  if (lanes == routed_ && refuses == refuses_ && !roused) return;
   routed_ = lanes;
   refuses_ = refuses;
   LaneRoute route{.lanes = std::move(lanes),
                   .all = plan_.mode == PlacementPlan::Mode::kAll,
                   .schedule = plan_.schedule,
-                  .closed = absl::OkStatus()};
+                  .closed = absl::OkStatus(),
+                  .asleep = rousing_};
   if (refuses) {
     route.closed = Refusal();
   }

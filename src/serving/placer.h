@@ -14,6 +14,7 @@
 #include "runtime/runtime.h"
 #include "serving/device_monitor.h"
 #include "serving/executor.h"
+#include "serving/lane_maker.h"
 #include "serving/placement_report.h"
 #include "serving/sequences.h"
 #include "serving/shape_instances.h"
@@ -34,6 +35,7 @@ class Placer : public std::enable_shared_from_this<Placer> {
     size_t inline_threads = 1;
     // Every warning about settings is an error.
     bool strict = false;
+    ReadRecorded read_recorded;
     // Step has something to do. Any thread; must not block.
     std::function<void()> wake;
     // Calls moved for good (`from`, `to`: targets' first devices), and one call was repeated. Any thread. May be empty.
@@ -58,6 +60,20 @@ class Placer : public std::enable_shared_from_this<Placer> {
   ~Placer();
 
   void Step();
+
+  // Gives all lanes back, since nobody calls; calls that run are finished. The phase stays kServing. Calls that come wait,
+  // within their deadlines, until Rouse makes lanes again, or Refuse answers them. Only if CanSleep: models with instances by
+  // shape, or with variables, cannot.
+  void Sleep();
+  bool CanSleep() const;
+  bool asleep() const { return asleep_; }
+  void Rouse();
+  void Refuse(const Status& why);
+  // Rouse has led to nothing: calls are refused until Sleep is called again.
+  bool rouse_failed() const { return rouse_failed_; }
+  // What its lanes take of their devices' memory, as far as is known; what they took, while asleep.
+  uint64_t memory_bytes() const;
+
   Phase phase() const { return phase_; }
   // kFailed, kDown: why.
   const Status& why() const { return why_; }
@@ -116,6 +132,10 @@ class Placer : public std::enable_shared_from_this<Placer> {
   Signature open_signature_;
   std::string shape_;  // of an instance for one shape
   std::vector<std::shared_ptr<Lane>> routed_;
+  bool asleep_ = false;
+  bool rousing_ = false;  // until something serves again
+  bool rouse_failed_ = false;
+  uint64_t slept_bytes_ = 0;
   bool refuses_ = false;  // the route says that there is nothing to wait for
   // Candidates that were lost, or failed to load, in this step, and why.
   std::vector<std::pair<size_t, Status>> lost_;

@@ -2,6 +2,7 @@
 
 #include "kserve.pb.h"
 #include "protocol/kserve/grpc_codec.h"
+#include "protocol/kserve/grpc_repository.h"
 #include "protocol/kserve/log_settings.h"
 #include "protocol/kserve/metadata.h"
 #include "protocol/kserve/model_reports.h"
@@ -122,6 +123,7 @@ RpcService GrpcInferenceService() {
                  EncodeInferResponse, nullptr},
                 {"/inference.GRPCInferenceService/ModelStreamInfer", Endpoint::kKserveGrpcStreamInfer, DecodeInferRequest,
                  nullptr, EncodeStreamResponse, EncodeStreamError}},
+      .commands = RepositoryMethods(),
   };
 }
 

@@ -403,7 +403,9 @@ Status Decoder::Decode() {
                            "UTF-8, or more than {} tensors", kMaxTensors);
   }
   SY_RETURN_IF_ERROR(fault_);
-  SY_ASSIGN_OR_RETURN(request_.version, ParseVersion(version_));
+  VersionText version = ParseVersion(version_);
+  request_.version = version.number;
+  request_.label = std::move(version.label);
   return AssignRaw();
 }
 

@@ -100,12 +100,13 @@ TEST_F(EncodeTest, StreamAnswersCarryTheSameOrTheError) {
 }
 
 TEST(ParseVersionTest, EmptyAndZeroAreTheDefault) {
-  EXPECT_EQ(*ParseVersion(""), std::nullopt);
-  EXPECT_EQ(*ParseVersion("0"), std::nullopt);
-  EXPECT_EQ(*ParseVersion("12"), 12);
-  EXPECT_EQ(*ParseVersion("-2"), -2);
-  EXPECT_FALSE(ParseVersion(" 1").ok());
-  EXPECT_FALSE(ParseVersion("1.0").ok());
+  EXPECT_EQ(ParseVersion("").number, std::nullopt);
+  EXPECT_EQ(ParseVersion("0").number, std::nullopt);
+  EXPECT_EQ(ParseVersion("12").number, 12);
+  EXPECT_EQ(ParseVersion("-2").number, -2);
+  EXPECT_EQ(ParseVersion(" 1").label.name, " 1");
+  EXPECT_EQ(ParseVersion("1.0").label.name, "1.0");
+  EXPECT_TRUE(ParseVersion("stable").label.or_number);
 }
 
 }  // namespace

@@ -18,21 +18,26 @@ inline constexpr std::string_view kServerName = "switchyard";
 inline constexpr std::string_view kServerVersion = SWITCHYARD_VERSION;
 inline constexpr std::string_view kPlatform = "OpenVINO";
 // The protocol's extensions that are served, by the names that Triton gave them.
-inline constexpr std::array<std::string_view, 5> kExtensions = {"binary_tensor_data", "logging", "model_configuration",
-                                                                "sequence", "statistics"};
+inline constexpr std::array<std::string_view, 6> kExtensions = {
+    "binary_tensor_data", "logging", "model_configuration", "model_repository", "sequence", "statistics"};
 
-// "" and "0" mean the default version. InvalidArgument for what is no number; a negative one is found by nobody later.
-StatusOr<std::optional<int64_t>> ParseVersion(std::string_view version);
+// A version as KServe's clients write it: "" and "0" mean the default one; a negative number is found by nobody later; what is
+// no number is a label.
+struct VersionText {
+  std::optional<int64_t> number;
+  VersionLabel label;
+};
+VersionText ParseVersion(std::string_view version);
 
 struct ModelDescription {
   std::vector<std::string> versions;  // the available ones, ascending
   Handle version;                     // name, signature: of the version that was asked for
 };
 
-// NotFound, Unavailable: as Manager::Acquire. InvalidArgument: as ParseVersion.
+// Errors: as Manager::Acquire.
 StatusOr<ModelDescription> DescribeModel(const Manager& manager, std::string_view name, std::string_view version);
 
-// False for what is unknown. InvalidArgument: as ParseVersion.
+// False for what is unknown. InvalidArgument for a version that is neither a number nor a label of the model.
 StatusOr<bool> IsModelReady(const Manager& manager, std::string_view name, std::string_view version);
 
 }  // namespace switchyard::kserve

@@ -8,8 +8,10 @@
 #include "protocol/http/http_error.h"
 #include "protocol/kserve/log_settings.h"
 #include "protocol/kserve/model_reports.h"
+#include "protocol/kserve/repository.h"
 #include "protocol/kserve/rest_codec.h"
 #include "protocol/kserve/rest_metadata.h"
+#include "protocol/rest/control_replies.h"
 #include "protocol/rest/ledger.h"
 #include "protocol/tfs/rest_codec.h"
 #include "serving/call_metrics.h"
@@ -74,8 +76,7 @@ void Start(Handle handle, std::shared_ptr<RestCall<Form>> call) {
 
 template <typename Form>
 std::shared_ptr<RestCall<Form>> MakeCall(const Route& route, Endpoint endpoint, HttpRequest& request,
-                                         std::shared_ptr<HttpResponder> responder, const Manager& manager,
-                                         const Timer& timer) {
+                                         std::shared_ptr<HttpResponder> responder, const Manager& manager, const Timer& timer) {
   auto call = std::make_shared<RestCall<Form>>();
   call->endpoint = endpoint;
   call->received = timer.Now();
@@ -86,6 +87,7 @@ std::shared_ptr<RestCall<Form>> MakeCall(const Route& route, Endpoint endpoint, 
   call->timer = &timer;
   call->request.model_name = route.model;
   call->request.version = route.version;
+  call->request.label = route.label;
   call->accept_encoding = std::move(request.accept_encoding);
   call->responder = std::move(responder);
   return call;
@@ -102,9 +104,17 @@ void RestApi::Handle(HttpRequest request, std::shared_ptr<HttpResponder> respond
   RouteResult found = FindRoute(request.method, request.target);
   if (found.answer) return responder->Reply(*std::move(found.answer));
   switch (found.route.kind) {
-    case RouteKind::kInfer: return KserveInfer(found.route, std::move(request), std::move(responder));
-    case RouteKind::kTfsPredict: return TfsPredict(found.route, std::move(request), std::move(responder));
-    default: break;
+    case RouteKind::kInfer:
+      return KserveInfer(found.route, std::move(request), std::move(responder));
+    case RouteKind::kTfsPredict:
+      return TfsPredict(found.route, std::move(request), std::move(responder));
+    case RouteKind::kConfigReload:
+    case RouteKind::kRepositoryIndex:
+    case RouteKind::kModelLoad:
+    case RouteKind::kModelUnload:
+      return Command(found.route, std::move(request), std::move(responder));
+    default:
+      break;
   }
   HttpReply reply = found.route.kind == RouteKind::kLogChange ? ChangeLog(request) : Query(found.route);
   EncodeContent(request.accept_encoding, reply);
@@ -113,24 +123,29 @@ void RestApi::Handle(HttpRequest request, std::shared_ptr<HttpResponder> respond
 
 HttpReply RestApi::Query(const Route& route) const {
   switch (route.kind) {
-    case RouteKind::kServerLive: return HttpReply();
+    case RouteKind::kServerLive:
+      return HttpReply();
     case RouteKind::kServerReady:
       if (manager_.Ready()) return HttpReply();
       return ErrorReply(503, "The server is not ready: models are being loaded, none could be loaded, or it is shutting down");
-    case RouteKind::kServerMetadata: return JsonReply(EncodeKserveServerMetadata());
-    case RouteKind::kModelReady: return ModelReady(route);
-    case RouteKind::kModelMetadata: return KserveMetadata(route);
+    case RouteKind::kServerMetadata:
+      return JsonReply(EncodeKserveServerMetadata());
+    case RouteKind::kModelReady:
+      return ModelReady(route);
+    case RouteKind::kModelMetadata:
+      return KserveMetadata(route);
     case RouteKind::kStatistics:
     case RouteKind::kModelConfig: {
-      const std::string version = route.version ? std::to_string(*route.version) : std::string();
+      const std::string version = route.version ? std::to_string(*route.version) : route.label.name;
       const bool statistics = route.kind == RouteKind::kStatistics;
       const auto json = statistics ? kserve::StatisticsJson(manager_, route.model, version)
                                    : kserve::ConfigJson(manager_, route.model, version);
       return json.ok() ? JsonReply(*json) : ErrorReply(json.status());
     }
-    case RouteKind::kTfsStatus: return TfsStatus(route);
+    case RouteKind::kTfsStatus:
+      return TfsStatus(route);
     case RouteKind::kTfsMetadata: {
-      const auto handle = manager_.Acquire(route.model, route.version);
+      const auto handle = manager_.Acquire(route.model, route.version, route.label);
       if (!handle.ok()) return ErrorReply(handle.status());
       (*handle)->metrics().CountQuery(Endpoint::kTfsRestMetadata, true);
       return JsonReply(EncodeTfsMetadata(**handle));
@@ -144,21 +159,72 @@ HttpReply RestApi::Query(const Route& route) const {
     case RouteKind::kDevices:
       return JsonReply(EncodeDevices(ReadDevices(manager_), timer_.Now(), std::chrono::system_clock::now()));
     case RouteKind::kPlacement: {
-      const auto placement = manager_.Placement(route.model, route.version);
+      const auto placement = manager_.Placement(route.model, route.version, route.label);
       return placement.ok() ? JsonReply(EncodePlacement(*placement)) : ErrorReply(placement.status());
     }
-    case RouteKind::kConfigStatus: return JsonReply(EncodeTfsConfigStatus(manager_.Statuses()));
+    case RouteKind::kConfigStatus:
+      return ConfigStatus();
     case RouteKind::kTfsUnsupported:
       return ErrorReply(501, fmt::format("Method {} is not implemented; use :predict", route.verb));
-    case RouteKind::kConfigReload:
-      return ErrorReply(501, "Reloading the configuration is not implemented; restart the server to apply a change");
     case RouteKind::kLogSettings:
       return JsonReply(kserve::EncodeLogSettings());
     case RouteKind::kLogChange:
+    case RouteKind::kConfigReload:
+    case RouteKind::kRepositoryIndex:
+    case RouteKind::kModelLoad:
+    case RouteKind::kModelUnload:
     case RouteKind::kInfer:
-    case RouteKind::kTfsPredict: break;
+    case RouteKind::kTfsPredict:
+      break;
   }
   return ErrorReply(500, "The route has no handler");
+}
+
+HttpReply RestApi::ConfigStatus() const {
+  const ModelControl* const control = options_.control;
+  return JsonReply(EncodeConfig(manager_.Statuses(), control != nullptr ? control->LastReload() : std::nullopt));
+}
+
+void RestApi::Command(const Route& route, HttpRequest request, std::shared_ptr<HttpResponder> responder) {
+  if (options_.control == nullptr) {
+    return responder->Reply(ErrorReply(501, "What is served cannot be changed or listed by calls on this server"));
+  }
+  ModelControl& control = *options_.control;
+  const auto answer = [responder, accept = request.accept_encoding](HttpReply reply) {
+    EncodeContent(accept, reply);
+    responder->Reply(std::move(reply));
+  };
+  if (auto refused = DecodeContent(request.content_encoding, 0, options_.max_body_bytes, request.body)) {
+    return answer(*std::move(refused));
+  }
+  // Both answers of KServe are empty.
+  const auto empty = [answer](const ControlOutcome& outcome) {
+    answer(outcome.status.ok() ? HttpReply() : RefusalReply(outcome));
+  };
+  switch (route.kind) {
+    case RouteKind::kConfigReload:
+      return control.Reload([answer, &manager = manager_](const ControlOutcome& outcome) {
+        if (!outcome.status.ok()) return answer(RefusalReply(outcome));
+        HttpReply reply = JsonReply(EncodeConfig(manager.Statuses(), std::nullopt));
+        reply.code = outcome.changed ? 201 : 200;
+        answer(std::move(reply));
+      });
+    case RouteKind::kModelLoad: {
+      auto config = ReadLoadRequest(request.body);
+      if (!config.ok()) return answer(ErrorReply(config.status()));
+      return control.Load(route.model, *std::move(config), empty);
+    }
+    case RouteKind::kModelUnload: {
+      const Status read = CheckUnloadRequest(request.body);
+      if (!read.ok()) return answer(ErrorReply(read));
+      return control.Unload(route.model, empty);
+    }
+    default:
+      break;
+  }
+  const auto only_ready = ReadIndexRequest(request.body);
+  if (!only_ready.ok()) return answer(ErrorReply(only_ready.status()));
+  answer(JsonReply(EncodeIndex(kserve::IndexOf(control, *only_ready))));
 }
 
 HttpReply RestApi::ChangeLog(HttpRequest& request) const {
@@ -170,16 +236,16 @@ HttpReply RestApi::ChangeLog(HttpRequest& request) const {
 }
 
 HttpReply RestApi::ModelReady(const Route& route) const {
-  const bool ready = manager_.ModelReady(route.model, route.version);
+  const bool ready = manager_.ModelReady(route.model, route.version, route.label);
   manager_.metrics().CountQuery(route.model, Endpoint::kKserveRestReady, ready);
   if (ready) return HttpReply();
-  const auto handle = manager_.Acquire(route.model, route.version);
+  const auto handle = manager_.Acquire(route.model, route.version, route.label);
   if (!handle.ok()) return ErrorReply(handle.status());
   return ErrorReply(503, fmt::format("Model {} is loaded, but no device answers for it", route.model));
 }
 
 HttpReply RestApi::KserveMetadata(const Route& route) const {
-  const std::string version = route.version ? std::to_string(*route.version) : std::string();
+  const std::string version = route.version ? std::to_string(*route.version) : route.label.name;
   const auto model = kserve::DescribeModel(manager_, route.model, version);
   if (!model.ok()) return ErrorReply(model.status());
   model->version->metrics().CountQuery(Endpoint::kKserveRestMetadata, true);
@@ -187,7 +253,9 @@ HttpReply RestApi::KserveMetadata(const Route& route) const {
 }
 
 HttpReply RestApi::TfsStatus(const Route& route) const {
-  const auto versions = tfs::ReportModel(manager_, route.model, route.version);
+  const auto labelled = manager_.VersionOf(route.model, route.label);
+  if (!labelled.ok()) return ErrorReply(labelled.status());
+  const auto versions = tfs::ReportModel(manager_, route.model, *labelled ? *labelled : route.version);
   manager_.metrics().CountQuery(route.model, Endpoint::kTfsRestStatus, versions.ok());
   return versions.ok() ? JsonReply(EncodeTfsStatus(*versions)) : ErrorReply(versions.status());
 }
@@ -195,7 +263,7 @@ HttpReply RestApi::TfsStatus(const Route& route) const {
 void RestApi::KserveInfer(const Route& route, HttpRequest request, std::shared_ptr<HttpResponder> responder) {
   const auto call =
       MakeCall<KserveOutputForm>(route, Endpoint::kKserveRestInfer, request, std::move(responder), manager_, timer_);
-  auto handle = manager_.Acquire(route.model, route.version);
+  auto handle = manager_.Acquire(route.model, route.version, route.label);
   if (!handle.ok()) return call->Refuse(handle.status());
   const auto json_length = ParseJsonLength(request.inference_header_length);
   if (!json_length.ok()) return call->Refuse(json_length.status());
@@ -209,7 +277,7 @@ void RestApi::KserveInfer(const Route& route, HttpRequest request, std::shared_p
 
 void RestApi::TfsPredict(const Route& route, HttpRequest request, std::shared_ptr<HttpResponder> responder) {
   const auto call = MakeCall<TfsForm>(route, Endpoint::kTfsRestPredict, request, std::move(responder), manager_, timer_);
-  auto handle = manager_.Acquire(route.model, route.version);
+  auto handle = manager_.Acquire(route.model, route.version, route.label);
   if (!handle.ok()) return call->Refuse(handle.status());
   if (auto refused = DecodeContent(request.content_encoding, 0, options_.max_body_bytes, request.body)) {
     return call->Answer(CodeOf(*refused), *std::move(refused));

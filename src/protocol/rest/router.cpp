@@ -1,10 +1,10 @@
 #include "protocol/rest/router.h"
 
+#include <fmt/format.h>
+
 #include <charconv>
 #include <utility>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "protocol/http/http_error.h"
 
@@ -56,10 +56,9 @@ RouteResult Refuse(int code, std::string_view text) { return {ErrorReply(code, t
 RouteResult Unknown(std::string_view path) {
   return Refuse(
       404,
-      fmt::format(
-          "There is nothing at {}; the paths of this server are those of KServe v2 (/v2/...) and TensorFlow Serving "
-          "(/v1/...), and /metrics",
-          path));
+      fmt::format("There is nothing at {}; the paths of this server are those of KServe v2 (/v2/...) and TensorFlow Serving "
+                  "(/v1/...), and /metrics",
+                  path));
 }
 
 // `route` with the path's method checked.
@@ -70,8 +69,14 @@ RouteResult Answer(Route route, std::string_view method, std::string_view path) 
     case RouteKind::kTfsPredict:
     case RouteKind::kTfsUnsupported:
     case RouteKind::kLogChange:
-    case RouteKind::kConfigReload: is_post = true; break;
-    default: break;
+    case RouteKind::kConfigReload:
+    case RouteKind::kRepositoryIndex:
+    case RouteKind::kModelLoad:
+    case RouteKind::kModelUnload:
+      is_post = true;
+      break;
+    default:
+      break;
   }
   if (is_post ? method == "POST" : method == "GET" || method == "HEAD") return {std::nullopt, std::move(route)};
   const bool both = route.kind == RouteKind::kLogSettings || route.kind == RouteKind::kLogChange;
@@ -93,17 +98,21 @@ std::optional<HttpReply> ReadModel(const Segments& segments, Route& route, size_
   if (segments.size() < 5 || (segments[3] != "versions" && segments[3] != "labels")) return std::nullopt;
   used = 5;
   const std::string_view text = segments[4];
-  if (segments[3] == "labels") {
-    if (segments[1] != "models" || segments[0] != "v1")
-      return ErrorReply(404, "KServe v2 knows no labels; use /versions/{version}");
-    return ErrorReply(404, fmt::format("Model {} has no version with the label {}: labels are not assigned on this server; use "
-                                       "/versions/{{version}}",
-                                       route.model, PercentDecode(text).value_or(std::string(text))));
+  const bool kserve = segments[0] == "v2";
+  const std::string_view digits = text.substr(text.starts_with('-') ? 1 : 0);
+  const bool is_number = !digits.empty() && digits.find_first_not_of("0123456789") == digits.npos;
+  if (segments[3] == "labels" || (kserve && !is_number)) {
+    if (kserve && segments[3] == "labels") {
+      return ErrorReply(404, "KServe v2 has no path for labels; a label stands in the place of a version: /versions/{label}");
+    }
+    auto label = PercentDecode(text);
+    if (!label || label->empty()) return ErrorReply(400, fmt::format("Label {} is not percent-encoded correctly", text));
+    route.label = {*std::move(label), kserve};
+    return std::nullopt;
   }
   int64_t version = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), version);
-  const std::string_view digits = text.substr(text.starts_with('-') ? 1 : 0);
-  if (digits.empty() || digits.find_first_not_of("0123456789") != digits.npos) {
+  if (!is_number) {
     return ErrorReply(400, fmt::format("Invalid model version format - Expected: a number; Actual: {}", text));
   }
   if (parsed.ec != std::errc()) {
@@ -111,6 +120,22 @@ std::optional<HttpReply> ReadModel(const Segments& segments, Route& route, size_
   }
   if (version != 0) route.version = version;
   return std::nullopt;
+}
+
+RouteResult FindRepository(const Segments& segments, std::string_view method, std::string_view path) {
+  if (segments.size() == 3 && segments[2] == "index") {
+    return Answer(Route{.kind = RouteKind::kRepositoryIndex}, method, path);
+  }
+  const bool load = segments.size() == 5 && segments[4] == "load";
+  if (segments.size() != 5 || segments[2] != "models" || segments[3].empty() || (!load && segments[4] != "unload")) {
+    return Unknown(path);
+  }
+  auto name = PercentDecode(segments[3]);
+  if (!name) return Refuse(400, fmt::format("Model name {} is not percent-encoded correctly", segments[3]));
+  Route route;
+  route.kind = load ? RouteKind::kModelLoad : RouteKind::kModelUnload;
+  route.model = *std::move(name);
+  return Answer(std::move(route), method, path);
 }
 
 RouteResult FindKserve(const Segments& segments, std::string_view method, std::string_view path) {
@@ -124,6 +149,7 @@ RouteResult FindKserve(const Segments& segments, std::string_view method, std::s
     if (segments[2] == "live") return answer(RouteKind::kServerLive);
     if (segments[2] == "ready") return answer(RouteKind::kServerReady);
   }
+  if (segments.size() > 1 && segments[1] == "repository") return FindRepository(segments, method, path);
   if (segments.size() == 2 && segments[1] == "logging") {
     return answer(method == "POST" ? RouteKind::kLogChange : RouteKind::kLogSettings);
   }

@@ -38,6 +38,9 @@ TEST(Router, FindsEveryRoute) {
       {"POST", "http://host:1/v2/models/m/infer", RouteKind::kInfer, "m"},
       {"GET", "/v1/models/m", RouteKind::kTfsStatus, "m"},
       {"GET", "/v1/models/m..n", RouteKind::kTfsStatus, "m..n"},
+      {"POST", "/v2/repository/index", RouteKind::kRepositoryIndex, ""},
+      {"POST", "/v2/repository/models/a%2Fb/load", RouteKind::kModelLoad, "a/b"},
+      {"POST", "/v2/repository/models/m/unload", RouteKind::kModelUnload, "m"},
       {"GET", "/v1/models/m/versions/2", RouteKind::kTfsStatus, "m", 2},
       {"GET", "/v1/models/m/metadata", RouteKind::kTfsMetadata, "m"},
       {"GET", "/v1/models/m/versions/2/metadata", RouteKind::kTfsMetadata, "m", 2},
@@ -83,10 +86,13 @@ TEST(Router, RefusesTheRest) {
       {"POST", "/v1/models/m:explode", 404},
       {"POST", "/v1/models/m/metadata:predict", 404},
       {"GET", "/v1/models/m/versions/x", 400},
-      {"GET", "/v2/models/m/versions/-", 400},
       {"POST", "/v1/models/m/versions/1x:predict", 400},
       {"GET", "/v2/models/m/versions/9223372036854775808", 404},
-      {"POST", "/v1/models/m/labels/stable:predict", 404},
+      {"GET", "/v1/models/m/labels/%2", 400},
+      {"GET", "/v2/repository/index", 405},
+      {"POST", "/v2/repository/models/m/reload", 404},
+      {"POST", "/v2/repository/models//load", 404},
+      {"GET", "/v2/models/m/labels/stable", 404},
       {"GET", "/v2/models/../m", 400},
       {"GET", "/v1/%2e%2E/models", 400},
       {"GET", "/v2/models/m/..", 400},
@@ -107,7 +113,20 @@ TEST(Router, RefusesTheRest) {
     EXPECT_EQ(found.answer->code, one.code) << one.target;
     EXPECT_THAT(found.answer->body.Flatten(), HasSubstr("{\"error\":\"")) << one.target;
   }
-  EXPECT_THAT(FindRoute("GET", "/v1/models/m/labels/stable").answer->body.Flatten(), HasSubstr("stable"));
+}
+
+TEST(Router, FindsLabels) {
+  const auto label = [](const char* method, const char* target) {
+    const RouteResult found = FindRoute(method, target);
+    if (found.answer) return std::to_string(found.answer->code);
+    return found.route.label.name + (found.route.label.or_number ? "?" : "");
+  };
+  EXPECT_EQ(label("POST", "/v1/models/m/labels/stable:predict"), "stable");
+  EXPECT_EQ(label("GET", "/v1/models/m/labels/stable"), "stable");
+  EXPECT_EQ(label("GET", "/v1/models/m/labels/a%20b/metadata"), "a b");
+  EXPECT_EQ(label("POST", "/v2/models/m/versions/stable/infer"), "stable?");
+  EXPECT_EQ(label("GET", "/v2/models/m/versions/-/ready"), "-?");
+  EXPECT_EQ(label("GET", "/v1/models/m/versions/stable"), "400");
 }
 
 TEST(Router, NamesTheAllowedMethods) {

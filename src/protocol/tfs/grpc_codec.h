@@ -17,8 +17,7 @@ namespace switchyard::tfs {
 
 // One PredictRequest of exactly `size` bytes, read once. Elements stand in tensor_content (copied once, to an address aligned
 // to kBufferAlignment) or, when that is empty, in the *_val field of their dtype. Version 0 is the default version.
-// signature_name is ignored, as OVMS does. InvalidArgument for everything that is wrong here; NotFound for a version label,
-// none is configured.
+// signature_name is ignored, as OVMS does. InvalidArgument for everything that is wrong here.
 Status DecodePredictRequest(google::protobuf::io::ZeroCopyInputStream& message, size_t size, TimePoint now,
                             DecodedRequest& request);
 
@@ -31,8 +30,8 @@ Status ExpandValues(const Signature& signature, DecodedRequest& request);
 // in string_val.
 Frame EncodePredictResponse(const InferCall& call);
 
-// For the listener. PredictionService: Predict and GetModelMetadata; ModelService: GetModelStatus. The others answer
-// UNIMPLEMENTED.
+// For the listener. PredictionService: Predict and GetModelMetadata; ModelService: GetModelStatus and
+// HandleReloadConfigRequest. The others answer UNIMPLEMENTED.
 RpcService PredictionService();
 RpcService ModelService();
 

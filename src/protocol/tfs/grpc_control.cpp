@@ -2,6 +2,7 @@
 
 #include "protocol/tfs/dtype.h"
 #include "protocol/tfs/grpc_codec.h"
+#include "protocol/tfs/grpc_reload.h"
 #include "protocol/tfs/model_state.h"
 #include "tensorflow_serving.pb.h"
 
@@ -23,11 +24,8 @@ StatusOr<Request> Parse(ZeroCopyInputStream& message) {
 }
 
 // Nothing for the default version.
-StatusOr<std::optional<int64_t>> VersionOf(const proto::ModelSpec& spec) {
-  if (!spec.version_label().empty()) {
-    return Error(StatusCode::kNotFound, "Model with requested version label is not found - Name: {}; Label: {}; labels are not "
-                 "configured here, ask for a version by its number", spec.name(), spec.version_label());
-  }
+StatusOr<std::optional<int64_t>> VersionOf(const Manager& manager, const proto::ModelSpec& spec) {
+  if (!spec.version_label().empty()) return manager.VersionOf(spec.name(), VersionLabel{spec.version_label()});
   const int64_t version = spec.version().value();
   return version == 0 ? std::optional<int64_t>() : version;
 }
@@ -48,7 +46,7 @@ tensorflow::TensorInfo Describe(const TensorSpec& spec) {
 StatusOr<std::string> GetModelMetadata(const Manager& manager, ZeroCopyInputStream& message) {
   SY_ASSIGN_OR_RETURN(const auto request, Parse<proto::GetModelMetadataRequest>(message));
   if (!request.has_model_spec()) return InvalidArgument("model_spec is missing: it names the model");
-  SY_ASSIGN_OR_RETURN(const auto number, VersionOf(request.model_spec()));
+  SY_ASSIGN_OR_RETURN(const auto number, VersionOf(manager, request.model_spec()));
   SY_ASSIGN_OR_RETURN(const Handle version, manager.Acquire(request.model_spec().name(), number));
   const bool asks_signature = request.metadata_field_size() == 1 && request.metadata_field(0) == kMetadataField;
   version->metrics().CountQuery(Endpoint::kTfsGrpcMetadata, asks_signature);
@@ -72,7 +70,7 @@ StatusOr<std::string> GetModelMetadata(const Manager& manager, ZeroCopyInputStre
 }
 
 StatusOr<std::vector<ReportedVersion>> ReportOf(const Manager& manager, const proto::ModelSpec& spec) {
-  SY_ASSIGN_OR_RETURN(const auto number, VersionOf(spec));
+  SY_ASSIGN_OR_RETURN(const auto number, VersionOf(manager, spec));
   return ReportModel(manager, spec.name(), number);
 }
 
@@ -96,10 +94,6 @@ StatusOr<std::string> OnlyPredict(const Manager&, ZeroCopyInputStream&) {
   return Error(StatusCode::kUnimplemented, "Classify, Regress and MultiInference are not implemented; use Predict");
 }
 
-StatusOr<std::string> HandleReloadConfigRequest(const Manager&, ZeroCopyInputStream&) {
-  return Error(StatusCode::kUnimplemented, "The configuration cannot be changed over this call; edit the config file");
-}
-
 }  // namespace
 
 RpcService PredictionService() {
@@ -117,9 +111,9 @@ RpcService PredictionService() {
 RpcService ModelService() {
   return {
       .name = "tensorflow.serving.ModelService",
-      .control = {{"/tensorflow.serving.ModelService/GetModelStatus", GetModelStatus},
-                  {"/tensorflow.serving.ModelService/HandleReloadConfigRequest", HandleReloadConfigRequest}},
+      .control = {{"/tensorflow.serving.ModelService/GetModelStatus", GetModelStatus}},
       .infer = {},
+      .commands = {ReloadConfigMethod()},
   };
 }
 

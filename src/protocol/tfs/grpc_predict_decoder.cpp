@@ -267,10 +267,7 @@ Status Decoder::Decode() {
                            "text that is "
                            "not UTF-8, or more than {} tensors", kMaxTensors);
   }
-  if (!spec_.label.empty()) {
-    return Error(StatusCode::kNotFound, "Model with requested version label is not found - Name: {}; Label: {}; labels are not "
-                 "configured here, ask for a version by its number", request_.model_name, spec_.label);
-  }
+  request_.label.name = std::move(spec_.label);
   if (spec_.version != 0) request_.version = spec_.version;
   SY_RETURN_IF_ERROR(fault_);
   DropOverwrittenInputs();

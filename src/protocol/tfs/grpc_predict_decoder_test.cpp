@@ -158,8 +158,9 @@ TEST(DecodePredictRequestTest, VersionsAndLabels) {
   message.mutable_model_spec()->mutable_version()->set_value(-1);
   EXPECT_EQ(Decode(message).request.version, -1);
   message.mutable_model_spec()->set_version_label("stable");
-  EXPECT_THAT(Fault(Decode(message).status), HasSubstr("NOT_FOUND: Model with requested version label is not found - Name: "
-                                                       "; Label: stable"));
+  EXPECT_EQ(Decode(message).request.version, std::nullopt);
+  EXPECT_EQ(Decode(message).request.label.name, "stable");
+  EXPECT_FALSE(Decode(message).request.label.or_number);
 }
 
 TEST(DecodePredictRequestTest, OfEqualKeysTheLastCounts) {

@@ -77,6 +77,9 @@ TEST(ReportTest, StatesAreTensorFlowServings) {
   const ReportedVersion waits = Report({2, VersionState::kLoading, absl::UnavailableError("device GPU.0 is lost")});
   EXPECT_EQ(waits.error_name, "UNAVAILABLE");
   EXPECT_EQ(waits.error_message, "device GPU.0 is lost");
+  const ReportedVersion kept = Report({2, VersionState::kAvailable, absl::InternalError("the new one is corrupt")});
+  EXPECT_EQ(kept.error_name, "OK");
+  EXPECT_EQ(kept.error_message, "the new one is corrupt");
   EXPECT_EQ(Report({2, VersionState::kAvailable, {}}).state, ModelVersionStatus::AVAILABLE);
   EXPECT_EQ(Report({2, VersionState::kFailed, InvalidArgument("broken")}).state, ModelVersionStatus::END);
 }

@@ -34,6 +34,9 @@ ReportedVersion Report(const VersionStatus& status) {
     reported.error_code = 14;
     reported.error_name = "UNAVAILABLE";
     reported.error_message = std::string(Message(status.error));
+  } else if (status.state == VersionState::kAvailable && !status.error.ok()) {
+    // It serves well; what was to take its place does not.
+    reported.error_message = std::string(Message(status.error));
   }
   return reported;
 }

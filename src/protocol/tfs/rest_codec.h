@@ -32,7 +32,7 @@ StatusOr<std::string> EncodeTfsPredict(const InferCall& call, bool rows);
 
 // {"model_version_status":[...]}; versions are strings, as protobuf's JSON has 64-bit integers.
 std::string EncodeTfsStatus(absl::Span<const tfs::ReportedVersion> versions);
-// {"<model>":{"model_version_status":[...]},...}
+// {"<model>":{"model_version_status":[...]},...}, with "labels":{"stable":3} and "aliases":[...] of models that have some.
 std::string EncodeTfsConfigStatus(absl::Span<const ModelStatus> models);
 // GetModelMetadataResponse as protobuf's JSON has it.
 std::string EncodeTfsMetadata(const Version& version);

@@ -25,6 +25,29 @@ void AppendStatus(std::string& out, absl::Span<const tfs::ReportedVersion> versi
   out += "]}";
 }
 
+// What OVMS does not tell, within the object that was written last.
+void AppendNames(std::string& out, const ModelStatus& model) {
+  if (model.labels.empty() && model.aliases.empty()) return;
+  out.pop_back();
+  const char* separator = ",\"labels\":{";
+  for (const auto& [label, version] : model.labels) {
+    out += separator;
+    AppendJsonString(out, label);
+    out += ':';
+    AppendJsonInteger(out, version);
+    separator = ",";
+  }
+  if (!model.labels.empty()) out += '}';
+  separator = ",\"aliases\":[";
+  for (const std::string& alias : model.aliases) {
+    out += separator;
+    AppendJsonString(out, alias);
+    separator = ",";
+  }
+  if (!model.aliases.empty()) out += ']';
+  out += '}';
+}
+
 void AppendTensors(std::string& out, const std::vector<TensorSpec>& specs) {
   out += '{';
   for (size_t i = 0; i < specs.size(); ++i) {
@@ -64,6 +87,7 @@ std::string EncodeTfsConfigStatus(absl::Span<const ModelStatus> models) {
     std::vector<tfs::ReportedVersion> versions;
     for (const VersionStatus& version : model.versions) versions.push_back(tfs::Report(version));
     AppendStatus(out, versions);
+    AppendNames(out, model);
   }
   out += '}';
   return out;

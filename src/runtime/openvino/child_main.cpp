@@ -88,6 +88,8 @@ std::optional<int> RunAsChild(std::string_view name) {
   // A crash is expected here, and told by its signal; a dump of the memory would cost minutes.
   const rlimit no_core{0, 0};
   setrlimit(RLIMIT_CORE, &no_core);
+  // Inferences of the parent come first.
+  setpriority(PRIO_PROCESS, 0, 10);
   const int answer_to = dup(STDOUT_FILENO);
   dup2(STDERR_FILENO, STDOUT_FILENO);
   WriteAll(answer_to, Answer(name, ReadAll(STDIN_FILENO)));

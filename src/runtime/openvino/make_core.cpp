@@ -79,6 +79,8 @@ StatusOr<std::shared_ptr<ov::Core>> MakeCore(const OpenVinoOptions& options) {
   std::shared_ptr<ov::Core> core;
   SY_RETURN_IF_ERROR(Guarded(StatusCode::kInternal, "OpenVINO does not start", [&]() -> Status {
     core = std::make_shared<ov::Core>();
+    // Weights are read, not mapped: files may be overwritten or cut while the model made of them serves.
+    core->set_property(ov::enable_mmap(false));
     return absl::OkStatus();
   }));
   for (const auto& [name, library] : options.device_plugins) {

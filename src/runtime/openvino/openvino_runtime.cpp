@@ -20,6 +20,7 @@
 #include "runtime/openvino/list_devices.h"
 #include "runtime/openvino/load_facts.h"
 #include "runtime/openvino/load_inspection.h"
+#include "runtime/openvino/load_priority.h"
 #include "runtime/openvino/make_core.h"
 #include "runtime/openvino/model_cache.h"
 #include "runtime/openvino/model_setup.h"
@@ -189,6 +190,7 @@ StatusOr<Compiled> CompileCached(const OpenVinoOptions& options, ov::Core& core,
 
 StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest& request) {
   const auto begin = std::chrono::steady_clock::now();
+  const LoadPriority gives_way;
   const ModelSettings& settings = request.settings;
   if (settings.nireq > kMaxRequests) {
     return InvalidArgument("nireq is {}; expected at most {}", settings.nireq, kMaxRequests);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <openvino/runtime/properties.hpp>
+#include <thread>
 #include <vector>
 
 #include "base/log.h"
@@ -101,6 +102,11 @@ ov::AnyMap MakeProperties(ov::Core& core, const std::string& target, const Prope
     }
   }
   SettleHint(flat);
+  // Compiling leaves half of the processor to those who serve, where the plugin would take all of it.
+  const auto threads = told.find(ov::compilation_num_threads.name());
+  if (colon == std::string::npos && threads != told.end() && threads->second) {
+    flat.try_emplace(threads->first, PropertyValue{int64_t{std::max(1u, std::thread::hardware_concurrency() / 2)}});
+  }
   ov::AnyMap properties = Known(flat, told);
   if (one) return properties;
   ov::AnyMap by_device;

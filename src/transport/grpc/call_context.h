@@ -47,6 +47,7 @@ class RawService final : public grpc::Service {
       Add(method.path,
           method.encode_error != nullptr ? grpc::internal::RpcMethod::BIDI_STREAMING : grpc::internal::RpcMethod::NORMAL_RPC);
     }
+    for (const CommandMethod& method : table.commands) Add(method.path, grpc::internal::RpcMethod::NORMAL_RPC);
   }
   void RequestUnary(int index, grpc::ServerContext& context, grpc::ByteBuffer& request,
                     grpc::internal::ServerAsyncStreamingInterface& responder, grpc::ServerCompletionQueue& queue,
@@ -96,6 +97,7 @@ class CallContext {
 
   const Manager& manager;
   const Timer& timer;
+  ModelControl* control = nullptr;  // null: nothing changes what is served
   std::atomic<size_t> in_flight{0};
   std::atomic<bool> stopping{false};
 
@@ -125,7 +127,7 @@ class CallContext {
   std::set<StreamCall*> streams_ ABSL_GUARDED_BY(mutex_);
 };
 
-// One method on one completion queue: where its calls come from. Either `control` or `infer` is set.
+// One method on one completion queue: where its calls come from. One of `control`, `infer` and `command` is set.
 struct MethodPort {
   CallContext& context;
   RawService& service;
@@ -133,6 +135,7 @@ struct MethodPort {
   grpc::ServerCompletionQueue& queue;
   const ControlMethod* control = nullptr;
   const InferMethod* infer = nullptr;
+  const CommandMethod* command = nullptr;
   // Call objects that wait for a call: at most `most`; more are made when they fall below `least`.
   int least = 1;
   int most = 1;

@@ -54,8 +54,10 @@ int ClampToInt(uint64_t value) { return static_cast<int>(std::min<uint64_t>(valu
 
 class GrpcServer::Impl {
  public:
-  Impl(const Manager& manager, const Timer& timer, std::vector<RpcService> services)
-      : context_(manager, timer), tables_(std::move(services)), health_(context_, NamesOf(tables_)) {}
+  Impl(const Manager& manager, const Timer& timer, std::vector<RpcService> services, ModelControl* control)
+      : context_(manager, timer), tables_(std::move(services)), health_(context_, NamesOf(tables_)) {
+    context_.control = control;
+  }
   ~Impl() { Drain(context_.timer.Now()); }
 
   Status Start(const Options& options);
@@ -139,10 +141,12 @@ Status GrpcServer::Impl::Start(const Options& options) {
 
 void GrpcServer::Impl::OpenPorts() {
   health_.Open(*queues_.front());
-  const auto open = [&](size_t service, int index, const ControlMethod* control, const InferMethod* infer) {
+  const auto open = [&](size_t service, int index, const ControlMethod* control, const InferMethod* infer,
+                        const CommandMethod* command) {
     for (const auto& queue : queues_) {
-      auto port = std::unique_ptr<MethodPort>(new MethodPort{context_, *services_[service], index, *queue, control, infer});
-      port->most = control != nullptr ? kWaitingControls : port->streaming() ? kWaitingStreams : kWaitingInferences;
+      auto port =
+          std::unique_ptr<MethodPort>(new MethodPort{context_, *services_[service], index, *queue, control, infer, command});
+      port->most = infer == nullptr ? kWaitingControls : port->streaming() ? kWaitingStreams : kWaitingInferences;
       port->least = std::max(1, port->most / 2);
       port->Fill();
       ports_.push_back(std::move(port));
@@ -151,8 +155,9 @@ void GrpcServer::Impl::OpenPorts() {
   for (size_t service = 0; service < tables_.size(); ++service) {
     // In the order in which RawService added them.
     int index = 0;
-    for (const ControlMethod& method : tables_[service].control) open(service, index++, &method, nullptr);
-    for (const InferMethod& method : tables_[service].infer) open(service, index++, nullptr, &method);
+    for (const ControlMethod& method : tables_[service].control) open(service, index++, &method, nullptr, nullptr);
+    for (const InferMethod& method : tables_[service].infer) open(service, index++, nullptr, &method, nullptr);
+    for (const CommandMethod& method : tables_[service].commands) open(service, index++, nullptr, nullptr, &method);
   }
 }
 
@@ -209,8 +214,8 @@ GrpcServer::Options GrpcServer::FromSettings(const ServerSettings& settings) {
 }
 
 StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Options options, const Manager& manager, const Timer& timer,
-                                                        std::vector<RpcService> services) {
-  auto impl = std::make_unique<Impl>(manager, timer, std::move(services));
+                                                        std::vector<RpcService> services, ModelControl* control) {
+  auto impl = std::make_unique<Impl>(manager, timer, std::move(services), control);
   SY_RETURN_IF_ERROR(impl->Start(options));
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
 }

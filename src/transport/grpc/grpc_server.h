@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "base/timer.h"
 #include "config/settings.h"
+#include "control/model_control.h"
 #include "protocol/rpc_service.h"
 #include "serving/manager.h"
 
@@ -34,9 +35,10 @@ class GrpcServer {
   static Options FromSettings(const ServerSettings& settings);
 
   // Listens and serves when it returns; grpc.health.v1 says NOT_SERVING until SetServing(true). `manager` and `timer` must
-  // outlive the server. Unavailable: an address cannot be listened on (it is taken, for example).
+  // outlive the server, as must `control`, which answers commands (null: they are refused). Unavailable: an address cannot be
+  // listened on (it is taken, for example).
   static StatusOr<std::unique_ptr<GrpcServer>> Start(Options options, const Manager& manager, const Timer& timer,
-                                                     std::vector<RpcService> services);
+                                                     std::vector<RpcService> services, ModelControl* control = nullptr);
   // Drains at once, when Drain was not called.
   ~GrpcServer();
 

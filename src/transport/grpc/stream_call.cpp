@@ -136,7 +136,7 @@ Status StreamCall::Submit(Slot& slot) {
   SY_RETURN_IF_ERROR(decoded);
   DecodedRequest& request = call->request;
   request.deadline = std::min(request.deadline, deadline_);
-  SY_ASSIGN_OR_RETURN(Handle version, port_.context.manager.Acquire(request.model_name, request.version));
+  SY_ASSIGN_OR_RETURN(Handle version, port_.context.manager.Acquire(request.model_name, request.version, request.label));
   if (method.prepare != nullptr) SY_RETURN_IF_ERROR(method.prepare(version->signature(), request));
   Infer(std::move(version), call);
   bool gone = false;

@@ -54,6 +54,7 @@ void UnaryCall::Handle() {
     HandleControl(*port_.control);
     return;
   }
+  if (port_.command != nullptr) return HandleCommand(*port_.command);
   infer_->on_done = [this](InferCall& call, const Status& status) { AnswerInference(call, status); };
   Status status;
   try {
@@ -82,6 +83,24 @@ void UnaryCall::HandleControl(const ControlMethod& method) {
   }
 }
 
+void UnaryCall::HandleCommand(const CommandMethod& method) {
+  ModelControl* const control = port_.context.control;
+  if (control == nullptr) {
+    return Answer(Error(StatusCode::kUnimplemented, "What is served cannot be changed or listed by calls here"), Frame());
+  }
+  // This object stays until the answer has come, on whichever thread; and only one may come.
+  const auto answered = std::make_shared<std::atomic<bool>>(false);
+  const auto answer = [this, answered](StatusOr<std::string> message) {
+    if (!answered->exchange(true)) Answer(message.status(), message.ok() ? Frame(*std::move(message)) : Frame());
+  };
+  try {
+    ReadMessage(request_,
+                [&](google::protobuf::io::ZeroCopyInputStream& message, size_t) { method.run(*control, message, answer); });
+  } catch (const std::exception& error) {
+    answer(HandlerFailed(error.what()));
+  }
+}
+
 Status UnaryCall::Submit(const InferMethod& method) {
   const TimePoint now = port_.context.timer.Now();
   infer_->endpoint = method.endpoint;
@@ -99,7 +118,8 @@ Status UnaryCall::Submit(const InferMethod& method) {
   request_.Clear();
   SY_RETURN_IF_ERROR(decoded);
   request.deadline = std::min(request.deadline, deadline_);
-  SY_ASSIGN_OR_RETURN(switchyard::Handle version, port_.context.manager.Acquire(request.model_name, request.version));
+  SY_ASSIGN_OR_RETURN(switchyard::Handle version,
+                      port_.context.manager.Acquire(request.model_name, request.version, request.label));
   if (method.prepare != nullptr) SY_RETURN_IF_ERROR(method.prepare(version->signature(), request));
   Infer(std::move(version), infer_);
   if ((phase_.fetch_or(kSubmitted, std::memory_order_acq_rel) & kGone) != 0) CancelInference();

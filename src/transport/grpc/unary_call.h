@@ -34,6 +34,7 @@ class UnaryCall {
 
   void Handle();
   void HandleControl(const ControlMethod& method);
+  void HandleCommand(const CommandMethod& method);
   Status Submit(const InferMethod& method);
   void Answer(const Status& status, Frame frame);
   void AnswerInference(InferCall& call, const Status& status);

@@ -30,7 +30,9 @@ constexpr uint32_t kLingerMs = 2000;
 std::string_view ReasonOf(int code) {
   switch (code) {
     case 200: return "OK";
+    case 201: return "Created";
     case 400: return "Bad Request";
+    case 403: return "Forbidden";
     case 404: return "Not Found";
     case 405: return "Method Not Allowed";
     case 408: return "Request Timeout";

@@ -1,0 +1,269 @@
+#include "config/config_reading.h"
+
+#include <rapidjson/document.h>
+
+#include <map>
+
+#include "config/config_schema.h"
+#include "config/json_text.h"
+#include "config/model_entry.h"
+#include "config/model_values.h"
+#include "config/text.h"
+
+namespace switchyard {
+namespace {
+
+using rapidjson::Document;
+using rapidjson::Value;
+
+// The member that an error of ReadModelEntry is about; empty when it is about the entry.
+std::string KeyOf(std::string_view message, const Value& entry) {
+  const std::string key(message.substr(0, message.find_first_of(": ")));
+  return entry.HasMember(key.c_str()) ? key : std::string();
+}
+
+// Finds every fault of one entry with the parser that stops at the first: the faulty key is put aside, and the rest read again.
+class EntryJudge {
+ public:
+  EntryJudge(const Value& entry, const std::string& base_dir, CheckedModel* model, std::vector<ConfigFault>* faults)
+      : base_dir_(base_dir), model_(*model), faults_(*faults) {
+    auto& memory = entry_.GetAllocator();
+    entry_.SetObject();
+    for (const auto& member : entry.GetObject()) {
+      if (model_.faulty_keys.count(std::string(Text(member.name))) != 0) continue;
+      entry_.AddMember(Value(member.name, memory), Value(member.value, memory), memory);
+    }
+  }
+
+  void Judge() {
+    for (;;) {
+      model_.settings = Named();
+      const Status read = ReadModelEntry(entry_, base_dir_, &model_.settings);
+      if (read.ok()) return;
+      const std::string key = KeyOf(Message(read), entry_);
+      if (key.empty()) {
+        faults_.push_back(FaultAt(model_.pointer, Message(read), Describe(entry_)));
+        model_.faulty_keys.insert("");
+        return;
+      }
+      AddFaultsOf(key, Message(read));
+      model_.faulty_keys.insert(key);
+      PutAside(key);
+    }
+  }
+
+ private:
+  ModelSettings Named() const {
+    ModelSettings settings;
+    settings.name = entry_.HasMember("name") ? std::string(Text(entry_["name"])) : std::string("model");
+    return settings;
+  }
+
+  void PutAside(const std::string& key) { entry_.RemoveMember(key.c_str()); }
+
+  // Of a value that holds several, each faulty part alone; else the value.
+  void AddFaultsOf(const std::string& key, std::string_view message) {
+    const Value& value = entry_[key.c_str()];
+    const std::string place = PointerTo(model_.pointer, key);
+    const size_t before = faults_.size();
+    if (value.IsObject() && value.MemberCount() > 1) {
+      for (const auto& member : value.GetObject()) {
+        Document one = Alone();
+        Value part(rapidjson::kObjectType);
+        part.AddMember(Value(member.name, one.GetAllocator()), Value(member.value, one.GetAllocator()), one.GetAllocator());
+        Try(one, key, std::move(part), PointerTo(place, Text(member.name)), Describe(member.value));
+      }
+    } else if (value.IsArray() && value.Size() > 1) {
+      for (rapidjson::SizeType i = 0; i < value.Size(); ++i) {
+        Document one = Alone();
+        Value part(rapidjson::kArrayType);
+        part.PushBack(Value(value[i], one.GetAllocator()), one.GetAllocator());
+        Try(one, key, std::move(part), PointerTo(place, std::to_string(i)), Describe(value[i]));
+      }
+    }
+    if (faults_.size() == before) faults_.push_back(FaultAt(place, WithoutKey(message, key), Describe(value)));
+  }
+
+  Document Alone() const {
+    Document one;
+    one.SetObject();
+    if (entry_.HasMember("name")) one.AddMember("name", Value(entry_["name"], one.GetAllocator()), one.GetAllocator());
+    return one;
+  }
+  void Try(Document& entry, const std::string& key, Value part, std::string pointer, std::string described) {
+    entry.AddMember(Value(key.c_str(), entry.GetAllocator()), std::move(part), entry.GetAllocator());
+    ModelSettings settings = Named();
+    const Status read = ReadModelEntry(entry, base_dir_, &settings);
+    if (read.ok() || KeyOf(Message(read), entry) != key) return;
+    faults_.push_back(FaultAt(std::move(pointer), WithoutKey(Message(read), key), std::move(described)));
+  }
+  static std::string_view WithoutKey(std::string_view message, const std::string& key) {
+    if (message.starts_with(key + ": ")) message.remove_prefix(key.size() + 2);
+    return message;
+  }
+
+  const std::string& base_dir_;
+  CheckedModel& model_;
+  std::vector<ConfigFault>& faults_;
+  Document entry_;
+};
+
+// Faults by the entry that they are in: by the first three tokens of their pointers.
+using FaultsByEntry = std::map<std::string, std::vector<ConfigFault>, std::less<>>;
+
+FaultsByEntry SortByEntry(const std::vector<ConfigFault>& faults) {
+  FaultsByEntry sorted;
+  for (const ConfigFault& fault : faults) {
+    size_t end = 0;
+    for (int token = 0; token < 3 && end != std::string::npos; ++token) end = fault.pointer.find('/', end + 1);
+    sorted[fault.pointer.substr(0, end)].push_back(fault);
+  }
+  return sorted;
+}
+
+// The token of a JSON pointer at its beginning, as it was before it was escaped.
+std::string FirstToken(std::string_view pointer) {
+  std::string token;
+  for (size_t i = 0; i < pointer.size() && pointer[i] != '/'; ++i) {
+    const bool escaped = pointer[i] == '~' && i + 1 < pointer.size();
+    token += escaped ? (pointer[++i] == '1' ? '/' : '~') : pointer[i];
+  }
+  return token;
+}
+
+// The keys of the entry at `pointer` that the schema's faults are in. "name" stands for one that is missing.
+std::set<std::string> FaultyKeys(const std::string& pointer, const FaultsByEntry& faults) {
+  std::set<std::string> keys;
+  const auto found = faults.find(pointer);
+  if (found == faults.end()) return keys;
+  for (const ConfigFault& fault : found->second) {
+    const bool missing = fault.pointer.size() <= pointer.size();
+    keys.insert(missing ? "name" : FirstToken(std::string_view(fault.pointer).substr(pointer.size() + 1)));
+  }
+  return keys;
+}
+
+// Whose each name is: two models must not share one.
+class NameBook {
+ public:
+  explicit NameBook(std::vector<ConfigFault>* faults) : faults_(*faults) {}
+
+  // False: the model's own name is taken.
+  bool Add(const CheckedModel& model) {
+    const bool named = model.faulty_keys.count("name") == 0;
+    const bool added = !named || Take(model.settings.name, model.pointer + "/name");
+    for (size_t i = 0; i < model.settings.aliases.size(); ++i) {
+      Take(model.settings.aliases[i], fmt::format("{}/aliases/{}", model.pointer, i));
+    }
+    return added;
+  }
+
+ private:
+  bool Take(const std::string& name, std::string pointer) {
+    const auto [taken, is_new] = taken_.emplace(name, pointer);
+    if (is_new) return true;
+    faults_.push_back(
+        {std::move(pointer), "a name that no other model has", Quote(name) + ", which " + taken->second + " has"});
+    return false;
+  }
+
+  std::vector<ConfigFault>& faults_;
+  std::map<std::string, std::string> taken_;  // to where it is
+};
+
+void JudgeModels(const Value& list, const std::string& base_dir, ConfigReading* reading) {
+  NameBook names(&reading->faults);
+  const FaultsByEntry schema_faults = SortByEntry(reading->faults);
+  for (rapidjson::SizeType i = 0; i < list.Size(); ++i) {
+    if (!list[i].IsObject() || !list[i].HasMember("config") || !list[i]["config"].IsObject()) continue;
+    const Value& entry = list[i]["config"];
+    CheckedModel model;
+    model.pointer = fmt::format("/model_config_list/{}/config", i);
+    model.faulty_keys = FaultyKeys(model.pointer, schema_faults);
+    EntryJudge(entry, base_dir, &model, &reading->faults).Judge();
+    if (names.Add(model)) reading->models.push_back(std::move(model));
+  }
+}
+
+}  // namespace
+
+ConfigReading ReadWholeConfig(std::string_view text, const std::string& base_dir) {
+  ConfigReading reading;
+  if (text.size() > kMaxConfigFileBytes) {
+    reading.faults.push_back(
+        {"", fmt::format("a file of at most {} bytes", kMaxConfigFileBytes), fmt::format("{}", text.size())});
+    return reading;
+  }
+  Document document;
+  if (const Status parsed = ParseJsonText(text, &document); !parsed.ok()) {
+    reading.faults.push_back({"", "JSON", std::string(Message(parsed))});
+    return reading;
+  }
+  reading.faults = SchemaFaults(document);
+  const bool well_formed = reading.faults.empty();
+  if (document.IsObject() && document.HasMember("model_config_list") && document["model_config_list"].IsArray()) {
+    JudgeModels(document["model_config_list"], base_dir, &reading);
+  }
+  if (!well_formed) return reading;
+  auto file = ParseConfigFile(text, base_dir);
+  if (file.ok()) {
+    reading.file = *std::move(file);
+    return reading;
+  }
+  // What stands beside the models: the message begins with its pointer.
+  const std::string_view message = Message(file.status());
+  const size_t colon = message.find(": ");
+  const bool placed = message.starts_with('/') && colon != message.npos;
+  reading.faults.push_back(FaultAt(std::string(placed ? message.substr(0, colon) : ""),
+                                   placed ? message.substr(colon + 2) : message, "another value"));
+  return reading;
+}
+
+EntryReading ReadModelEntry(std::string_view text, const std::string& name, const std::string& default_path,
+                            const std::string& base_dir) {
+  EntryReading reading;
+  Document entry;
+  const auto refuse = [&](std::string expected, std::string got) {
+    reading.faults.push_back({"", std::move(expected), std::move(got)});
+    return reading;
+  };
+  if (text.size() > kMaxConfigFileBytes) {
+    return refuse(fmt::format("a text of at most {} bytes", kMaxConfigFileBytes), fmt::format("{}", text.size()));
+  }
+  if (const Status parsed = ParseJsonText(text, &entry); !parsed.ok()) return refuse("JSON", std::string(Message(parsed)));
+  if (!entry.IsObject()) return refuse("an object with the keys of a model's \"config\"", Describe(entry));
+  auto& memory = entry.GetAllocator();
+  Value model(rapidjson::kObjectType);
+  // The whole element of model_config_list is taken too.
+  const bool wrapped = entry.MemberCount() == 1 && entry.HasMember("config") && entry["config"].IsObject();
+  model.CopyFrom(wrapped ? entry["config"] : entry, memory);
+  if (!model.HasMember("name")) model.AddMember("name", Value(name.c_str(), memory), memory);
+  if (!model.HasMember("base_path") && default_path.empty()) {
+    reading.faults.push_back(
+        {"", "the key \"base_path\", because the server knows no path for this model", "an object without it"});
+  } else if (!model.HasMember("base_path")) {
+    model.AddMember("base_path", Value(default_path.c_str(), memory), memory);
+  }
+  Document file;
+  file.SetObject();
+  Value list(rapidjson::kArrayType), element(rapidjson::kObjectType);
+  element.AddMember("config", Value(model, file.GetAllocator()), file.GetAllocator());
+  list.PushBack(element, file.GetAllocator());
+  file.AddMember("model_config_list", list, file.GetAllocator());
+  ConfigReading whole;
+  whole.faults = SchemaFaults(file);
+  JudgeModels(file["model_config_list"], base_dir, &whole);
+  for (ConfigFault& fault : whole.faults) {
+    constexpr std::string_view kPlace = "/model_config_list/0/config";
+    if (fault.pointer.starts_with(kPlace)) fault.pointer.erase(0, kPlace.size());
+    reading.faults.push_back(std::move(fault));
+  }
+  if (!whole.models.empty()) reading.model = std::move(whole.models.front());
+  reading.model.pointer.clear();
+  if (reading.model.faulty_keys.count("name") == 0 && reading.model.settings.name != name) {
+    reading.faults.push_back({"/name", Quote(name) + ", or no name", Quote(reading.model.settings.name)});
+  }
+  return reading;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,177 @@
+#include "control/config_check.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <system_error>
+
+#include "config/text.h"
+#include "device/placement.h"
+#include "repository/source.h"
+
+namespace switchyard {
+namespace {
+
+class ModelJudge {
+ public:
+  ModelJudge(const CheckedModel& model, const CheckEnvironment& environment, std::vector<ConfigFault>* faults)
+      : model_(model), settings_(model.settings), environment_(environment), faults_(*faults) {}
+
+  void Judge() {
+    if (IsFaulty("")) return;
+    if (!IsFaulty("base_path") && !IsFaulty("name")) JudgeFiles();
+    if (!IsFaulty("warmup")) JudgeWarmUp();
+    if (!IsFaulty("target_device") && !IsFaulty("fallback_devices") && !IsFaulty("plugin_config")) JudgeDevices();
+    if (environment_.read_models && model_.faulty_keys.empty() && plan_ && !device_fault_) ReadModels();
+  }
+
+ private:
+  bool IsFaulty(const std::string& key) const { return model_.faulty_keys.count(key) != 0; }
+  void Add(std::string_view key, std::string expected, std::string got) {
+    faults_.push_back({PointerTo(model_.pointer, key), std::move(expected), std::move(got)});
+  }
+
+  void JudgeFiles() {
+    const auto found = ListVersions(settings_.base_path);
+    if (!found.ok()) {
+      return Add("base_path", "a folder of version folders (1/, 2/, ...), or a model file",
+                 fmt::format("{}: {}", Quote(settings_.base_path), Message(found.status())));
+    }
+    std::vector<int64_t> there;
+    for (const VersionFiles& files : *found) there.push_back(files.version);
+    if (there.empty()) {
+      return Add("base_path", "a folder of version folders (1/, 2/, ...) with a model's files, or a model file",
+                 fmt::format("{}, in which no version is", Quote(settings_.base_path)));
+    }
+    const std::vector<int64_t> wanted =
+        IsFaulty("model_version_policy") ? there : WantedVersions(settings_.version_policy, there);
+    if (wanted.empty()) {
+      return Add("model_version_policy", fmt::format("a version that is there: {}", fmt::join(there, ", ")),
+                 fmt::format("{}", fmt::join(settings_.version_policy.versions, ", ")));
+    }
+    for (const VersionFiles& files : *found) {
+      if (std::find(wanted.begin(), wanted.end(), files.version) == wanted.end()) continue;
+      if (!files.model_path.empty()) {
+        whole_.push_back(files);
+      } else if (environment_.read_models) {
+        AddIncomplete(files.version);
+      }
+    }
+    if (whole_.empty() && !environment_.read_models) AddIncomplete(wanted.back());
+    if (IsFaulty("labels")) return;
+    for (const auto& [label, version] : settings_.labels) {
+      if (std::find(wanted.begin(), wanted.end(), version) != wanted.end()) continue;
+      faults_.push_back(
+          {PointerTo(PointerTo(model_.pointer, "labels"), label),
+           fmt::format("a version that is there and that model_version_policy serves: {}", fmt::join(wanted, ", ")),
+           std::to_string(version)});
+    }
+  }
+
+  void AddIncomplete(int64_t version) {
+    Add("base_path", fmt::format("a complete set of model files in the folder of version {}", version),
+        fmt::format("{} without one", Quote(fmt::format("{}/{}", settings_.base_path, version))));
+  }
+
+  void JudgeWarmUp() {
+    const std::string& file = settings_.warm_up.file;
+    std::error_code error;
+    if (file.empty() || std::filesystem::is_regular_file(file, error)) return;
+    faults_.push_back({PointerTo(PointerTo(model_.pointer, "warmup"), "file"), "a file of recorded requests that is there",
+                       error ? fmt::format("{}: {}", Quote(file), error.message()) : Quote(file) + ", which is no file"});
+  }
+
+  void AddDeviceFault(const Status& fault) {
+    device_fault_ = true;
+    std::string_view message = Message(fault);
+    std::string_view key = "target_device";
+    for (const std::string_view other : {"fallback_devices", "plugin_config"}) {
+      if (message.starts_with(other)) key = other;
+    }
+    if (message.starts_with(std::string(key) + ": ")) message.remove_prefix(key.size() + 2);
+    AddFault(PointerTo(model_.pointer, key), message, key);
+  }
+
+  // Where the message does not say what was expected, it says what is wrong.
+  void AddFault(std::string pointer, std::string_view message, std::string_view key) {
+    if (message.find("expected ") != message.npos && message.find(" got ") != message.npos) {
+      const std::string asked =
+          key == "target_device" ? settings_.target_device : fmt::format("{}", fmt::join(settings_.fallback_devices, ";"));
+      faults_.push_back(FaultAt(std::move(pointer), message, Quote(asked)));
+    } else {
+      faults_.push_back({std::move(pointer),
+                         key == "plugin_config" ? "properties that the target takes" : "devices that are there",
+                         std::string(message)});
+    }
+  }
+
+  // Each faulty property alone, where there are not too many: some take a child process, and with it a moment, to judge.
+  void AddPropertyFaults(const std::vector<std::string>& devices, const Status& of_all) {
+    constexpr size_t kMostAlone = 16;
+    const std::string place = PointerTo(model_.pointer, "plugin_config");
+    const size_t before = faults_.size();
+    for (const auto& [key, value] : settings_.plugin_config) {
+      if (settings_.plugin_config.size() > kMostAlone) break;
+      const auto alone = environment_.runtime.CheckProperties(plan_->asked, devices, {{key, value}});
+      if (!alone.ok()) AddFault(PointerTo(place, key), WithoutKey(Message(alone.status())), "plugin_config");
+    }
+    if (faults_.size() == before) AddFault(place, WithoutKey(Message(of_all)), "plugin_config");
+    device_fault_ = true;
+  }
+  static std::string_view WithoutKey(std::string_view message) {
+    constexpr std::string_view kKey = "plugin_config: ";
+    return message.starts_with(kKey) ? message.substr(kKey.size()) : message;
+  }
+
+  void JudgeDevices() {
+    auto plan = MakePlan(settings_, environment_.inventory, environment_.device_plugins);
+    if (!plan.ok()) return AddDeviceFault(plan.status());
+    plan_ = *std::move(plan);
+    std::vector<std::string> devices;
+    for (const Candidate& candidate : plan_->candidates) {
+      for (const std::string& device : candidate.devices) {
+        if (std::find(devices.begin(), devices.end(), device) == devices.end()) devices.push_back(device);
+      }
+    }
+    const auto notes = environment_.runtime.CheckProperties(plan_->asked, devices, settings_.plugin_config);
+    if (!notes.ok()) return AddPropertyFaults(devices, notes.status());
+    if (!environment_.strict) return;
+    for (const std::string& note : *notes) Add("plugin_config", "no warning, because of --strict", note);
+    for (const std::string& reason : plan_->reasons) Add("target_device", "no warning, because of --strict", reason);
+  }
+
+  void ReadModels() {
+    for (const VersionFiles& files : whole_) {
+      const Candidate& best = plan_->candidates.front();
+      const LoadRequest request{.settings = settings_,
+                                .version = files.version,
+                                .model_path = files.model_path,
+                                .target = best.target,
+                                .properties = best.properties};
+      const auto graph = environment_.runtime.Graph(request);
+      if (graph.ok()) continue;
+      faults_.push_back(
+          {PointerTo(model_.pointer, "base_path"),
+           fmt::format("a model that can be read and takes the settings of its entry (version {})", files.version),
+           std::string(Message(graph.status()))});
+    }
+  }
+
+  const CheckedModel& model_;
+  const ModelSettings& settings_;
+  const CheckEnvironment& environment_;
+  std::vector<ConfigFault>& faults_;
+  std::vector<VersionFiles> whole_;
+  std::optional<PlacementPlan> plan_;
+  bool device_fault_ = false;
+};
+
+}  // namespace
+
+void CheckModel(const CheckedModel& model, const CheckEnvironment& environment, std::vector<ConfigFault>* faults) {
+  ModelJudge(model, environment, faults).Judge();
+}
+
+}  // namespace switchyard

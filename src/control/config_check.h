@@ -1,0 +1,28 @@
+// What config.json asks for, held against the disk and the devices, before anything is loaded.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "config/config_reading.h"
+#include "device/inventory.h"
+#include "runtime/runtime.h"
+
+namespace switchyard {
+
+struct CheckEnvironment {
+  Runtime& runtime;
+  Inventory inventory;                      // the devices that there are
+  std::vector<std::string> device_plugins;  // names of registered ones
+  bool strict = false;                      // a warning about settings is a fault
+  // Also every version's files: those of a folder that is not whole yet, and whether the model can be read and takes its
+  // settings (Runtime::Graph). Takes time.
+  bool read_models = false;
+};
+
+// Adds what is wrong with one model: its path and versions, labels, the file of its warm-up, target_device, fallback_devices
+// and plugin_config. Keys that are faulty already are not judged again. Blocks: on files, and for seconds on a property that
+// only a child process can judge (Runtime::CheckProperties).
+void CheckModel(const CheckedModel& model, const CheckEnvironment& environment, std::vector<ConfigFault>* faults);
+
+}  // namespace switchyard

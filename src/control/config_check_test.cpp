@@ -1,0 +1,110 @@
+#include "control/config_check.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "runtime/fake/fake_runtime.h"
+#include "serving/test_calls.h"
+
+namespace switchyard {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class ConfigCheckTest : public testing::Test {
+ protected:
+  std::vector<ConfigFault> Faults(ModelSettings settings, bool read_models = false) {
+    std::vector<ConfigFault> faults;
+    CheckedModel model{std::move(settings), "/model_config_list/0/config", faulty_keys_};
+    CheckModel(model,
+               {.runtime = runtime_,
+                .inventory = runtime_.Devices(kListLimit).found,
+                .device_plugins = {},
+                .read_models = read_models},
+               &faults);
+    return faults;
+  }
+  ConfigFault Only(ModelSettings settings, bool read_models = false) {
+    const auto faults = Faults(std::move(settings), read_models);
+    EXPECT_EQ(faults.size(), 1u) << ToText(faults);
+    return faults.empty() ? ConfigFault{} : faults[0];
+  }
+
+  FakeRuntime runtime_;
+  TempRepository repository_;
+  std::set<std::string> faulty_keys_;
+};
+
+const std::string kEntry = "/model_config_list/0/config";
+
+TEST_F(ConfigCheckTest, AModelThatIsThereHasNoFaults) {
+  ModelSettings settings = repository_.Add("dummy", {1, 2});
+  settings.version_policy.kind = VersionPolicy::Kind::kAll;
+  settings.labels = {{"stable", 1}};
+  EXPECT_THAT(Faults(settings, true), IsEmpty());
+}
+
+TEST_F(ConfigCheckTest, TheFileOfTheWarmUpIsThere) {
+  ModelSettings settings = repository_.Add("dummy", {1});
+  settings.warm_up.file = settings.base_path + "/nowhere.json";
+  ConfigFault fault = Only(settings);
+  EXPECT_EQ(fault.pointer, kEntry + "/warmup/file");
+  EXPECT_THAT(fault.got, HasSubstr("nowhere.json"));
+  settings.warm_up.file = settings.base_path;
+  EXPECT_THAT(Only(settings).got, HasSubstr("which is no file"));
+}
+
+TEST_F(ConfigCheckTest, PathsAndVersions) {
+  ModelSettings settings = repository_.Add("dummy", {1, 2});
+  settings.labels = {{"stable", 1}};
+  ConfigFault fault = Only(settings);
+  EXPECT_EQ(fault.pointer, kEntry + "/labels/stable") << "the latest version is 2";
+  EXPECT_THAT(fault.expected, HasSubstr(": 2"));
+  EXPECT_EQ(fault.got, "1");
+
+  settings.labels.clear();
+  settings.version_policy = {.kind = VersionPolicy::Kind::kSpecific, .versions = {7}};
+  EXPECT_EQ(Only(settings).pointer, kEntry + "/model_version_policy");
+
+  settings.base_path += "/nowhere";
+  fault = Only(settings);
+  EXPECT_EQ(fault.pointer, kEntry + "/base_path");
+  EXPECT_THAT(fault.got, HasSubstr("nowhere"));
+  faulty_keys_ = {"base_path"};
+  EXPECT_THAT(Faults(settings), IsEmpty()) << "it is in the list already";
+}
+
+TEST_F(ConfigCheckTest, AVersionThatIsNotWholeYet) {
+  const ModelSettings settings = repository_.Add("dummy", {1});
+  std::filesystem::create_directories(settings.base_path + "/2");
+  EXPECT_EQ(Only(settings).pointer, kEntry + "/base_path");
+  ModelSettings all = settings;
+  all.version_policy.kind = VersionPolicy::Kind::kAll;
+  EXPECT_THAT(Faults(all), IsEmpty()) << "another one is whole";
+  EXPECT_THAT(Only(all, true).expected, HasSubstr("version 2"));
+}
+
+TEST_F(ConfigCheckTest, Devices) {
+  ModelSettings settings = repository_.Add("dummy", {1});
+  settings.target_device = "GPU";
+  EXPECT_EQ(Only(settings).pointer, kEntry + "/target_device");
+  settings.target_device = "CPU";
+  settings.fallback_devices = {"AUTO"};
+  EXPECT_EQ(Only(settings).pointer, kEntry + "/fallback_devices");
+  settings.fallback_devices.clear();
+  settings.plugin_config = {{"MODEL_PRIORITY", {"SOME"}}};
+  settings.target_device = "AUTO:CPU";
+  EXPECT_EQ(Only(settings).pointer, kEntry + "/plugin_config");
+}
+
+TEST_F(ConfigCheckTest, ReadsTheModelWhenItIsToldTo) {
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.load_error = InvalidArgument("the file is broken"); });
+  const ModelSettings settings = repository_.Add("dummy", {1});
+  EXPECT_THAT(Faults(settings), IsEmpty());
+  EXPECT_THAT(Only(settings, true).got, HasSubstr("the file is broken"));
+  EXPECT_EQ(runtime_.loads(), 0u) << "nothing is compiled";
+}
+
+}  // namespace
+}  // namespace switchyard

@@ -1,0 +1,36 @@
+// What the files of ModelControl share.
+#pragma once
+
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "control/model_control.h"
+
+namespace switchyard {
+
+struct ModelControl::Job {
+  absl::AnyInvocable<void(Done)> run;
+  Done done;
+};
+
+// A change that the Manager has, whose loads were not all tried yet.
+struct ModelControl::Waiting {
+  std::set<std::string> models;      // whose loads are waited for
+  std::set<std::string> changed;     // what the change was about
+  bool failures_are_errors = false;  // of the loads of `changed`
+  std::string before;                // what served then
+  Done done;
+};
+
+inline ControlOutcome Fault(Status status) { return {.status = std::move(status), .faults = {}}; }
+
+inline ControlOutcome Refuse(std::string_view what, std::vector<ConfigFault> faults) {
+  Status status = InvalidArgument("{} is refused, and nothing was changed; {} fault{}: {}", what, faults.size(),
+                                  faults.size() == 1 ? "" : "s", ToText(faults));
+  return {.status = std::move(status), .faults = std::move(faults)};
+}
+
+}  // namespace switchyard

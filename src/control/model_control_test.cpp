@@ -1,0 +1,259 @@
+#include "control/model_control.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "config/config_file.h"
+#include "runtime/fake/fake_runtime.h"
+#include "serving/test_calls.h"
+
+namespace switchyard {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+// The answer of one call, and a way to wait for it.
+struct Answered {
+  Notification done;
+  ControlOutcome outcome;
+  int code() const { return outcome.status.ok() ? (outcome.changed ? 201 : 200) : HttpCode(outcome.status.code()); }
+};
+
+class ModelControlTest : public testing::Test {
+ protected:
+  void Start(ModelControl::Options options = {}) {
+    if (std::filesystem::exists(config_)) {
+      options.config_path = config_;
+      options.models = ReadWholeConfig(*ReadConfigText(config_), repository_.path()).file.models;
+    }
+    manager_ = std::make_unique<Manager>(runtime_, timer_, Manager::Options{});
+    control_ = std::make_unique<ModelControl>(*manager_, runtime_, std::move(options));
+    control_->Start();
+    manager_->WaitForLoads();
+  }
+  void TearDown() override {
+    control_.reset();
+    manager_.reset();
+  }
+
+  void Write(const std::string& text) {
+    std::ofstream(config_ + ".new") << text;
+    std::filesystem::rename(config_ + ".new", config_);
+  }
+  // Entries by name, with what stands beside it.
+  void WriteModels(const std::vector<std::pair<std::string, std::string>>& models) {
+    std::string text;
+    for (const auto& [name, members] : models) {
+      // Files that are there are not touched: that would be a change.
+      if (!std::filesystem::exists(repository_.path() / name)) repository_.Add(name, {1});
+      text += fmt::format(R"({}{{"config": {{"name": "{}"{}{}}}}})", text.empty() ? "" : ",", name, members.empty() ? "" : ", ",
+                          members);
+    }
+    Write(R"({"model_config_list": [)" + text + "]}");
+  }
+
+  std::shared_ptr<Answered> Ask(const std::function<void(ModelControl::Done)>& call) {
+    auto answered = std::make_shared<Answered>();
+    call([answered](const ControlOutcome& outcome) {
+      answered->outcome = outcome;
+      answered->done.Notify();
+    });
+    return answered;
+  }
+  std::shared_ptr<Answered> Wait(std::shared_ptr<Answered> answered) {
+    EXPECT_TRUE(answered->done.WaitFor(std::chrono::seconds(20)));
+    return answered;
+  }
+  std::shared_ptr<Answered> StartReload() {
+    return Ask([this](ModelControl::Done done) { control_->Reload(std::move(done)); });
+  }
+  std::shared_ptr<Answered> Reload() { return Wait(StartReload()); }
+  std::shared_ptr<Answered> StartLoad(const std::string& model, std::optional<std::string> entry = {}) {
+    return Ask([&](ModelControl::Done done) { control_->Load(model, std::move(entry), std::move(done)); });
+  }
+  std::shared_ptr<Answered> Load(const std::string& model, std::optional<std::string> entry = {}) {
+    return Wait(StartLoad(model, std::move(entry)));
+  }
+  std::shared_ptr<Answered> Unload(const std::string& model) {
+    return Wait(Ask([&](ModelControl::Done done) { control_->Unload(model, std::move(done)); }));
+  }
+  bool Serves(const std::string& model) { return manager_->Acquire(model, std::nullopt).ok(); }
+  std::string StateOf(const std::string& model) {
+    for (const IndexedModel& row : control_->Index()) {
+      if (row.name == model) return row.state;
+    }
+    return "not there";
+  }
+
+  TempRepository repository_;
+  const std::string config_ = (repository_.path() / "config.json").string();
+  FakeRuntime runtime_;
+  ThreadTimer timer_;
+  std::unique_ptr<Manager> manager_;
+  std::unique_ptr<ModelControl> control_;
+};
+
+TEST_F(ModelControlTest, AReloadTakesWhatChanged) {
+  WriteModels({{"a", ""}, {"b", ""}});
+  Start();
+  EXPECT_FALSE(control_->LastReload().has_value());
+  EXPECT_EQ(Reload()->code(), 200);
+  EXPECT_EQ(control_->LastReload()->code, 200);
+  WriteModels({{"a", R"("nireq": 3)"}, {"c", ""}});
+  EXPECT_EQ(Reload()->code(), 201);
+  EXPECT_TRUE(Serves("a") && Serves("c"));
+  EXPECT_FALSE(Serves("b"));
+  EXPECT_EQ((*manager_->Acquire("a", std::nullopt))->settings().nireq, 3u);
+  EXPECT_EQ(Reload()->code(), 200);
+}
+
+TEST_F(ModelControlTest, ANewVersionFolderIsFoundByAReload) {
+  WriteModels({{"a", ""}});
+  Start();
+  repository_.Add("a", {2});
+  EXPECT_EQ(Reload()->code(), 201);
+  EXPECT_EQ((*manager_->Acquire("a", std::nullopt))->number(), 2);
+}
+
+TEST_F(ModelControlTest, AnyFaultAndNothingChanges) {
+  WriteModels({{"a", ""}, {"b", ""}});
+  Start();
+  Write(R"({"model_config_list": [{"config": {"name": "a", "nireq": 5}}, {"config": {"name": "c", "base_path": "nowhere"}},
+      {"config": {"name": "b", "target_device": "GPU"}}, {"config": {"name": "d", "nireq": "x"}}]})");
+  const auto answer = Reload();
+  EXPECT_EQ(answer->code(), 400);
+  std::vector<std::string> pointers;
+  for (const ConfigFault& fault : answer->outcome.faults) pointers.push_back(fault.pointer);
+  EXPECT_THAT(pointers, testing::UnorderedElementsAre(
+                            "/model_config_list/1/config/base_path", "/model_config_list/2/config/target_device",
+                            "/model_config_list/3/config/nireq", "/model_config_list/3/config/base_path"));
+  EXPECT_TRUE(Serves("a") && Serves("b"));
+  EXPECT_EQ((*manager_->Acquire("a", std::nullopt))->settings().nireq, 0u);
+  EXPECT_EQ(runtime_.loads(), 2u);
+  EXPECT_EQ(control_->LastReload()->code, 400);
+  EXPECT_EQ(control_->LastReload()->faults, answer->outcome.faults);
+  std::filesystem::remove(config_);
+  EXPECT_EQ(Reload()->code(), 400);
+  EXPECT_TRUE(Serves("a"));
+}
+
+TEST_F(ModelControlTest, OneReloadThatIsCalledForAtATime) {
+  WriteModels({{"a", ""}});
+  Start();
+  runtime_.Update("b", [](FakeRuntime::Script& script) { script.hold_load = true; });
+  WriteModels({{"a", ""}, {"b", ""}});
+  const auto first = StartReload();
+  ASSERT_TRUE(runtime_.WaitForLoads(2));
+  EXPECT_EQ(Reload()->code(), 409);
+  EXPECT_EQ(Load("a")->code(), 201) << "another model's change does not wait for it";
+  runtime_.Update("b", [](FakeRuntime::Script& script) { script.hold_load = false; });
+  EXPECT_EQ(Wait(first)->code(), 201);
+  EXPECT_EQ(Reload()->code(), 200);
+}
+
+TEST_F(ModelControlTest, TheFileIsWatched) {
+  WriteModels({{"a", ""}});
+  Start({.poll = std::chrono::milliseconds(10)});
+  WriteModels({{"b", ""}});
+  for (int i = 0; i < 1000 && !Serves("b"); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_TRUE(Serves("b"));
+  EXPECT_FALSE(Serves("a"));
+  for (int i = 0; i < 1000 && !control_->LastReload(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  ASSERT_TRUE(control_->LastReload().has_value());
+  EXPECT_FALSE(control_->LastReload()->by_call);
+  EXPECT_EQ(control_->LastReload()->code, 201);
+}
+
+TEST_F(ModelControlTest, ModelsAreLoadedAndUnloadedByCalls) {
+  WriteModels({{"a", ""}});
+  Start();
+  repository_.Add("x", {1});
+  EXPECT_EQ(Load("x")->code(), 404);
+  EXPECT_EQ(Load("x", R"({"nireq": 2})")->code(), 400) << "no path is known";
+  EXPECT_EQ(Load("x", R"({"base_path": "x", "nireq": 2})")->code(), 201);
+  EXPECT_EQ((*manager_->Acquire("x", std::nullopt))->settings().nireq, 2u);
+  EXPECT_EQ(StateOf("x"), "READY");
+  EXPECT_EQ(Unload("x")->code(), 201);
+  EXPECT_FALSE(Serves("x"));
+  EXPECT_EQ(StateOf("x"), "UNAVAILABLE");
+  EXPECT_EQ(Load("x")->code(), 201) << "as it was loaded before";
+  EXPECT_EQ((*manager_->Acquire("x", std::nullopt))->settings().nireq, 2u);
+  EXPECT_EQ(Unload("a")->code(), 201);
+  EXPECT_FALSE(Serves("a"));
+  EXPECT_EQ(Unload("nobody")->code(), 404);
+  EXPECT_EQ(Reload()->code(), 200) << "config.json says nothing new of it";
+  EXPECT_FALSE(Serves("a"));
+}
+
+TEST_F(ModelControlTest, ALoadThatFailsSaysWhy) {
+  WriteModels({{"a", ""}});
+  Start();
+  repository_.Add("x", {1});
+  runtime_.Update("x", [](FakeRuntime::Script& script) { script.load_error = InvalidArgument("the file is broken"); });
+  const auto answer = Load("x", R"({"base_path": "x"})");
+  EXPECT_EQ(answer->code(), 400);
+  EXPECT_THAT(std::string(Message(answer->outcome.status)), HasSubstr("the file is broken"));
+  EXPECT_EQ(StateOf("x"), "UNAVAILABLE");
+  runtime_.Update("a", [](FakeRuntime::Script& script) { script.load_error = InvalidArgument("out of luck"); });
+  const auto again = Load("a", R"({"nireq": 4})");
+  EXPECT_THAT(std::string(Message(again->outcome.status)), HasSubstr("goes on serving: out of luck"));
+  EXPECT_TRUE(Serves("a"));
+}
+
+TEST_F(ModelControlTest, OnlyTheApiLoads) {
+  WriteModels({{"a", ""}, {"b", ""}});
+  Start({.mode = ModelControlMode::kExplicit, .poll = std::chrono::milliseconds(10)});
+  EXPECT_FALSE(Serves("a"));
+  EXPECT_EQ(StateOf("a"), "UNAVAILABLE");
+  EXPECT_EQ(Load("a")->code(), 201);
+  EXPECT_TRUE(Serves("a"));
+  EXPECT_FALSE(Serves("b"));
+}
+
+TEST_F(ModelControlTest, NobodyChangesWhatIsFixed) {
+  WriteModels({{"a", ""}});
+  Start({.mode = ModelControlMode::kNone});
+  EXPECT_TRUE(Serves("a"));
+  EXPECT_EQ(Reload()->code(), 403);
+  EXPECT_EQ(Load("a")->code(), 403);
+  EXPECT_EQ(Unload("a")->code(), 403);
+  EXPECT_TRUE(Serves("a"));
+}
+
+TEST_F(ModelControlTest, AListOfModelsReplacesWhatIsServed) {
+  WriteModels({{"a", R"("nireq": 2)"}, {"b", ""}});
+  Start();
+  ModelSettings c = repository_.Add("c", {1, 2});
+  VersionPolicy all{.kind = VersionPolicy::Kind::kAll};
+  const auto replace = [&](std::vector<ModelControl::ListedModel> models) {
+    return Wait(Ask([&](ModelControl::Done done) { control_->Replace(std::move(models), std::move(done)); }));
+  };
+  EXPECT_EQ(replace({{"a", (repository_.path() / "a").string(), all, {}}, {"c", c.base_path, all, {{"stable", 1}}}})->code(),
+            201);
+  EXPECT_TRUE(Serves("a") && Serves("c"));
+  EXPECT_FALSE(Serves("b"));
+  EXPECT_EQ((*manager_->Acquire("a", std::nullopt))->settings().nireq, 2u) << "the other settings stay";
+  EXPECT_EQ((*manager_->Acquire("c", std::nullopt, {"stable"}))->number(), 1);
+  const auto refused = replace({{"c", c.base_path, {}, {{"stable", 1}}}, {"d", "nowhere", {}, {}}});
+  EXPECT_EQ(refused->code(), 400);
+  EXPECT_EQ(refused->outcome.faults.size(), 2u);
+  EXPECT_TRUE(Serves("a") && Serves("c"));
+}
+
+TEST_F(ModelControlTest, TheEndAnswersEveryCall) {
+  Start();
+  repository_.Add("x", {1});
+  runtime_.Update("x", [](FakeRuntime::Script& script) { script.hold_load = true; });
+  const auto waits = StartLoad("x", R"({"base_path": ")" + (repository_.path() / "x").string() + "\"}");
+  ASSERT_TRUE(runtime_.WaitForLoads(1));
+  control_->Stop();
+  EXPECT_EQ(Wait(waits)->code(), 503);
+  EXPECT_EQ(Load("x")->code(), 503);
+  EXPECT_EQ(Reload()->code(), 503);
+  runtime_.Update("x", [](FakeRuntime::Script& script) { script.hold_load = false; });
+}
+
+}  // namespace
+}  // namespace switchyard

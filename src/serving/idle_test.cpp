@@ -1,0 +1,241 @@
+// Models that nobody calls, memory that is short, and what runs before a Version takes calls.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <thread>
+
+#include "runtime/fake/fake_runtime.h"
+#include "serving/executor.h"
+#include "serving/test_calls.h"
+
+namespace switchyard {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::HasSubstr;
+
+class IdleTest : public testing::Test {
+ protected:
+  void Start(Manager::Options options = {}) {
+    for (const char* name : {"dummy", "other"}) {
+      runtime_.Update(name, [](FakeRuntime::Script& script) { script.async = FakeRuntime::Async::kThread; });
+    }
+    manager_ = std::make_unique<Manager>(runtime_, timer_, std::move(options));
+  }
+  void Want(std::vector<ModelSettings> models) {
+    manager_->SetWanted(std::move(models), {});
+    manager_->WaitForLoads();
+  }
+  ModelSettings Idle(uint32_t after) const {
+    ModelSettings settings = repository_.Add("dummy", {1});
+    settings.idle_unload_seconds = after;
+    return settings;
+  }
+  // 60 bytes of it.
+  ModelSettings Sixty(const std::string& name) const {
+    ModelSettings settings = repository_.Add(name, {1});
+    std::ofstream(repository_.path() / name / "1/model.onnx") << std::string(60, 'x');
+    return settings;
+  }
+  std::shared_ptr<Answer> Begin(const std::string& model = "dummy", TimePoint deadline = kNoDeadline) {
+    TestCall test(1.0f, deadline);
+    auto handle = manager_->Acquire(model, std::nullopt);
+    if (handle.ok()) {
+      Infer(*std::move(handle), std::exchange(test.call, nullptr));
+    } else {
+      test.call->Complete(handle.status());
+    }
+    return test.answer;
+  }
+  Status Call(const std::string& model = "dummy") {
+    const std::shared_ptr<Answer> answer = Begin(model);
+    EXPECT_TRUE(answer->done.WaitFor(seconds(10)));
+    return answer->status;
+  }
+  static bool Eventually(const std::function<bool()>& condition) {
+    const auto end = std::chrono::steady_clock::now() + seconds(10);
+    while (!condition()) {
+      if (std::chrono::steady_clock::now() > end) return false;
+      std::this_thread::yield();
+    }
+    return true;
+  }
+  void Pass(Duration time) {
+    timer_.Advance(time);
+    manager_->WaitForLoads();
+  }
+  VersionStatus StatusOf(const std::string& model) { return manager_->StatusOf(model)->versions.at(0); }
+
+  FakeRuntime runtime_;
+  ManualTimer timer_;
+  TempRepository repository_;
+  std::unique_ptr<Manager> manager_;
+};
+
+TEST_F(IdleTest, AModelThatNobodyCallsGivesItsMemoryBackUntilTheNextCall) {
+  Start();
+  Want({Idle(10)});
+  Pass(seconds(9));
+  EXPECT_EQ(runtime_.live_models(), 1u);
+  ASSERT_TRUE(Call().ok());
+  Pass(seconds(9));
+  EXPECT_EQ(runtime_.live_models(), 1u) << "it was called 9 s ago";
+  Pass(seconds(1));
+  EXPECT_TRUE(Eventually([&] { return runtime_.live_models() == 0; }));
+  EXPECT_EQ(StatusOf("dummy").state, VersionState::kAvailable);
+  EXPECT_TRUE(manager_->Ready());
+  EXPECT_TRUE(manager_->ModelReady("dummy", std::nullopt));
+  EXPECT_EQ((*manager_->Acquire("dummy", std::nullopt))->signature().inputs.size(), 1u);
+  EXPECT_TRUE(Call().ok());
+  EXPECT_EQ(runtime_.live_models(), 1u);
+  EXPECT_EQ(runtime_.loads(), 2u);
+  Pass(seconds(10));
+  EXPECT_TRUE(Eventually([&] { return runtime_.live_models() == 0; }));
+}
+
+TEST_F(IdleTest, CallsWaitForTheModelWithinTheirDeadlines) {
+  Start();
+  Want({Idle(10)});
+  Pass(seconds(10));
+  ASSERT_TRUE(Eventually([&] { return runtime_.live_models() == 0; }));
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.hold_load = true; });
+  const std::shared_ptr<Answer> late = Begin("dummy", timer_.Now() + seconds(1));
+  const std::shared_ptr<Answer> patient = Begin();
+  ASSERT_TRUE(runtime_.WaitForLoads(2));
+  EXPECT_TRUE(manager_->Ready());
+  timer_.Advance(seconds(2));
+  ASSERT_TRUE(late->done.WaitFor(seconds(10)));
+  EXPECT_EQ(late->status.code(), StatusCode::kDeadlineExceeded);
+  EXPECT_FALSE(patient->done.HasBeenNotified());
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.hold_load = false; });
+  ASSERT_TRUE(patient->done.WaitFor(seconds(10)));
+  EXPECT_TRUE(patient->status.ok()) << patient->status;
+}
+
+TEST_F(IdleTest, AModelThatDoesNotComeBackSaysWhyAndIsTriedAgain) {
+  Start();
+  Want({Idle(10)});
+  Pass(seconds(10));
+  ASSERT_TRUE(Eventually([&] { return runtime_.live_models() == 0; }));
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("corrupt"); });
+  EXPECT_THAT(Call().ToString(), HasSubstr("corrupt"));
+  const size_t loads = runtime_.loads();
+  EXPECT_THAT(Call().ToString(), HasSubstr("UNAVAILABLE"));
+  EXPECT_EQ(runtime_.loads(), loads) << "a call must not have it loaded before a second has passed";
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.load_error = absl::OkStatus(); });
+  EXPECT_TRUE(Eventually([&] { return Pass(seconds(1)), Call().ok(); }));
+}
+
+TEST_F(IdleTest, ACallInFlightKeepsTheModel) {
+  Start();
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) {
+    script.facts.cpu_only = false;
+    script.async = FakeRuntime::Async::kHeld;
+  });
+  Want({Idle(10)});
+  const std::shared_ptr<Answer> answer = Begin();
+  ASSERT_TRUE(runtime_.WaitForHeld(1));
+  Pass(seconds(25));
+  EXPECT_EQ(runtime_.live_models(), 1u);
+  runtime_.CompleteAll();
+  ASSERT_TRUE(answer->done.WaitFor(seconds(10)));
+  EXPECT_TRUE(answer->status.ok());
+  EXPECT_TRUE(Eventually([&] { return Pass(seconds(10)), runtime_.live_models() == 0; }));
+}
+
+TEST_F(IdleTest, WhatDoesNotFitIsRefusedWithFiguresOrTakesTheRoomOfAnIdleModel) {
+  Start({.memory_budget = 100});
+  const ModelSettings dummy = Sixty("dummy");
+  Want({dummy});
+  ASSERT_TRUE(Call().ok());
+  Want({dummy, Sixty("other")});
+  EXPECT_EQ(StatusOf("other").error.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(Message(StatusOf("other").error)),
+              AllOf(HasSubstr("needs about 60 bytes"), HasSubstr("100 of --memory_budget"), HasSubstr("dummy/1 60")));
+  EXPECT_TRUE(Call().ok());
+  // Nobody has called dummy for a while.
+  EXPECT_TRUE(Eventually([&] { return Pass(seconds(2)), StatusOf("other").state == VersionState::kAvailable; }));
+  EXPECT_TRUE(Eventually([&] { return runtime_.live_models() == 1; }));
+  ASSERT_TRUE(Call("other").ok());
+  EXPECT_EQ(Call("dummy").code(), StatusCode::kResourceExhausted);
+  Pass(seconds(2));
+  // Whoever answers a call gives the infer request back after that.
+  EXPECT_TRUE(Eventually([&] { return Call("dummy").ok(); }));
+  EXPECT_TRUE(Eventually([&] { return runtime_.live_models() == 1; }));
+}
+
+TEST_F(IdleTest, AModelLargerThanTheBudgetIsRefusedAtOnce) {
+  Start({.memory_budget = 59});
+  Want({Sixty("dummy")});
+  EXPECT_EQ(StatusOf("dummy").state, VersionState::kFailed);
+  EXPECT_EQ(runtime_.loads(), 0u);
+}
+
+class WarmUpTest : public IdleTest {
+ protected:
+  // Not measured, so that every inference is one of the warm-up's.
+  void SetUp() override {
+    runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.facts.steady_cost = false; });
+  }
+  static std::vector<DecodedRequest> Recorded(int count) {
+    std::vector<DecodedRequest> requests;
+    for (int i = 0; i < count; ++i) requests.push_back(std::move(TestCall().call->request));
+    return requests;
+  }
+};
+
+TEST_F(WarmUpTest, AVersionRunsMadeUpRequestsBeforeItServes) {
+  Start();
+  ModelSettings settings = repository_.Add("dummy", {1});
+  Want({settings});
+  EXPECT_EQ(runtime_.infers(), 1u);
+  settings.warm_up.requests = 3;
+  Want({settings});
+  EXPECT_EQ(runtime_.infers(), 4u);
+  settings.warm_up.requests = 0;
+  Want({settings});
+  EXPECT_EQ(runtime_.infers(), 4u);
+}
+
+TEST_F(WarmUpTest, AModelThatRefusesWhatIsMadeUpServesNevertheless) {
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.infer_error = absl::InvalidArgumentError("no zeros"); });
+  Start();
+  Want({repository_.Add("dummy", {1})});
+  EXPECT_EQ(StatusOf("dummy").state, VersionState::kAvailable);
+}
+
+TEST_F(WarmUpTest, RecordedRequestsAreRunAndMustSucceed) {
+  std::string asked;
+  Start({.read_recorded = [&](const std::string& file, const Signature&) {
+    asked = file;
+    return Recorded(2);
+  }});
+  ModelSettings settings = repository_.Add("dummy", {1});
+  settings.warm_up = {.requests = 3, .file = "/recorded.json"};
+  Want({settings});
+  EXPECT_EQ(asked, "/recorded.json");
+  EXPECT_EQ(runtime_.infers(), 3u);
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.infer_error = absl::InternalError("broken"); });
+  settings.nireq = 2;
+  Want({settings});
+  EXPECT_THAT(std::string(Message(StatusOf("dummy").error)), HasSubstr("warmup: /recorded.json: request 1: broken"));
+  EXPECT_EQ((*manager_->Acquire("dummy", 1))->settings().nireq, 0u) << "the old one goes on serving";
+}
+
+TEST_F(WarmUpTest, RecordedRequestsOfAnotherModelAreAFaultOfTheVersion) {
+  Start({.read_recorded = [&](const std::string&, const Signature&) {
+    auto requests = Recorded(1);
+    requests[0].inputs[0].name = "c";
+    return requests;
+  }});
+  ModelSettings settings = repository_.Add("dummy", {1});
+  settings.warm_up.file = "/recorded.json";
+  Want({settings});
+  EXPECT_EQ(StatusOf("dummy").state, VersionState::kFailed);
+  EXPECT_THAT(std::string(Message(StatusOf("dummy").error)), HasSubstr("warmup"));
+}
+
+}  // namespace
+}  // namespace switchyard

@@ -1,0 +1,544 @@
+// The Manager's part that says what becomes of each version: which are taken from a folder, loaded, replaced, tried again, let
+// go.
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "base/log.h"
+#include "device/placement.h"
+#include "serving/absent_devices.h"
+#include "serving/executor.h"
+#include "serving/model_map.h"
+
+namespace switchyard {
+namespace {
+
+// Versions that are gone are listed as such; no more than these of each model.
+constexpr size_t kMostGone = 32;
+constexpr size_t kMostGoneModels = 256;
+
+// Which versions are served is no matter of any of them.
+ModelSettings VersionSettings(ModelSettings settings) {
+  settings.version_policy = {};
+  settings.idle_unload_seconds = 0;
+  return settings;
+}
+
+// A model that was called so lately is not idle, whatever needs its memory.
+constexpr auto kBriefRest = std::chrono::seconds(1);
+
+Duration Backoff(int failures) {
+  Duration wait = Manager::kFirstBackoff;
+  for (int i = 1; i < failures && wait < Manager::kLongestBackoff; ++i) wait *= 2;
+  return std::min(wait, Manager::kLongestBackoff);
+}
+
+double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+}  // namespace
+
+StatusOr<std::vector<Manager::FoundVersion>> Manager::FindVersions(const std::string& base_path) {
+  SY_ASSIGN_OR_RETURN(const std::vector<VersionFiles> listed, ListVersions(base_path));
+  std::vector<FoundVersion> found;
+  for (const VersionFiles& files : listed) {
+    found.push_back({files, files.model_path.empty() ? FilesState() : ReadFilesState(base_path, files.model_path)});
+  }
+  return found;
+}
+
+// Nothing is known of the versions: what serves goes on.
+void Manager::FolderFailed(Model& model, const Status& why) {
+  ++model.failed_looks;
+  const Duration wait = Backoff(model.failed_looks);
+  model.look_at = timer_.Now() + wait;
+  if (model.fault != why) {
+    LogError("Model {} cannot be {}: {}", model.settings.name, model.entries.empty() ? "served" : "looked at", Message(why));
+  }
+  model.fault = why;
+  std::erase_if(model.entries, [](const auto& item) {
+    return item.second.slot == nullptr && item.second.placer == nullptr && item.second.state != VersionState::kGone;
+  });
+}
+
+// Are the files whole, as far as can be told?
+bool Manager::Settled(Model& model, const FoundVersion& found) {
+  const FilesState& state = found.state;
+  const int64_t number = found.files.version;
+  const TimePoint now = timer_.Now();
+  const auto wall = std::chrono::system_clock::now().time_since_epoch();
+  const Duration age = wall - std::chrono::nanoseconds(state.changed_ns);
+  const Duration settle = options_.settle;
+  if (!state.marked_incomplete && (state.marked_complete || settle == Duration::zero() || age >= settle)) {
+    model.seen.erase(number);
+    return true;
+  }
+  // The file system's clock may be another machine's: then what counts is how long nothing was seen to change.
+  const auto [seen, first] = model.seen.try_emplace(number);
+  if (first || seen->second.files != state.files || seen->second.changed_ns != state.changed_ns) {
+    seen->second = {state.files, state.changed_ns, now};
+  }
+  const Duration quiet = now - seen->second.since;
+  if (!state.marked_incomplete && quiet >= settle) {
+    model.seen.erase(number);
+    return true;
+  }
+  Duration wait = std::max<Duration>(settle, kFirstBackoff);
+  if (!state.marked_incomplete) wait = age >= Duration::zero() ? std::min(settle - age, settle - quiet) : settle - quiet;
+  model.look_at = std::min(model.look_at, now + wait);
+  return false;
+}
+
+// Does a version that cannot be taken from its folder now still count, since it serves? One that is gone does so for a moment,
+// in which another may be moved to its place.
+bool Manager::StillCounts(Model& model, Entry& entry, bool there) {
+  if (entry.slot == nullptr) return false;
+  if (there) {
+    entry.missing_since.reset();
+    return true;
+  }
+  const TimePoint now = timer_.Now();
+  if (!entry.missing_since) entry.missing_since = now;
+  if (now - *entry.missing_since >= options_.settle) return false;
+  model.look_at = std::min(model.look_at, *entry.missing_since + options_.settle);
+  return true;
+}
+
+void Manager::Want(const Model& model, Entry& entry, const FoundVersion& found, bool retry) {
+  LoadSource source{found.files.model_path, found.state.files, found.state.bytes, VersionSettings(model.settings)};
+  entry.version = found.files.version;
+  entry.settling = false;
+  if (entry.slot != nullptr && entry.served == source) {
+    if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
+    entry.state = VersionState::kAvailable;
+    entry.error = absl::OkStatus();
+    entry.tried = entry.served;
+    return;
+  }
+  if (entry.tried == source) {
+    const bool under_way = entry.placer != nullptr || entry.state == VersionState::kWanted;
+    if (under_way || (entry.state == VersionState::kFailed && !retry)) return;
+  } else {
+    entry.failures = 0;
+  }
+  if (entry.slot != nullptr) {
+    LogInfo("Model {} version {} has changed ({}): the new one is loaded beside it", model.settings.name, entry.version,
+            entry.served.settings == source.settings ? "files" : "settings");
+  }
+  entry.tried = std::move(source);
+  entry.state = VersionState::kWanted;  // a Version that serves goes on until the new one is there
+  if (entry.slot == nullptr) entry.error = absl::OkStatus();
+}
+
+// A version that the policy would want, if its files were whole.
+void Manager::ListUntaken(Model& model, const FoundVersion& found) {
+  Entry& entry = model.entries[found.files.version];
+  if (entry.placer != nullptr) return;
+  entry.version = found.files.version;
+  entry.wanted = true;
+  entry.tried = {};
+  entry.settling = !found.files.model_path.empty();
+  entry.state = entry.settling ? VersionState::kWanted : VersionState::kFailed;
+  const Status before = std::exchange(entry.error, absl::OkStatus());
+  if (entry.settling) return;
+  entry.retry_at = kNoDeadline;
+  entry.error = Error(StatusCode::kNotFound, "the folder of version {} under {} holds no complete set of model files",
+                      entry.version, model.settings.base_path);
+  if (entry.error == before) return;
+  metrics_.CountLoad(model.settings.name, entry.error);
+  LogError("Model {} version {} cannot be loaded: {}", model.settings.name, entry.version, Message(entry.error));
+}
+
+void Manager::Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>& found) {
+  const bool retry = std::exchange(model.retry, false);
+  model.look_at = kNoDeadline;
+  if (!found.ok()) return FolderFailed(model, found.status());
+  std::map<int64_t, const FoundVersion*> there;
+  for (const FoundVersion& one : *found) there[one.files.version] = &one;
+  std::vector<int64_t> all;
+  std::map<int64_t, bool> whole;  // and those that serve: to be loaded from their folders?
+  for (const auto& [number, one] : there) {
+    all.push_back(number);
+    if (!one->files.model_path.empty() && Settled(model, *one)) whole[number] = true;
+  }
+  for (auto& [number, entry] : model.entries) {
+    if (StillCounts(model, entry, there.contains(number))) whole.try_emplace(number, false);
+  }
+  std::erase_if(model.seen, [&](const auto& item) { return !there.contains(item.first); });
+  std::vector<int64_t> takeable;
+  for (const auto& [number, from_folder] : whole) takeable.push_back(number);
+  const std::vector<int64_t> wanted = WantedVersions(model.settings.version_policy, takeable);
+  const std::vector<int64_t> if_whole = WantedVersions(model.settings.version_policy, all);
+  for (auto& [number, entry] : model.entries) entry.wanted = entry.settling = false;
+  for (const int64_t number : wanted) {
+    Entry& entry = model.entries[number];
+    entry.wanted = true;
+    if (whole[number]) {
+      Want(model, entry, *there[number], retry);
+    } else if (there.contains(number) && there[number]->files.model_path.empty()) {
+      entry.error = Error(StatusCode::kNotFound,
+                          "the folder of version {} under {} holds no complete set of model files; the loaded one goes on",
+                          number, model.settings.base_path);
+    }
+  }
+  for (const int64_t number : if_whole) {
+    if (!whole.contains(number)) ListUntaken(model, *there[number]);
+  }
+  if (!wanted.empty() || !if_whole.empty()) {
+    model.fault = absl::OkStatus();
+    model.failed_looks = 0;
+    return;
+  }
+  const Status none =
+      Error(StatusCode::kNotFound,
+            "no version is there: expected {}/<number>/ with a model's files, or a model file itself as base path",
+            model.settings.base_path);
+  if (model.fault != none) LogError("Model {} cannot be served: {}", model.settings.name, Message(none));
+  model.fault = none;
+}
+
+// What is to be looked at or tried again by now.
+void Manager::TakeDue() {
+  const TimePoint now = timer_.Now();
+  for (auto& [name, model] : models_) {
+    if (!model->wanted || model->faulty) continue;
+    if (model->look_at <= now) model->look = true, model->look_at = kNoDeadline;
+    for (auto& [number, entry] : model->entries) {
+      if (!entry.wanted || entry.state != VersionState::kFailed || entry.retry_at > now) continue;
+      entry.retry_at = kNoDeadline;
+      entry.state = VersionState::kWanted;
+      model->look = true;  // the folder may have gone meanwhile
+    }
+  }
+}
+
+// What an entry takes of the memory now.
+uint64_t Manager::NeedOf(const Entry& entry) const {
+  uint64_t bytes = entry.placer != nullptr ? entry.tried.bytes : 0;
+  if (entry.slot != nullptr) {
+    const Placer& placer = *entry.slot->get()->placer();
+    if (!placer.asleep()) bytes += std::max(placer.memory_bytes(), entry.served.bytes);
+  }
+  return bytes;
+}
+
+// Has idle models sleep until `need` fits.
+Status Manager::MakeRoom(uint64_t need, const Entry& for_entry, const std::string& for_name) {
+  const uint64_t budget = options_.memory_budget;
+  if (budget == 0) return absl::OkStatus();
+  uint64_t used = 0;
+  std::string users;
+  struct Idle {
+    TimePoint last_use;
+    uint64_t bytes;
+    std::shared_ptr<Placer> placer;
+  };
+  std::vector<Idle> idle;
+  const TimePoint now = timer_.Now();
+  for (const auto& [name, model] : models_) {
+    for (const auto& [number, entry] : model->entries) {
+      const uint64_t bytes = NeedOf(entry);
+      if (bytes == 0) continue;
+      used += bytes;
+      users += fmt::format("{}{}/{} {}", users.empty() ? "" : ", ", name, number, bytes);
+      if (&entry == &for_entry || entry.slot == nullptr || entry.placer != nullptr) continue;
+      const std::shared_ptr<Placer>& placer = entry.slot->get()->placer();
+      const Executor& executor = *placer->executor();
+      const bool planned = std::find(to_sleep_.begin(), to_sleep_.end(), placer) != to_sleep_.end();
+      if (planned) {
+        used -= bytes;
+      } else if (placer->CanSleep() && executor.queued() + executor.active() == 0 && now - executor.last_use() >= kBriefRest) {
+        idle.push_back({executor.last_use(), bytes, placer});
+      }
+    }
+  }
+  std::sort(idle.begin(), idle.end(), [](const Idle& a, const Idle& b) { return a.last_use < b.last_use; });
+  size_t count = 0;
+  while (used + need > budget && count < idle.size()) used -= idle[count++].bytes;
+  if (used + need > budget) {
+    return Error(
+        StatusCode::kResourceExhausted,
+        "model {} version {} needs about {} bytes, which do not fit into the {} of --memory_budget: in use are {}; none "
+        "that could be given back is idle; raise the budget, or serve less",
+        for_name, for_entry.version, need, budget, users.empty() ? "none" : users);
+  }
+  for (size_t i = 0; i < count; ++i) {
+    LogInfo("Model {}: its memory is given back, since model {} needs room", idle[i].placer->settings().name, for_name);
+    to_sleep_.push_back(idle[i].placer);
+  }
+  return absl::OkStatus();
+}
+
+// When the entry will have been idle for so long that it is to sleep; kNoDeadline: never.
+TimePoint Manager::IdleAt(const Model& model, const Entry& entry) const {
+  const uint32_t seconds = model.settings.idle_unload_seconds;
+  if (seconds == 0 || entry.slot == nullptr || entry.placer != nullptr || !entry.slot->get()->placer()->CanSleep()) {
+    return kNoDeadline;
+  }
+  const Executor& executor = *entry.slot->get()->placer()->executor();
+  const TimePoint at = executor.last_use() + std::chrono::seconds(seconds);
+  const TimePoint now = timer_.Now();
+  // A call that takes longer than that: look again.
+  return at <= now && executor.queued() + executor.active() > 0 ? now + std::chrono::seconds(seconds) : at;
+}
+
+void Manager::DecideSleep() {
+  const TimePoint now = timer_.Now();
+  for (const auto& [name, model] : models_) {
+    for (auto& [number, entry] : model->entries) {
+      if (entry.slot == nullptr || shutting_down_) continue;
+      const std::shared_ptr<Placer>& placer = entry.slot->get()->placer();
+      if (placer->rouse_failed()) {
+        if (entry.rouse_at == kNoDeadline) {
+          entry.rouse_at = now + Backoff(++entry.failures);
+        } else if (entry.rouse_at <= now) {
+          entry.rouse_at = kNoDeadline;
+          to_sleep_.push_back(placer);
+        }
+      } else if (placer->asleep()) {
+        if (placer->executor()->queued() == 0) continue;
+        const Status room = MakeRoom(std::max(placer->memory_bytes(), entry.served.bytes), entry, name);
+        if (room.ok()) {
+          LogInfo("Model {} version {} is called: it is loaded again", name, number);
+          to_rouse_.push_back(placer);
+        } else {
+          to_refuse_.emplace_back(placer, room);
+        }
+      } else if (IdleAt(*model, entry) <= now) {
+        LogInfo("Model {} version {}: no call for {} s, its memory is given back", name, number,
+                model->settings.idle_unload_seconds);
+        to_sleep_.push_back(placer);
+      } else if (placer->phase() == Placer::Phase::kServing) {
+        entry.rouse_at = kNoDeadline;
+        if (entry.state == VersionState::kAvailable) entry.failures = 0;
+      }
+    }
+  }
+}
+
+// Without the mutex: lanes that are given back and calls that are answered call back.
+void Manager::SleepAndRouse() {
+  std::vector<std::shared_ptr<Placer>> sleep;
+  std::vector<std::shared_ptr<Placer>> rouse;
+  std::vector<std::pair<std::shared_ptr<Placer>, Status>> refuse;
+  {
+    MutexLock lock(&mutex_);
+    sleep.swap(to_sleep_);
+    rouse.swap(to_rouse_);
+    refuse.swap(to_refuse_);
+  }
+  for (const auto& placer : sleep) placer->Sleep();
+  for (const auto& placer : rouse) placer->Rouse();
+  for (const auto& [placer, why] : refuse) placer->Refuse(why);
+}
+
+bool Manager::LoadPending(const Model& model, TimePoint now) {
+  if (!model.wanted) return false;
+  if (model.look) return true;
+  for (const auto& [number, entry] : model.entries) {
+    if (entry.state == VersionState::kWanted && (!entry.settling || now < model.settle_until)) return true;
+    if (entry.placer == nullptr) continue;
+    // What has ended, well or badly, is taken up next; what no device serves at the moment was tried.
+    const Placer::Phase phase = entry.placer->phase();
+    if (phase != Placer::Phase::kWaiting && phase != Placer::Phase::kDown) return true;
+  }
+  return false;
+}
+
+bool Manager::LoadsPending() const {
+  const TimePoint now = timer_.Now();
+  return std::any_of(models_.begin(), models_.end(), [now](const auto& model) { return LoadPending(*model.second, now); });
+}
+
+bool Manager::LoadPending(std::string_view name) const {
+  MutexLock lock(&mutex_);
+  const auto model = models_.find(name);
+  return model != models_.end() && model->second->wanted && (model->second->look || model->second->pending);
+}
+
+void Manager::StartLoads() {
+  if (shutting_down_) return;
+  for (const auto& [name, model] : models_) {
+    if (!model->wanted) continue;
+    for (auto& [number, entry] : model->entries) {
+      if (entry.state != VersionState::kWanted || entry.settling) continue;
+      entry.state = VersionState::kLoading;
+      if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
+      if (const Status room = MakeRoom(entry.tried.bytes, entry, name); !room.ok()) {
+        Fail(name, entry, room);
+        continue;
+      }
+      LogInfo("Loading model {} version {} from {}", name, number, entry.tried.path);
+      auto placer = MakePlacer(model->settings, number, entry.tried.path);
+      if (placer.ok()) {
+        entry.placer = *std::move(placer);
+      } else {
+        Fail(name, entry, placer.status());
+      }
+    }
+  }
+}
+
+StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& settings, int64_t number, const std::string& path) {
+  auto plan = MakePlan(settings, monitor_->inventory(), options_.device_plugins);
+  if (plan.status().code() == StatusCode::kNotFound) {
+    return Error(StatusCode::kNotFound, "{}{}", Message(plan.status()), ExplainAbsent(absent_, settings.target_device));
+  }
+  SY_RETURN_IF_ERROR(plan.status());
+  std::vector<std::pair<std::string, PlacementPlan::Priority>> occupied;
+  for (const auto& [name, model] : models_) {
+    for (const auto& [other, entry] : model->entries) {
+      if (entry.slot == nullptr || name == settings.name) continue;
+      const Placer& placer = *entry.slot->get()->placer();
+      for (const std::string& device : placer.Report().execution_devices) occupied.emplace_back(device, placer.plan().priority);
+    }
+  }
+  YieldToPriorities(*plan, occupied);
+  Placer::Environment environment{.runtime = runtime_,
+                                  .timer = timer_,
+                                  .monitor = *monitor_,
+                                  .max_queue = options_.max_queue,
+                                  .inline_threads = options_.inline_threads,
+                                  .strict = options_.strict,
+                                  .read_recorded = options_.read_recorded,
+                                  .wake = [this] { Wake(); },
+                                  .on_failover = options_.on_failover,
+                                  .on_retry = options_.on_retry,
+                                  .sequences = sequences_,
+                                  .sequence_idle = options_.sequence_idle};
+  LoadRequest base{.settings = settings,
+                   .version = number,
+                   .model_path = path,
+                   .cache_dir = options_.cache_dir,
+                   .cache_max_bytes = options_.cache_max_bytes};
+  woken_ = true;
+  return std::make_shared<Placer>(std::move(environment), std::move(base), *std::move(plan));
+}
+
+void Manager::Fail(const std::string& name, Entry& entry, const Status& why) {
+  entry.error = why;
+  entry.state = VersionState::kFailed;
+  if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
+  metrics_.CountLoad(name, why);
+  const Duration wait = Backoff(++entry.failures);
+  entry.retry_at = timer_.Now() + wait;
+  LogError("Model {} version {} failed to load: {}; {}trying again in {} s", name, entry.version, Message(why),
+           entry.slot != nullptr ? "the one before it goes on serving; " : "", Seconds(wait));
+}
+
+// What became of a load since the last look.
+void Manager::TakeLoad(const std::string& name, Entry& entry) {
+  const Placer::Phase phase = entry.placer->phase();
+  if (phase == Placer::Phase::kFailed) return Fail(name, entry, entry.placer->why());
+  if (phase == Placer::Phase::kDown) {
+    entry.error = entry.placer->why();
+  } else if (entry.slot == nullptr || phase == Placer::Phase::kServing) {
+    entry.error = absl::OkStatus();  // else: why the last try failed is told until this one ends
+  }
+  if (phase != Placer::Phase::kServing || shutting_down_) return;
+  if (entry.slot != nullptr) retired_.push_back(std::move(entry.slot));
+  entry.served = entry.tried;
+  entry.failures = 0;
+  const std::shared_ptr<Placer> placer = std::exchange(entry.placer, nullptr);
+  auto version = std::make_unique<Version>(
+      placer->settings(), entry.version, placer->signature(), placer->executor(), placer,
+      metrics_.ForModel(name, entry.version),
+      DecodeOptions{.pool = &decode_pool_,
+                    // A pool that is free takes work also where nothing may queue.
+                    .max_waiting = std::max<size_t>(options_.max_queue, std::max(1u, std::thread::hardware_concurrency())),
+                    .max_image_pixels = options_.max_image_pixels});
+  entry.slot = std::make_shared<VersionSlot>(std::move(version), [this](VersionSlot& slot) {
+    MutexLock lock(&mutex_);
+    const auto it = std::find_if(draining_.begin(), draining_.end(), [&](const auto& s) { return s.get() == &slot; });
+    drained_.push_back(std::move(*it));
+    draining_.erase(it);
+  });
+  entry.state = VersionState::kAvailable;
+  metrics_.CountLoad(name, absl::OkStatus());
+  LogInfo("Model {} version {} is available", name, entry.version);
+}
+
+// What is not wanted any more goes when all that is wanted serves. A version that fails to load takes nothing away.
+void Manager::RetireSuperseded(Model& model) {
+  bool any = false;
+  bool all = true;
+  bool settling = false;
+  for (const auto& [number, entry] : model.entries) {
+    settling = settling || entry.settling;
+    if (!entry.wanted) continue;
+    any = true;
+    all = all && entry.slot != nullptr;
+  }
+  const bool replaced = any ? all : !settling && !model.faulty && !model.look && model.failed_looks == 0;
+  size_t gone = 0;
+  for (auto& [number, entry] : model.entries) {
+    if (!entry.wanted && entry.state != VersionState::kGone) {
+      if (replaced || entry.slot == nullptr) {
+        Retire(entry);
+      } else {
+        if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
+        entry.state = VersionState::kAvailable;
+        entry.tried = entry.served;
+      }
+    }
+    if (entry.state == VersionState::kGone) ++gone;
+  }
+  for (auto it = model.entries.begin(); it != model.entries.end() && gone > kMostGone;) {
+    const bool erase = it->second.state == VersionState::kGone;
+    if (erase) --gone;
+    it = erase ? model.entries.erase(it) : std::next(it);
+  }
+}
+
+// Models that are gone are listed as such, as their versions are, up to a number.
+void Manager::ForgetGone() {
+  const auto gone = [](const Model& model) {
+    return !model.wanted && std::all_of(model.entries.begin(), model.entries.end(), [](const auto& item) {
+      return item.second.state == VersionState::kGone && item.second.slot == nullptr;
+    });
+  };
+  size_t surplus = 0;
+  for (const auto& [name, model] : models_) surplus += gone(*model) ? 1 : 0;
+  surplus -= std::min(surplus, kMostGoneModels);
+  for (auto it = models_.begin(); surplus > 0;) {
+    const bool erase = gone(*it->second);
+    if (erase) --surplus;
+    it = erase ? models_.erase(it) : std::next(it);
+  }
+}
+
+void Manager::Retire(Entry& entry) {
+  if (entry.slot != nullptr) {
+    retired_.push_back(std::move(entry.slot));
+    entry.slot = nullptr;
+  }
+  if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
+  entry.state = VersionState::kGone;
+  entry.wanted = entry.settling = false;
+  entry.missing_since.reset();
+}
+
+void Manager::CloseRetired() {
+  std::vector<std::shared_ptr<VersionSlot>> closing;
+  {
+    MutexLock lock(&mutex_);
+    closing.swap(retired_);
+    draining_.insert(draining_.end(), closing.begin(), closing.end());
+  }
+  for (const auto& slot : closing) slot->Close();
+}
+
+void Manager::DestroyDrained() {
+  std::vector<std::shared_ptr<VersionSlot>> drained;
+  {
+    MutexLock lock(&mutex_);
+    drained.swap(drained_);
+  }
+  for (const auto& slot : drained) {
+    const std::string name = slot->get()->model_name();
+    const int64_t number = slot->get()->number();
+    slot->Destroy();
+    LogInfo("Model {} version {} is unloaded", name, number);
+  }
+}
+
+}  // namespace switchyard

@@ -1,0 +1,153 @@
+"""`switchyard check`, --list_models, --add_to_config and --remove_from_config."""
+
+import concurrent.futures
+import json
+import os
+
+import pytest
+
+from conftest import write_config
+from harness import Server, run_binary
+from test_config_reload import add_model, answer_of, entry
+
+
+def models_of(config):
+    return [element["config"] for element in json.loads(config.read_text())["model_config_list"]]
+
+
+def test_check_finds_nothing_in_a_good_file(tmp_path):
+    add_model(tmp_path, "a", (1, 2))
+    config = write_config(tmp_path / "config.json", [entry("a", model_version_policy={"all": {}}, labels={"stable": 1})])
+    done = run_binary("check", config)
+    assert done.returncode == 0 and "no faults" in done.stdout, done
+    done = run_binary("check", config, "--json")
+    assert done.returncode == 0 and json.loads(done.stdout) == {"models": 1, "faults": []}, done
+
+
+def test_check_lists_every_fault(tmp_path):
+    for name in "abc":
+        add_model(tmp_path, name)
+    (tmp_path / "b" / "1" / "model.xml").write_text("<broken")
+    (tmp_path / "c" / "2").mkdir()
+    config = write_config(
+        tmp_path / "config.json",
+        [
+            entry("a", nireq=-3, plugin_config={"NUM_STREAM": 1}),
+            entry("b"),
+            entry("c", model_version_policy={"all": {}}),
+            entry("d"),
+            entry("e", base_path="a", shape={"no_such_input": "(1,10)"}),
+        ],
+    )
+    done = run_binary("check", config, "--json")
+    faults = json.loads(done.stdout)["faults"]
+    at = "/model_config_list/{}/config/{}".format
+    assert done.returncode == 1 and sorted(fault["pointer"] for fault in faults) == sorted(
+        [at(0, "nireq"), at(0, "plugin_config/NUM_STREAM"), *(at(entry, "base_path") for entry in (1, 2, 3, 4))]
+    ), faults
+    assert all(set(fault) == {"pointer", "expected", "got"} and all(fault[k] for k in ("expected", "got")) for fault in faults)
+    done = run_binary("check", config)
+    assert done.returncode == 1 and all(fault["pointer"] in done.stdout for fault in faults), done.stdout
+
+
+def test_check_of_no_file_and_no_command(tmp_path):
+    done = run_binary("check", tmp_path / "nowhere.json")
+    assert done.returncode == 1 and "cannot be read" in done.stdout
+    assert run_binary("check").returncode == 64
+    assert run_binary("check", "a", "b").returncode == 64
+    assert run_binary("check", "--port", "1").returncode == 64
+    assert run_binary("check", "--help").returncode == 0
+
+
+def test_check_strict(tmp_path):
+    add_model(tmp_path, "a")
+    config = write_config(tmp_path / "config.json", [{"name": "a", "target_device": "AUTO:GPU.9,CPU"}])
+    assert run_binary("check", config).returncode == 0
+    done = run_binary("check", config, "--strict")
+    assert done.returncode == 1 and "GPU.9" in done.stdout, done
+
+
+def test_list_models(tmp_path):
+    add_model(tmp_path, "a")
+    add_model(tmp_path / "deep" / "er", "b")
+    (tmp_path / "empty" / "1").mkdir(parents=True)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    done = run_binary("--list_models", "--model_repository_path", tmp_path)
+    assert done.returncode == 0 and done.stdout.split("\n") == ["a", "deep/er/b", ""], done
+    done = run_binary("--list_models", env={"OVMS_MODEL_REPOSITORY_PATH": str(tmp_path)})
+    assert done.returncode == 0 and "deep/er/b" in done.stdout
+    assert run_binary("--list_models", "--model_repository_path", tmp_path / "nowhere").returncode == 1
+    assert run_binary("--list_models", "--port", "1").returncode == 64
+
+
+def test_add_and_remove(tmp_path):
+    for name in "ab":
+        add_model(tmp_path, name)
+    config = tmp_path / "config.json"
+    flags = ["--config_path", config, "--model_name"]
+    done = run_binary("--add_to_config", *flags, "a", "--model_path", tmp_path / "a", "--target_device", "CPU", "--nireq", 2,
+                      "--plugin_config", '{"NUM_STREAMS": 1}', "--shape", '{"b": "(1,10)"}', "--batch_size", "1")  # fmt: skip
+    assert done.returncode == 0, done
+    assert models_of(config) == [
+        {
+            "name": "a",
+            "base_path": str(tmp_path / "a"),
+            "batch_size": "1",
+            "shape": {"b": "(1,10)"},
+            "nireq": 2,
+            "target_device": "CPU",
+            "plugin_config": {"NUM_STREAMS": 1},
+        }
+    ]
+    config.chmod(0o640)
+    done = run_binary("--add_to_config", *flags, "b", "--model_repository_path", tmp_path)
+    assert done.returncode == 0 and [m["name"] for m in models_of(config)] == ["a", "b"], done
+    assert config.stat().st_mode & 0o777 == 0o640
+    done = run_binary("--add_to_config", *flags, "a", "--model_path", tmp_path / "b")
+    assert done.returncode == 1 and "occupied" in done.stderr
+    with Server(tmp_path / "server", "--config_path", config) as server:
+        assert answer_of(server, "a") == answer_of(server, "b") == 1
+        assert run_binary("--remove_from_config", *flags, "a").returncode == 0
+        assert server.http("POST", "/v1/config/reload").code in (200, 201)
+        assert answer_of(server, "a") is None and answer_of(server, "b") == 1
+    assert [m["name"] for m in models_of(config)] == ["b"]
+    done = run_binary("--remove_from_config", *flags, "a")
+    assert done.returncode == 1 and '"a"' in done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "config.json", "server"], "nothing is left beside"
+
+
+@pytest.mark.parametrize(
+    "flags, code, part",
+    [
+        (["--model_path", "nowhere"], 1, "/base_path"),
+        (["--target_device", "TPU"], 1, "/target_device"),
+        (["--nireq", "-1"], 1, "/nireq"),
+        (["--shape", "(1,"], 1, "/shape"),
+        (["--plugin_config", '{"NUM_STREAM": 2}'], 1, "/plugin_config"),
+        (["--plugin_config", "{"], 64, "--plugin_config"),
+        (["--port", "9000"], 64, "--port"),
+        (["--remove_from_config"], 64, "--remove_from_config"),
+        (["--list_models"], 64, "--list_models"),
+    ],
+)
+def test_what_a_server_would_refuse_is_not_written(tmp_path, flags, code, part):
+    add_model(tmp_path, "a")
+    config = write_config(tmp_path / "config.json", [entry("x", base_path="a")])
+    before = config.read_text()
+    path = [] if flags[0] == "--model_path" else ["--model_path", tmp_path / "a"]
+    done = run_binary("--add_to_config", "--config_path", config, "--model_name", "a", *path, *flags)
+    assert done.returncode == code and part in done.stderr, done
+    assert config.read_text() == before and sorted(os.listdir(tmp_path)) == ["a", "config.json"]
+
+
+def test_edits_at_the_same_time_lose_nothing(tmp_path):
+    add_model(tmp_path, "a")
+    config = tmp_path / "config.json"
+
+    def add(i):
+        return run_binary("--add_to_config", "--config_path", config, "--model_name", f"m{i}", "--model_path", tmp_path / "a")
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(add, range(8)))
+    assert all(one.returncode == 0 for one in done), done
+    assert sorted(model["name"] for model in models_of(config)) == sorted(f"m{i}" for i in range(8))
