@@ -44,13 +44,13 @@ constexpr std::string_view kModelFlags[] = {"batch_size",
                                             "color_format",
                                             "precision",
                                             "auto_shape_limit",
-                                            "warmup",
-                                            "idle_unload_seconds",
                                             "stateful",
                                             "max_sequence_number",
                                             "idle_sequence_cleanup",
                                             "sequence_idle_seconds",
-                                            "low_latency_transformation"};
+                                            "low_latency_transformation",
+                                            "warmup",
+                                            "idle_unload_seconds"};
 
 template <typename Number>
 Status ReadNumber(const GivenFlags& flags, const std::string& name, uint64_t min, uint64_t max, Number* target) {

@@ -19,6 +19,20 @@ std::vector<FlagSpec> InputFlags() {
   };
 }
 
+std::vector<FlagSpec> StateFlags() {
+  return {
+      {"stateful", "true|false", "whether it has variables",
+       "calls belong to sequences, each with a state of its own; false: each call finds a fresh state", FlagSpec::Form::kYesNo},
+      {"max_sequence_number", "N", "500",
+       "sequences that may run at once, from 1 to 1000000; one more is answered UNAVAILABLE"},
+      {"idle_sequence_cleanup", "true|false", "true", "end sequences that are idle", FlagSpec::Form::kYesNo},
+      {"sequence_idle_seconds", "S", "0",
+       "a sequence without a call for so long is idle; 0: as --sequence_cleaner_poll_wait_minutes says"},
+      {"low_latency_transformation", "true|false", "false", "make variables of the model's loops; needs --stateful",
+       FlagSpec::Form::kYesNo},
+  };
+}
+
 std::vector<FlagSpec> LoadingFlags() {
   return {
       {"warmup", "JSON", "one inference on made-up inputs",
@@ -65,20 +79,6 @@ FlagGroup ConfigFileFlags() {
                "a folder of models: where --list_models looks, where --add_to_config finds the model without --model_path, and "
                "whose config.json is changed without --config_path"},
           }};
-}
-
-std::vector<FlagSpec> StateFlags() {
-  return {
-      {"stateful", "true|false", "whether it has variables",
-       "calls belong to sequences, each with a state of its own; false: each call finds a fresh state", FlagSpec::Form::kYesNo},
-      {"max_sequence_number", "N", "500",
-       "sequences that may run at once, from 1 to 1000000; one more is answered UNAVAILABLE"},
-      {"idle_sequence_cleanup", "true|false", "true", "end sequences that are idle", FlagSpec::Form::kYesNo},
-      {"sequence_idle_seconds", "S", "0",
-       "a sequence without a call for so long is idle; 0: as --sequence_cleaner_poll_wait_minutes says"},
-      {"low_latency_transformation", "true|false", "false", "make variables of the model's loops; needs --stateful",
-       FlagSpec::Form::kYesNo},
-  };
 }
 
 std::vector<FlagSpec> LogFlags() {
@@ -140,8 +140,8 @@ const std::vector<FlagGroup>& FlagGroups() {
             "'{\"all\": {}}', '{\"latest\": {\"num_versions\": 2}}' or '{\"specific\": {\"versions\": [1, 3]}}'"},
        }},
       {"What is done to its inputs", InputFlags()},
-      {"When it is loaded", LoadingFlags()},
       {"Its state, when it keeps one between calls", StateFlags()},
+      {"When it is loaded", LoadingFlags()},
       {"gRPC",
        {
            {"port", "PORT", "0", "TCP port; 0: off; auto: a free one"},

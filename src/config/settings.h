@@ -93,16 +93,16 @@ struct ModelSettings {
       0;  // how long an inference may take on the device; 0: the larger of 3000 and 20 times the slowest
   // How long reading and compiling the model for one device may take; 0: for ever.
   uint32_t load_timeout_ms = 1800000;
-  bool strict_placement = false;     // a device of a list that is missing or gets no layer is an error
-  bool isolated_compile = false;     // a child process compiles into the cache first
-  uint32_t idle_unload_seconds = 0;  // without a call for so long, the model gives its memory back until one comes; 0: never
-  WarmUp warm_up;
+  bool strict_placement = false;  // a device of a list that is missing or gets no layer is an error
+  bool isolated_compile = false;  // a child process compiles into the cache first
   // Calls of a model that keeps state belong to sequences. Unset: when it has variables. False: each call finds a fresh state.
   std::optional<bool> stateful;
   bool low_latency_transformation = false;  // makes variables of the model's loops
   uint32_t max_sequence_number = 500;       // that run at once
   bool idle_sequence_cleanup = true;
   uint32_t sequence_idle_seconds = 0;  // without a call; 0: the server's sequence_cleaner_poll_wait_minutes
+  uint32_t idle_unload_seconds = 0;    // without a call for so long, the model gives its memory back until one comes; 0: never
+  WarmUp warm_up;
   // Names by which clients ask for versions, and names of the model beside its own. A change of them alone loads nothing.
   std::map<std::string, int64_t> labels;
   std::vector<std::string> aliases;

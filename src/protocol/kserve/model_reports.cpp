@@ -66,11 +66,11 @@ ModelStatistics StatisticsOf(const Version& version) {
 }
 
 StatusOr<std::vector<ModelStatistics>> Collect(const Manager& manager, std::string_view name, std::string_view version) {
-  const VersionText asked = ParseVersion(version);
+  const VersionText text = ParseVersion(version);
   std::vector<ModelStatistics> reports;
   if (!name.empty()) {
-    SY_ASSIGN_OR_RETURN(const Handle handle, manager.Acquire(name, asked.number, asked.label));
-    if (asked.number || !asked.label.name.empty()) return std::vector<ModelStatistics>{StatisticsOf(*handle)};
+    SY_ASSIGN_OR_RETURN(const Handle handle, manager.Acquire(name, text.number, text.label));
+    if (text.number || !text.label.name.empty()) return std::vector<ModelStatistics>{StatisticsOf(*handle)};
   }
   for (const ModelStatus& model : manager.Statuses()) {
     if (!name.empty() && model.name != name) continue;
@@ -121,8 +121,8 @@ void AddInstances(const Version& version, ModelConfig& config) {
 }
 
 StatusOr<ModelConfig> Describe(const Manager& manager, std::string_view name, std::string_view version_text) {
-  const VersionText asked = ParseVersion(version_text);
-  SY_ASSIGN_OR_RETURN(const Handle version, manager.Acquire(name, asked.number, asked.label));
+  const VersionText text = ParseVersion(version_text);
+  SY_ASSIGN_OR_RETURN(const Handle version, manager.Acquire(name, text.number, text.label));
   ModelConfig config;
   config.set_name(version->model_name());
   config.set_platform(std::string(kPlatform));
