@@ -54,10 +54,11 @@ class IdleTest : public testing::Test {
     EXPECT_TRUE(answer->done.WaitFor(seconds(10)));
     return answer->status;
   }
-  static bool Eventually(const std::function<bool()>& condition) {
+  bool Eventually(const std::function<bool()>& condition) {
     const auto end = std::chrono::steady_clock::now() + seconds(10);
     while (!condition()) {
       if (std::chrono::steady_clock::now() > end) return false;
+      timer_.Advance(Duration(0));  // for what was set to a time that has passed
       std::this_thread::yield();
     }
     return true;

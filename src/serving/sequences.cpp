@@ -439,9 +439,13 @@ void SequenceDirectory::Remove(Sequences& table) {
 
 template <typename Visit>
 void SequenceDirectory::ForOthers(const Sequences& asker, std::optional<int64_t> version, const Visit& visit) {
-  for (const Row& row : rows_) {
+  bool older = true;  // than the asker: rows are in the order in which the Versions came
+  for (Row row : rows_) {
     const Sequences::Options& options = row.table->options_;
+    if (row.table == &asker) older = false;
     if (row.table == &asker || options.model_name != asker.options_.model_name) continue;
+    // The asker takes calls in the place of the one before it a moment before that one is told to go.
+    row.retired = row.retired || (older && options.version == asker.options_.version);
     if (!version.has_value() || options.version == *version) visit(row);
   }
 }
