@@ -63,7 +63,8 @@ Manager::Manager(Runtime& runtime, Timer& timer, Options options)
       own_metrics_(options_.metrics == nullptr ? std::make_unique<MetricsRegistry>() : nullptr),
       metrics_(own_metrics_ != nullptr ? *own_metrics_ : *options_.metrics),
       decode_pool_(std::max(1u, std::thread::hardware_concurrency())),
-      waker_(std::make_shared<Waker>()) {
+      waker_(std::make_shared<Waker>()),
+      loads_waker_(std::make_shared<Waker>()) {
   DeviceMonitor::Options devices = options_.devices;
   devices.on_change = [this] { Wake(); };
   monitor_ = std::make_unique<DeviceMonitor>(runtime_, timer_, std::move(devices));
@@ -71,9 +72,9 @@ Manager::Manager(Runtime& runtime, Timer& timer, Options options)
     MutexLock lock(&mutex_);
     Publish();
   }
-  {
-    MutexLock lock(&waker_->mutex);
-    waker_->manager = this;
+  for (const auto& waker : {waker_, loads_waker_}) {
+    MutexLock lock(&waker->mutex);
+    waker->manager = this;
   }
   if (options_.watch_poll > Duration::zero()) {
     watcher_ = std::make_unique<FolderWatcher>(options_.watch_poll, FolderWatcher::Means::kNotify,
@@ -106,6 +107,16 @@ Manager::~Manager() {
   }
   discarded.clear();
   monitor_.reset();
+  // A load that was left behind may end at any time.
+  MutexLock lock(&loads_waker_->mutex);
+  loads_waker_->manager = nullptr;
+}
+
+std::function<void()> Manager::WakeOfLoads() const {
+  return [waker = loads_waker_] {
+    MutexLock lock(&waker->mutex);
+    if (waker->manager != nullptr) waker->manager->Wake();
+  };
 }
 
 void Manager::Wake() {
@@ -162,7 +173,7 @@ void Manager::OnFolderChange(const std::string& path) {
 void Manager::OnDue() {
   MutexLock lock(&mutex_);
   timer_at_ = kNoDeadline;
-  loads_pending_ = woken_ = true;
+  loads_pending_ = woken_ = due_ = true;
 }
 
 // One callback, for what is due first.
@@ -293,7 +304,7 @@ void Manager::StepPlacers() {
   }
   ForgetGone();
   for (const auto& [name, model] : models_) model->pending = LoadPending(*model, timer_.Now());
-  loads_pending_ = LoadsPending();
+  loads_pending_ = due_ || LoadsPending();
   first_loads_tried_ = first_loads_tried_ || !loads_pending_;
   Publish();
   ArmTimer();

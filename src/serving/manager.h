@@ -154,7 +154,7 @@ class Manager {
   struct Entry;     // one version and its state (serving/model_map.h)
   struct Model;     // one model and its entries
   struct Snapshot;  // the immutable map that Acquire reads
-  struct Waker;     // through which the timer finds this object, as long as it is there
+  struct Waker;     // through which timers and loads find this object, as long as it is there
   struct FoundVersion {
     VersionFiles files;
     FilesState state;
@@ -167,6 +167,7 @@ class Manager {
   bool LookAtFolders();
   void StepPlacers();
   void Wake();
+  std::function<void()> WakeOfLoads() const;
   void OnDue();
   void ArmTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // version_lifecycle.cpp
@@ -232,11 +233,13 @@ class Manager {
   std::vector<AbsentDevice> absent_ ABSL_GUARDED_BY(mutex_);
   bool woken_ ABSL_GUARDED_BY(mutex_) = false;
   bool loads_pending_ ABSL_GUARDED_BY(mutex_) = false;
+  bool due_ ABSL_GUARDED_BY(mutex_) = false;  // the timer has told of something that was not taken up yet
   bool first_loads_tried_ ABSL_GUARDED_BY(mutex_) = false;
   bool shutting_down_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool watch_changed_ ABSL_GUARDED_BY(mutex_) = false;
   const std::shared_ptr<Waker> waker_;
+  const std::shared_ptr<Waker> loads_waker_;  // the same for loads, which may outlive this object when they hang
   Timer::Id timer_id_ ABSL_GUARDED_BY(mutex_) = 0;
   TimePoint timer_at_ ABSL_GUARDED_BY(mutex_) = kNoDeadline;
   std::unique_ptr<FolderWatcher> watcher_;

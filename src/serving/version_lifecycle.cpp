@@ -198,6 +198,7 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>&
 
 // What is to be looked at or tried again by now.
 void Manager::TakeDue() {
+  due_ = false;
   const TimePoint now = timer_.Now();
   for (auto& [name, model] : models_) {
     if (!model->wanted || model->faulty) continue;
@@ -400,7 +401,7 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
                                   .inline_threads = options_.inline_threads,
                                   .strict = options_.strict,
                                   .read_recorded = options_.read_recorded,
-                                  .wake = [this] { Wake(); },
+                                  .wake = WakeOfLoads(),
                                   .on_failover = options_.on_failover,
                                   .on_retry = options_.on_retry,
                                   .sequences = sequences_,
