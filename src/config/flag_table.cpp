@@ -61,6 +61,9 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"shape", "SHAPE", "the model's own",
             "'(1,3,224,224)', with -1 for any and 1:8 for a range; auto (compiled anew for each shape that comes); or a "
             "JSON object of these by input"},
+           {"dynamic_batching", "JSON", "",
+            "joins calls along the batch dimension: '{\"max_batch_size\": 16, \"max_delay_us\": 2000}', also with "
+            "\"priority_levels\" and \"default_priority_level\""},
            {"layout", "LAYOUT", "the model's own",
             "NHWC:NCHW (what clients send : what the model takes), NCHW, or a JSON object of layouts by input or output"},
            {"model_version_policy", "JSON", "the latest version",

@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "base/log.h"
+#include "config/batching_values.h"
 #include "config/json_text.h"
 #include "config/preprocess_values.h"
 #include "config/text.h"
@@ -246,6 +247,7 @@ Status Reconcile(ModelSettings* model) {
     model->batch_size.reset();
     model->batch_auto = false;
   }
+  SY_RETURN_IF_ERROR(CheckBatching(*model));
   return CheckChannels(*model);
 }
 

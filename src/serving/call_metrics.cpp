@@ -19,7 +19,8 @@ void RecordCall(const InferCall& call, StatusCode code, TimePoint now, const Man
   record.bytes_out = bytes_out;
   if (const std::string* const device = call.device.load(std::memory_order_relaxed)) record.device = *device;
   if (code == StatusCode::kOk) {
-    record.batch = BatchOf(call);
+    // What joins calls counts what it joined.
+    if (!call.version || call.version->batcher() == nullptr) record.batch = BatchOf(call);
     record.wait = call.started - call.received;
     record.infer = call.ended - call.started;
   }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "device/fault.h"
+#include "serving/priority.h"
 #include "serving/string_outputs.h"
 
 namespace switchyard {
@@ -11,6 +12,11 @@ namespace {
 
 Status DeadlinePassed(const std::string& model) {
   return Error(StatusCode::kDeadlineExceeded, "The deadline of the call to model {} passed before its inference ended", model);
+}
+
+void SetOrder(InferCall& call, TimePoint now) {
+  call.queue_level = call.batch_calls > 0 ? 1 : LevelOf(PriorityLevels(), call.request.priority);
+  call.queue_order = QueueOrder(call.queue_level, now);
 }
 
 int64_t Nanoseconds(TimePoint time) { return std::chrono::nanoseconds(time.time_since_epoch()).count(); }
@@ -40,6 +46,17 @@ std::optional<TimePoint> Executor::oldest_queued() const {
 bool Executor::serving() const {
   const LaneRoute& now = route();
   return std::any_of(now.lanes.begin(), now.lanes.end(), [](const auto& lane) { return !lane->closed(); });
+}
+
+size_t Executor::room() const {
+  const LaneRoute& now = route();
+  size_t count = 0;
+  for (const auto& lane : now.lanes) {
+    if (lane->closed()) continue;
+    count += lane->request_count();
+    if (!now.all) break;
+  }
+  return count;
 }
 
 void Executor::SetRoute(LaneRoute next) {
@@ -187,9 +204,11 @@ void Executor::Enqueue(std::shared_ptr<InferCall> call, bool again) {
   {
     MutexLock lock(&mutex_);
     if (call->completed()) return;
-    full = !again && queue_.size() >= options_.max_queue;
+    // A batch's calls were counted where they waited.
+    full = !again && call->batch_calls == 0 && queue_.size() >= options_.max_queue;
     if (!full) {
-      call->queue_position_ = queue_.insert(again ? queue_.begin() : queue_.end(), call);
+      if (!again) SetOrder(*call, timer_.Now());
+      call->queue_position_ = again ? queue_.insert(queue_.begin(), call) : InsertByOrder(queue_, call);
       call->queued_ = true;
       queued_.store(queue_.size());
     }
@@ -266,7 +285,7 @@ void Executor::RunInline(Lane& lane, int index, const std::shared_ptr<InferCall>
   call->device.store(&lane.device(), std::memory_order_relaxed);
   call->started = start;
   if (status.ok()) call->ended = end;
-  Finish(lane, slot, call, std::move(status));
+  if (Finish(lane, slot, call, status)) Answer(*call, status);
 }
 
 void Executor::StartAsync(Lane& lane, int index, std::shared_ptr<InferCall> call) {
@@ -286,7 +305,7 @@ void Executor::StartAsync(Lane& lane, int index, std::shared_ptr<InferCall> call
   }
 }
 
-void Executor::OnAsyncDone(Lane& lane, int index, const Status& status) {
+void Executor::OnAsyncDone(Lane& lane, int index, Status status) {
   Lane::Slot& slot = lane.slot(index);
   Lane::State running = Lane::State::kRunning;
   const bool own = slot.state.compare_exchange_strong(running, Lane::State::kIdle);
@@ -296,18 +315,24 @@ void Executor::OnAsyncDone(Lane& lane, int index, const Status& status) {
   const std::shared_ptr<InferCall> call = std::move(slot.call);
   slot.call = nullptr;
   slot.state.store(Lane::State::kIdle);
+  bool answer = false;
   if (own) {
     const TimePoint now = timer_.Now();
     if (status.ok()) {
       lane.RecordService(now - TimePoint(Duration(slot.started_ns.load(std::memory_order_relaxed))), now);
       call->ended = now;
     }
-    Finish(lane, slot, call, status);
+    answer = Finish(lane, slot, call, status);
   }
+  // What a batch is answered with begins the next one: it wants the infer request, and answering many calls takes a while.
+  const bool later = answer && call->batch_calls > 0;
+  if (answer && !later) Answer(*call, status);
   ServeQueue(lane, index, TimePoint::min());
+  if (later) Answer(*call, status);
 }
 
-void Executor::Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferCall>& call, Status status) {
+// True when `status`, which may become another one, is the answer; otherwise the call was run again or answered.
+bool Executor::Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferCall>& call, Status& status) {
   if (status.ok() && !call->completed()) {
     call->outputs.clear();
     call->outputs.reserve(call->wanted_outputs.size());
@@ -324,14 +349,14 @@ void Executor::Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferC
   }
   const Fault fault = FaultOf(status);
   if (fault != Fault::kDevice && fault != Fault::kUnclear) {
-    if (status.ok()) lane.CountServed();
-    Answer(*call, status);
-    return;
+    if (status.ok()) lane.CountServed(std::max(1u, call->batch_calls));
+    return true;
   }
   // Execution leaves at once.
   if (fault == Fault::kDevice) lane.Close();
   if (options_.on_fault) options_.on_fault(lane, status);
   Retry(lane, call, status);
+  return false;
 }
 
 // Runs the call on another lane that has room now. False when none has.

@@ -82,6 +82,13 @@ class Executor {
   // Answers with `why`, and frees the place in the queue if the call waits there.
   void Cancel(InferCall& call, const Status& why);
 
+  // Answers a call that does not wait here; its deadline counts no more.
+  void Answer(InferCall& call, const Status& status);
+  // How many inferences may run at once where calls go now.
+  size_t room() const;
+
+  Timer& timer() const { return timer_; }
+  const Options& options() const { return options_; }
   // Calls that wait now.
   size_t queued() const { return queued_.load(std::memory_order_relaxed); }
   // When the call at the head of the queue arrived; nothing when none waits.
@@ -109,12 +116,11 @@ class Executor {
   void ServeQueue(Lane& lane, int slot, TimePoint inline_until);
   void RunInline(Lane& lane, int slot, const std::shared_ptr<InferCall>& call);
   void StartAsync(Lane& lane, int slot, std::shared_ptr<InferCall> call);
-  void OnAsyncDone(Lane& lane, int slot, const Status& status);
-  void Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferCall>& call, Status status);
+  void OnAsyncDone(Lane& lane, int slot, Status status);
+  bool Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferCall>& call, Status& status);
   void Retry(Lane& lane, const std::shared_ptr<InferCall>& call, const Status& why);
   bool StartElsewhere(Lane& lane, const std::shared_ptr<InferCall>& call);
   void AnswerWaiting(const Status& why);
-  void Answer(InferCall& call, const Status& status);
   void ArmDeadline(const std::shared_ptr<InferCall>& call);
 
   Timer& timer_;

@@ -24,8 +24,8 @@ class InferCall;
 class Lane {
  public:
   struct Options {
-    std::string target;    // "HETERO:GPU.0,CPU"
-    std::string device;    // the first of the target's devices, for labels
+    std::string target;  // "HETERO:GPU.0,CPU"
+    std::string device;  // the first of the target's devices, for labels
     std::vector<std::string> devices;
     uint64_t generation = 0;
     // What one inference costs on the caller's thread; 0: never run there.
@@ -76,7 +76,7 @@ class Lane {
   TimePoint last_success() const { return TimePoint(Duration(last_success_ns_.load(std::memory_order_relaxed))); }
 
   uint64_t served() const { return served_.load(std::memory_order_relaxed); }
-  void CountServed() { served_.fetch_add(1, std::memory_order_relaxed); }
+  void CountServed(uint32_t calls) { served_.fetch_add(calls, std::memory_order_relaxed); }
   size_t request_count() const { return slot_count_; }
   size_t active() const;
   const Options& options() const { return options_; }

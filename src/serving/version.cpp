@@ -1,5 +1,6 @@
 #include "serving/version.h"
 
+#include "serving/batcher.h"
 #include "serving/encoded_inputs.h"
 #include "serving/executor.h"
 #include "serving/infer_call.h"
@@ -14,22 +15,28 @@ Version::Version(ModelSettings settings, int64_t number, Signature signature, st
     : settings_(std::move(settings)),
       number_(number),
       number_text_(std::to_string(number)),
-      signature_(std::move(signature)),
+      signature_(Batcher::Open(signature, settings_)),
       metrics_(metrics != nullptr ? std::move(metrics) : std::make_shared<ModelMetrics>(settings_.name, number_text_)),
       decode_options_(decode_options),
       executor_(std::move(executor)),
+      batcher_(!settings_.dynamic_batching ? nullptr
+                                           : std::make_shared<Batcher>(settings_, std::move(signature), executor_, metrics_)),
       placer_(std::move(placer)) {}
 
 Version::~Version() = default;
 
 ShapeInstances* Version::shapes() const { return placer_ == nullptr ? nullptr : placer_->shapes(); }
 
-size_t Version::queued() const { return executor_->queued() + (shapes() == nullptr ? 0 : shapes()->queued()); }
+size_t Version::queued() const {
+  return executor_->queued() + (shapes() == nullptr ? 0 : shapes()->queued()) + (batcher_ == nullptr ? 0 : batcher_->queued());
+}
 
 std::optional<TimePoint> Version::oldest_queued() const {
   std::optional<TimePoint> oldest = executor_->oldest_queued();
   const std::optional<TimePoint> other = shapes() == nullptr ? std::nullopt : shapes()->oldest_queued();
   if (other && (!oldest || *other < *oldest)) oldest = other;
+  const std::optional<TimePoint> joined = batcher_ == nullptr ? std::nullopt : batcher_->oldest_queued();
+  if (joined && (!oldest || *joined < *oldest)) oldest = joined;
   return oldest;
 }
 
@@ -68,6 +75,7 @@ void Execute(const std::shared_ptr<InferCall>& call) {
     call->Complete(status);
     return;
   }
+  if (version.batcher() != nullptr) return version.batcher()->Submit(call);
   if (ShapeInstances* const shapes = version.shapes()) return shapes->Submit(call);
   version.executor().Submit(call);
 }

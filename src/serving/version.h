@@ -19,6 +19,7 @@
 
 namespace switchyard {
 
+class Batcher;
 class Executor;
 class InferCall;
 class Placer;
@@ -42,6 +43,8 @@ class Version {
   Executor& executor() const { return *executor_; }
   // What has an instance for each shape; null when no shape is auto.
   ShapeInstances* shapes() const;
+  // What joins calls; null without dynamic_batching.
+  const std::shared_ptr<Batcher>& batcher() const { return batcher_; }
   // Calls that wait, and calls that run.
   size_t queued() const;
   size_t active() const;
@@ -59,6 +62,7 @@ class Version {
   const std::shared_ptr<ModelMetrics> metrics_;
   const DecodeOptions decode_options_;
   const std::shared_ptr<Executor> executor_;
+  const std::shared_ptr<Batcher> batcher_;
   const std::shared_ptr<Placer> placer_;  // goes first: it takes the lanes away
 };
 
@@ -73,6 +77,8 @@ class VersionSlot {
 
   // One more user, unless the slot is closed.
   bool Acquire();
+  // One more user; for whoever is one.
+  void Share() { users_.fetch_add(1, std::memory_order_relaxed); }
   void Release();
   // No new users from now on.
   void Close();
@@ -106,6 +112,11 @@ class Handle {
     if (slot_) slot_->Release();
   }
 
+  // Another one of the same Version. Not of an empty one.
+  Handle Share() const {
+    slot_->Share();
+    return Handle(slot_);
+  }
   explicit operator bool() const { return slot_ != nullptr; }
   const Version& operator*() const { return *slot_->get(); }
   const Version* operator->() const { return slot_->get(); }
