@@ -16,6 +16,9 @@ std::vector<FlagSpec> InputFlags() {
        "UINT8:FP32 (what clients send : what it is converted to, before mean and scale), UINT8, or a JSON object by input"},
       {"auto_shape_limit", "N", "8",
        "most shapes beside the model's own that auto keeps compiled, from 1 to 1000; the least recently used goes first"},
+      {"dynamic_batching", "JSON", "",
+       "joins calls along the batch dimension: '{\"max_batch_size\": 16, \"max_delay_us\": 2000}', also with "
+       "\"priority_levels\" and \"default_priority_level\""},
   };
 }
 
@@ -61,9 +64,6 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"shape", "SHAPE", "the model's own",
             "'(1,3,224,224)', with -1 for any and 1:8 for a range; auto (compiled anew for each shape that comes); or a "
             "JSON object of these by input"},
-           {"dynamic_batching", "JSON", "",
-            "joins calls along the batch dimension: '{\"max_batch_size\": 16, \"max_delay_us\": 2000}', also with "
-            "\"priority_levels\" and \"default_priority_level\""},
            {"layout", "LAYOUT", "the model's own",
             "NHWC:NCHW (what clients send : what the model takes), NCHW, or a JSON object of layouts by input or output"},
            {"model_version_policy", "JSON", "the latest version",

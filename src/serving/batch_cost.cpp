@@ -41,7 +41,10 @@ size_t BatchCost::KnownAbove(size_t rows) const {
 }
 
 std::optional<Duration> BatchCost::Rarely(size_t rows) const {
-  const auto rarely = [&](size_t known) { return cells_[known].mean + 2 * cells_[known].deviation; };
+  const auto rarely = [&](size_t known) {
+    const Cell& cell = cells_[known];
+    return cell.mean + 2 * cell.deviation + (cell.count < kSettled ? cell.mean / cell.count : 0);
+  };
   const size_t below = KnownBelow(rows);
   const size_t above = KnownAbove(rows);
   if (below == 0 && above == 0) return std::nullopt;

@@ -19,7 +19,8 @@ class BatchCost {
   // An inference of so many rows took so long. The first samples count most: what a device does at the first sight of a size is
   // soon outweighed.
   void Record(size_t rows, Duration took);
-  // What it rarely exceeds: the mean and twice the mean deviation. None: no size is known yet.
+  // What it rarely exceeds: the mean and twice the mean deviation, and more while there are few samples. None: no size is known
+  // yet.
   std::optional<Duration> Rarely(size_t rows) const;
   // What it takes at least, as far as one can say: zero when nothing is known.
   Duration AtLeast(size_t rows) const;

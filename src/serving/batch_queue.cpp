@@ -163,7 +163,8 @@ TimePoint BatchQueue::HoldUntil(const Choice& choice, TimePoint now, const Batch
     until = std::min(until, (*position)->batch_entry.since + max_delay_);
     const TimePoint deadline = (*position)->request.deadline;
     if (deadline == kNoDeadline) continue;
-    until = takes ? std::min(until, deadline - *takes - kWakeTime) : now;
+    const Duration margin = std::max(kLeastMargin, (deadline - (*position)->batch_entry.since) / 8);
+    until = takes ? std::min(until, deadline - *takes - margin) : now;
   }
   return until;
 }

@@ -36,8 +36,9 @@ class BatchQueue {
     std::vector<std::shared_ptr<InferCall>> late;   // given up
     TimePoint wake = kNoDeadline;                   // without a batch: when to ask again
   };
-  // A timer may be so late.
-  static constexpr Duration kWakeTime = std::chrono::microseconds(200);
+  // How long before it would be too late a held batch goes: an eighth of the time that its tightest call had, and this at
+  // least. A timer may be late, and the answer has its way to go.
+  static constexpr Duration kLeastMargin = std::chrono::milliseconds(1);
 
   BatchQueue(Signature signature, size_t max_rows, Duration max_delay);
 
