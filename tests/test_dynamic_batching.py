@@ -4,15 +4,18 @@ import json
 import threading
 import time
 
+import cv2
 import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as ops
 from tritonclient import grpc as triton
 
-from clients import FRONT_ENDS, KserveGrpc, tensor
+from clients import FRONT_ENDS, KserveGrpc, KserveRest, tensor
+from conftest import write_config
 from harness import Server, run_binary, wait_until
 from openapi import Api
+from testing.models import ir
 
 API = Api()
 WIDTH = 1024
@@ -172,6 +175,49 @@ def test_a_fixed_batch_is_filled_up(tmp_path):
             ask(client, rows, rows)
         client.close()
         assert batches(server) == (3, 8), "rows of clients"
+
+
+def test_pictures_and_texts_are_joined_like_tensors(tmp_path):
+    entries = []
+    for name, kind, shape in (("picture", ov.Type.u8, (1, 16, 16, 3)), ("text", ov.Type.string, (1, 2))):
+        (tmp_path / name / "1").mkdir(parents=True)
+        ir.passthrough(tmp_path / name / "1", kind, shape, name="data")
+        batching = {"max_batch_size": 8, "max_delay_us": 20_000}
+        entries.append({"name": name, "base_path": str(tmp_path / name), "target_device": "CPU", "dynamic_batching": batching})
+    faults = []
+    with Server(tmp_path, "--config_path", write_config(tmp_path / "config.json", entries)) as server:
+
+        def client(number):
+            front = (KserveGrpc, KserveRest)[number % 2](server)
+            try:
+                for i in range(5):
+                    rows = 1 + (number + i) % 2
+                    colours = np.random.default_rng(100 * number + i).integers(0, 256, (rows, 1, 1, 3)).astype(np.uint8)
+                    pictures = np.broadcast_to(colours, (rows, 16, 16, 3))
+                    encoded = [cv2.imencode(".png", picture)[1].tobytes() for picture in pictures]
+                    if number % 2 == 0:
+                        got = front.infer("picture", [tensor("data", "BYTES", encoded)])
+                        assert got.ok, got
+                        assert np.array_equal(np.asarray(got.outputs["data"].data).reshape(pictures.shape), pictures)
+                    texts = [[f"client {number}".encode(), f"call {i} row {row}".encode()] for row in range(rows)]
+                    got = front.infer("text", [tensor("data", "BYTES", texts)])
+                    assert got.ok, got
+                    answer = [item.encode() if isinstance(item, str) else item for item in got.outputs["data"].flat()]
+                    assert answer == [item for row in texts for item in row]
+            except Exception as fault:
+                faults.append(f"client {number}: {fault!r}")
+            finally:
+                front.close()
+
+        threads = [threading.Thread(target=client, args=(number,)) for number in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not faults, faults[:3]
+        for name, calls in (("picture", 30), ("text", 60)):
+            told = server.http("GET", f"/v1/models/{name}/placement").json()["dynamic_batching"]
+            assert told["calls"] == calls and told["batches"] < calls, told
 
 
 def test_priorities_over_both_protocols(model, tmp_path):
