@@ -248,6 +248,19 @@ def test_what_cannot_be_joined_is_refused_with_the_remedy(tmp_path):
         assert wanted in ended.stdout + ended.stderr, ended
 
 
+def test_faulty_values_end_the_start(model):
+    for value, wanted in (
+        ('{"max_batch_size": 0}', "--dynamic_batching: max_batch_size: expected an integer from 1 to 4096, got the number 0"),
+        ("16", '--dynamic_batching: expected an object such as {"max_batch_size": 16, "max_delay_us": 2000}'),
+    ):
+        ended = run_binary("--model_name", "m", "--model_path", model, "--port", "auto", "--dynamic_batching", value)
+        assert ended.returncode == 64 and wanted in ended.stdout + ended.stderr, ended
+    flags = ["--model_name", "m", "--model_path", model, "--port", "auto", "--dynamic_batching", '{"max_batch_size": 4}']
+    for more in (["--batch_size", "auto"], ["--target_device", "BATCH:CPU(4)"]):
+        ended = run_binary(*flags, *more)
+        assert ended.returncode == 64 and "dynamic_batching: cannot stand beside" in ended.stdout + ended.stderr, ended
+
+
 def test_a_stop_finishes_what_was_joined(model, tmp_path):
     with serve(tmp_path, model, 8, 300_000) as server:
         done = []

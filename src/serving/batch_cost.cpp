@@ -10,8 +10,10 @@ Duration Nanoseconds(double count) { return std::chrono::nanoseconds(static_cast
 
 }  // namespace
 
-void BatchCost::Record(size_t rows, Duration took) {
+void BatchCost::Record(size_t rows, Duration took, TimePoint now) {
   if (rows == 0 || rows >= cells_.size()) return;
+  changed_ = now;
+  longest_ = std::max(took, longest_ - longest_ / 8);
   Cell& cell = cells_[rows];
   const auto sample = static_cast<double>(std::max<int64_t>(1, std::chrono::nanoseconds(took).count()));
   if (cell.count == 0) {
@@ -55,19 +57,25 @@ std::optional<Duration> BatchCost::Rarely(size_t rows) const {
 }
 
 Duration BatchCost::AtLeast(size_t rows) const {
-  // A part of a batch costs its share at least, and a batch no less than a smaller one.
-  if (const size_t below = KnownBelow(rows); below != 0) return Nanoseconds(cells_[below].mean);
+  const size_t below = KnownBelow(rows);
   const size_t above = KnownAbove(rows);
-  return above == 0 ? Duration::zero()
-                    : Nanoseconds(cells_[above].mean * static_cast<double>(rows) / static_cast<double>(above));
+  if (below == 0 && above == 0) return Duration::zero();
+  // A part of a batch costs its share at least, and a batch no less than a smaller one.
+  double least = below != 0 ? cells_[below].mean : cells_[above].mean * static_cast<double>(rows) / static_cast<double>(above);
+  for (size_t i = rows; i < cells_.size(); ++i) {
+    if (cells_[i].count > 0) least = std::min(least, cells_[i].mean);
+  }
+  return Nanoseconds(least);
 }
 
-void BatchCost::Doubt(size_t rows) {
-  const size_t below = KnownBelow(rows);
-  const size_t known = below != 0 ? below : KnownAbove(rows);
-  if (known == 0) return;
-  cells_[known].mean *= 0.98;
-  cells_[known].deviation *= 0.98;
+void BatchCost::Doubt(TimePoint now) {
+  // While inferences run their figures are true, also when many calls are given up.
+  if (now - changed_ < std::max(kDoubtAfter, std::min(2 * longest_, 10 * kDoubtAfter))) return;
+  changed_ = now;
+  for (Cell& cell : cells_) {
+    cell.mean *= 0.9;
+    cell.deviation *= 0.9;
+  }
 }
 
 std::vector<std::pair<size_t, Duration>> BatchCost::Means() const {

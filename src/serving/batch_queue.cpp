@@ -87,6 +87,8 @@ BatchQueue::Choice BatchQueue::Choose(BatchGroup& group, TimePoint now, BatchCos
                                       std::vector<std::shared_ptr<InferCall>>& late) {
   Choice choice;
   bool full = group.alone;
+  size_t known_rows = 0;
+  Duration least{0};  // for so many rows
   for (Position at = group.calls.begin(); at != group.calls.end() && choice.rows < max_rows_;) {
     const Position position = at++;
     const InferCall& call = **position;
@@ -96,8 +98,9 @@ BatchQueue::Choice BatchQueue::Choose(BatchGroup& group, TimePoint now, BatchCos
       TakeOut(group, position);
       continue;
     }
-    if (call.request.deadline != kNoDeadline && now + cost.AtLeast(rows) > call.request.deadline) {
-      cost.Doubt(rows);
+    if (call.request.deadline != kNoDeadline && std::exchange(known_rows, rows) != rows) least = cost.AtLeast(rows);
+    if (call.request.deadline != kNoDeadline && now + least > call.request.deadline) {
+      cost.Doubt(now);
       late.push_back(TakeOut(group, position));
       continue;
     }

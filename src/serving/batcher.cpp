@@ -214,7 +214,7 @@ void Batcher::End(const std::shared_ptr<Run>& run, const Status& status) {
     MutexLock lock(&mutex_);
     --running_;
     if (status.ok()) {
-      cost_.Record(run->rows, run->ended - run->started);
+      cost_.Record(run->rows, run->ended - run->started, run->ended);
       ++batches_;
       calls_ += run->calls.size();
     }

@@ -187,7 +187,7 @@ void Executor::Submit(std::shared_ptr<InferCall> call) {
   const Place place = TakePlace();
   if (place.slot < 0) {
     Enqueue(std::move(call), false);
-  } else if (place.run_inline) {
+  } else if (place.run_inline && call->batch_calls == 0) {
     const TimePoint inline_until = timer_.Now() + kInlineBudget;
     RunInline(*place.lane, place.slot, call);
     ServeQueue(*place.lane, place.slot, inline_until);
@@ -267,7 +267,8 @@ void Executor::ServeQueue(Lane& lane, int slot, TimePoint inline_until) {
       if (slot < 0) return;
       continue;
     }
-    if (!lane.RunsInline() || timer_.Now() >= inline_until) {
+    // A batch is begun where others wait for what the one before gave.
+    if (!lane.RunsInline() || call->batch_calls > 0 || timer_.Now() >= inline_until) {
       StartAsync(lane, slot, std::move(call));
       return;
     }
