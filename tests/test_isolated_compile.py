@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness import Server, sanitized, wait_until
+from harness import Server, run_binary, sanitized, wait_until
 from testing.devices import Faults, gpu_env, npu_env
 
 pytestmark = pytest.mark.skipif(sanitized(), reason="Intel's driver and the simulators do not run under a sanitizer's binary")
@@ -103,3 +103,13 @@ def test_a_compilation_that_never_ends_is_left_behind(models, tmp_path, kind, de
     finally:
         faults.clear()
         server.kill()
+
+
+def test_a_plan_tells_of_a_compilation_that_never_ends(models, tmp_path):
+    faults, env = devices(tmp_path, "GPU")
+    faults.set("compile_hang")
+    target = ["--target_device", "AUTO:GPU,CPU", "--load_timeout_ms", "4000"]
+    done = run_binary("plan", "--model_path", models / "dummy", *target, env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "GPU.0 does not serve: loading on GPU.0 did not end within 4000 ms (load_timeout_ms)" in done.stdout
+    assert " serving " in done.stdout

@@ -117,6 +117,29 @@ def test_a_changed_cache_gives_no_wrong_answers(dummy, tmp_path):
         assert pathlib.Path(f"{blob}.bad").read_bytes() == bad
 
 
+def test_another_models_cache_gives_no_wrong_answers(models, dummy, tmp_path):
+    """What lies under this model's name was compiled from another one, whole and with its sum beside it."""
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    with Server(tmp_path, *cache_args(dummy, mine)) as server:
+        serves(server)
+    args = ["--model_name", "dummy", "--model_path", models / "onnx_dynamic", "--shape", "(1,10)", "--target_device", "CPU"]
+    with Server(tmp_path, *cache_args(args, other)):
+        pass
+    (blob,), (foreign,) = mine.glob("*.blob"), other.glob("*.blob")
+    assert blob.name != foreign.name
+    blob.write_bytes(foreign.read_bytes())
+    for left in mine.glob("*.sha256"):
+        (sidecar,) = other.glob("*.sha256")
+        left.write_bytes(sidecar.read_bytes())
+    # Whatever else there is in the folder of somebody's is left alone.
+    (mine / "123456.blob").write_bytes(b"OpenVINO's own")
+    with Server(tmp_path, *cache_args(dummy, mine)) as server:
+        serves(server)
+        placement = server.http("GET", "/v1/models/dummy/placement").json()
+        assert placement["cache"] == "miss", placement
+    assert (mine / "123456.blob").read_bytes() == b"OpenVINO's own"
+
+
 def test_cache_folders_that_cannot_be_used(dummy, tmp_path):
     file = tmp_path / "file"
     file.write_text("x")
@@ -143,6 +166,6 @@ def test_compiling_in_a_child_needs_a_cache(dummy):
 
 
 def test_the_hidden_subcommands_answer_nonsense():
-    for name in ("probe-properties", "compile-once"):
+    for name in ("probe-properties", "compile-once", "list-devices"):
         done = run_binary(name)
         assert done.returncode == 0 and json.loads(done.stdout)["code"] != 0

@@ -18,6 +18,7 @@
 #include "config/model_values.h"
 #include "config/preprocess_values.h"
 #include "config/text.h"
+#include "telemetry/span_exporter.h"
 
 namespace switchyard {
 namespace {
@@ -170,11 +171,42 @@ StatusOr<bool> ParseReadiness(std::string_view text) {
   return text == "all";
 }
 
+StatusOr<double> ParseShare(std::string_view text) {
+  double share = 0;
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), share);
+  if (read.ec == std::errc() && read.ptr == text.data() + text.size() && share >= 0 && share <= 1) return share;
+  return InvalidArgument("expected a number from 0 to 1, got {}", Quote(text));
+}
+
+Status ReadTracing(const GivenFlags& flags, ServerSettings* settings) {
+  if (flags.Has("log_format")) {
+    auto format = ParseLogFormat(flags.Get("log_format"));
+    if (!format.ok()) return InvalidArgument("--{}", Message(format.status()));
+    settings->log_format = *format;
+  }
+  if (flags.Has("access_log") && settings->access_log.empty()) {
+    return InvalidArgument("--access_log: expected a file, or - for stdout");
+  }
+  if (flags.Has("otlp_endpoint")) {
+    settings->otlp_endpoint = flags.Get("otlp_endpoint");
+    const Status known = CheckOtlpEndpoint(settings->otlp_endpoint);
+    if (!known.ok()) return InvalidArgument("--otlp_endpoint: {}", Message(known));
+  } else if (flags.Has("trace_sample_rate")) {
+    return InvalidArgument("--trace_sample_rate chooses among what is sent to --otlp_endpoint; give that flag too");
+  }
+  return ReadParsed(flags, "trace_sample_rate", ParseShare, &settings->trace_sample_rate);
+}
+
 Status ReadRest(const GivenFlags& flags, ServerSettings* settings) {
   SY_RETURN_IF_ERROR(ReadParsed(flags, "readiness", ParseReadiness, &settings->ready_needs_all));
   ReadText(flags, "ready_file", &settings->ready_file);
   ReadText(flags, "cache_dir", &settings->cache_dir);
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "cache_max_bytes", 0, kAnyUint64, &settings->cache_max_bytes));
+  if (settings->cache_max_bytes > 0 && settings->cache_dir.empty()) {
+    return InvalidArgument("--cache_max_bytes limits the folder of --cache_dir; give that flag too");
+  }
   ReadText(flags, "log_path", &settings->log_path);
+  ReadText(flags, "access_log", &settings->access_log);
   ReadText(flags, "cpu_extension", &settings->cpu_extension);
   ReadText(flags, "tokenizers_extension", &settings->tokenizers_extension);
   settings->strict = flags.IsOn("strict");
@@ -194,8 +226,9 @@ Status ReadRest(const GivenFlags& flags, ServerSettings* settings) {
     auto level = ParseLogLevel(flags.Get("log_level"));
     if (!level.ok()) return InvalidArgument("--{}", Message(level.status()));
     settings->log_level = *level;
+    settings->log_level_given = true;
   }
-  return absl::OkStatus();
+  return ReadTracing(flags, settings);
 }
 
 Status CheckModelSource(const GivenFlags& flags) {
@@ -274,6 +307,10 @@ Status ReadConfigFile(const std::string& path, ServerSettings* settings) {
     const Status added = AddDevicePlugin(name, plugin, "", &settings->device_plugins);
     if (!added.ok()) return InvalidArgument("{}: /device_plugins beside --device_plugin: {}", path, Message(added));
   }
+  if (file.log_level && settings->log_level_given) {
+    return InvalidArgument("{}: /logging/level is there beside --log_level; say it in one place", path);
+  }
+  if (file.log_level) settings->log_level = *file.log_level;
   if (!file.has_monitoring) return absl::OkStatus();
   if (settings->metrics_enable) {
     return InvalidArgument("{}: /monitoring is there beside --metrics_enable; say it in one place", path);

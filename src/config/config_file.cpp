@@ -173,6 +173,13 @@ StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& b
     file.device_plugins = *std::move(plugins);
   }
   ReadModels(document["model_config_list"], base_dir, &file);
+  if (const Value* logging = Find(document, "logging")) {
+    if (const Value* level = Find(*logging, "level")) {
+      auto parsed = ParseLogLevel(Text(*level));
+      if (!parsed.ok()) return At(parsed.status(), "/logging/level");
+      file.log_level = *parsed;
+    }
+  }
   if (const Value* monitoring = Find(document, "monitoring")) {
     if (const Value* metrics = Find(*monitoring, "metrics")) {
       file.has_monitoring = true;

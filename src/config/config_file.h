@@ -2,6 +2,7 @@
 // whole file. A fault of one model's values (a shape that cannot be read) condemns that model alone.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -23,6 +24,7 @@ struct ConfigFile {
   bool has_monitoring = false;  // "monitoring" says something of metrics
   bool metrics_enable = false;
   std::vector<std::string> metrics_list;
+  std::optional<LogLevel> log_level;
 };
 
 // `base_dir`: the folder of the file, against which relative paths are resolved. The error names the JSON pointer, what

@@ -22,6 +22,19 @@ std::vector<FlagSpec> InputFlags() {
   };
 }
 
+std::vector<FlagSpec> LogFlags() {
+  return {
+      {"log_level", "LEVEL", "INFO", "TRACE, DEBUG, INFO, WARNING or ERROR"},
+      {"log_path", "FILE", "", "a file for the log beside stdout"},
+      {"log_format", "FORMAT", "text", "text, or json: one object a line"},
+      {"access_log", "FILE", "", "a file for one line of JSON for each inference request; -: stdout"},
+      {"otlp_endpoint", "URL", "",
+       "an OpenTelemetry collector that takes OTLP over HTTP, such as http://localhost:4318: traces are sent to it"},
+      {"trace_sample_rate", "RATE", "1",
+       "the share, from 0 to 1, of the requests without a traceparent that are traced; needs --otlp_endpoint"},
+  };
+}
+
 }  // namespace
 
 const std::vector<FlagGroup>& FlagGroups() {
@@ -101,6 +114,7 @@ const std::vector<FlagGroup>& FlagGroups() {
             "written once the server is ready: {\"grpc\": \"host:port\", \"rest\": \"host:port\", \"pid\": n}"},
            {"file_system_poll_wait_seconds", "S", "1", "time between two looks at the config file and the models; 0: never"},
            {"cache_dir", "DIR", "", "where compiled models are kept for the next start"},
+           {"cache_max_bytes", "BYTES", "0", "most bytes of compiled models; what was used longest ago goes; 0: any"},
            {"device_plugin", "NAME=PATH", "", "a device plugin that OpenVINO does not ship; may be given several times",
             FlagSpec::Form::kRepeated},
            {"strict", "true|false", "false", "every warning about settings is an error", FlagSpec::Form::kYesNo},
@@ -114,11 +128,7 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"metrics_list", "LIST", "OVMS's default ones",
             "names of OVMS's metrics, separated by commas, in place of the default ones; needs --metrics_enable"},
        }},
-      {"Logs",
-       {
-           {"log_level", "LEVEL", "INFO", "TRACE, DEBUG, INFO, WARNING or ERROR"},
-           {"log_path", "FILE", "", "a file for the log beside stdout"},
-       }},
+      {"Logs", LogFlags()},
   };
   return *groups;
 }

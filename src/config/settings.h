@@ -142,11 +142,17 @@ struct ServerSettings {
   std::vector<std::pair<std::string, std::string>> device_plugins;
   uint32_t file_system_poll_wait_seconds = 1;
   std::string cache_dir;
+  uint64_t cache_max_bytes = 0;  // 0: any
   std::string cpu_extension;
   std::string tokenizers_extension;  // empty: OV_TOKENIZER_PREBUILD_EXTENSION_PATH, else beside OpenVINO's libraries
   std::string ready_file;
   LogLevel log_level = LogLevel::kInfo;
+  bool log_level_given = false;  // on the command line
   std::string log_path;
+  LogFormat log_format = LogFormat::kText;
+  std::string access_log;        // a file, or "-" for stdout; empty: off
+  std::string otlp_endpoint;     // empty: no traces are sent
+  double trace_sample_rate = 1;  // of requests that bring no traceparent
   // OVMS's metrics switches (--metrics_enable, --metrics_list, "monitoring").
   bool metrics_enable = false;
   std::vector<std::string> metrics_list;

@@ -26,6 +26,10 @@ std::optional<Absence> WhyAbsent(DeviceKind kind, const SystemView& view);
 // answer. `plugin_message`: what the runtime itself said, shown where the files don't tell; may be empty.
 Absence DescribeAbsence(std::string_view device, const SystemView& view, std::string_view plugin_message = "");
 
+// What helps a device whose driver crashes or hangs.
+inline constexpr std::string_view kBrokenRemedy =
+    "see what the kernel says: sudo dmesg; update the driver; a reset or a restart of the machine helps a device that hangs";
+
 // "reason; remedy", for an error message.
 std::string ExplainAbsence(std::string_view device, const SystemView& view, std::string_view plugin_message = "");
 

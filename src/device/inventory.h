@@ -25,6 +25,17 @@ std::string_view Name(DeviceInfo::Type type);
 
 using Inventory = std::vector<DeviceInfo>;
 
+// A kind of device ("GPU") whose driver crashed or hung when it was asked what is there.
+struct BrokenDevice {
+  std::string name;
+  std::string reason;  // a clause without a full stop
+};
+
+struct DeviceList {
+  Inventory found;
+  std::vector<BrokenDevice> broken;
+};
+
 // The entry of that canonical name; null when it is not there. "GPU" and "GPU.0" are the same.
 const DeviceInfo* Find(const Inventory& inventory, std::string_view device);
 

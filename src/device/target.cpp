@@ -1,5 +1,7 @@
 #include "device/target.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <charconv>
 #include <limits>
@@ -78,7 +80,14 @@ class Parser {
 
   StatusOr<Target> ParseSingle(std::string_view text) const {
     if (text.find(',') != std::string_view::npos) {
-      return Fault("a list of devices needs AUTO:, MULTI: or HETERO: before it; write {}", Quote(fmt::format("AUTO:{}", text)));
+      std::vector<std::string_view> distinct;
+      for (const std::string_view entry : Split(text, ',')) {
+        const std::string_view name = Trim(entry);
+        if (!name.empty() && std::find(distinct.begin(), distinct.end(), name) == distinct.end()) distinct.push_back(name);
+      }
+      if (distinct.size() < 2) return Fault("expected one device{}", distinct.empty() ? "" : "; write " + Quote(distinct[0]));
+      return Fault("a list of devices needs AUTO:, MULTI: or HETERO: before it; write {}",
+                   Quote(fmt::format("AUTO:{}", fmt::join(distinct, ","))));
     }
     SY_ASSIGN_OR_RETURN(std::string name, ParseDevice(text, 0, Target::Kind::kDevice));
     Target target;

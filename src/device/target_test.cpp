@@ -104,6 +104,9 @@ TEST(ParseTargetTest, FaultsNameTheEntryItsPositionAndTheRemedy) {
       {"GPU:1", "\"GPU\" is one device and takes no list; write \"GPU.1\""},
       {":GPU", "\"\" takes no list of devices"},
       {"GPU,CPU", "a list of devices needs AUTO:, MULTI: or HETERO: before it; write \"AUTO:GPU,CPU\""},
+      {"CPU,CPU", "expected one device; write \"CPU\""},
+      {"GPU,,CPU,", "write \"AUTO:GPU,CPU\""},
+      {",", "expected one device"},
       // Case.
       {"gpu", "names of devices are upper case; write \"GPU\""},
       {"Gpu.1", "write \"GPU.1\""},

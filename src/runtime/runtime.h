@@ -4,6 +4,7 @@
 #include <absl/functional/any_invocable.h>
 #include <absl/types/span.h>
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -79,12 +80,16 @@ struct LoadRequest {
   // The model's file, or the folder of a SavedModel.
   std::string model_path;
   std::string cache_dir;  // empty: no cache
+  uint64_t cache_max_bytes = 0;  // of all that is in it; 0: any
   // What OpenVINO compiles for: a device, or HETERO or BATCH over devices; canonical, never AUTO or MULTI.
   std::string target;
   // For that target (device/placement.h has taken out what is ours). Keys that none of the target's devices knows are left out
   // without a word: CheckProperties has judged them.
   PropertyMap properties;
 };
+
+// For Runtime::Devices: longer than any driver that works takes.
+inline constexpr std::chrono::milliseconds kListLimit{20000};
 
 class Runtime {
  public:
@@ -113,8 +118,10 @@ class Runtime {
   // A model of one operation on the device's current generation, to ask it whether it answers. Blocks likewise.
   virtual StatusOr<std::shared_ptr<CompiledModel>> LoadCanary(const std::string& device) = 0;
 
-  // Devices that are there. Asks the drivers; may block on a broken one.
-  virtual Inventory Devices() = 0;
+  // Devices that are there, as their drivers tell a process of its own: a driver that crashes or hangs is one that is broken,
+  // and this process holds none that no model asked for. Blocks for `limit` at most, and once more for each kind of device when
+  // one of them is broken. How much of a device's memory is used is not told.
+  virtual DeviceList Devices(std::chrono::milliseconds limit) = 0;
   // "2026.4.1-...": for metadata and --version.
   virtual std::string Version() const = 0;
 };

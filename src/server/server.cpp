@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <thread>
@@ -15,6 +16,7 @@
 #include "base/log.h"
 #include "base/timer.h"
 #include "config/command_line.h"
+#include "config/config_file.h"
 #include "protocol/kserve/grpc_codec.h"
 #include "protocol/rest/rest_api.h"
 #include "protocol/tfs/grpc_codec.h"
@@ -23,6 +25,7 @@
 #include "server/report.h"
 #include "server/server_metrics.h"
 #include "serving/manager.h"
+#include "telemetry/call_journal.h"
 #include "transport/grpc/grpc_server.h"
 #include "transport/http/http_server.h"
 
@@ -35,7 +38,7 @@ constexpr int kStartFailed = SIGUSR1;
 sigset_t WaitedSignals() {
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT, kStartFailed}) sigaddset(&signals, signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, kStartFailed}) sigaddset(&signals, signal);
   return signals;
 }
 
@@ -51,8 +54,11 @@ Status WriteReadyFile(const std::string& path, const std::string& text) {
 
 class Server {
  public:
-  Server(const ServerSettings& settings, std::string program)
-      : settings_(settings), program_(std::move(program)), metrics_({settings.metrics_enable, settings.metrics_list}) {}
+  Server(const ServerSettings& settings, std::string program, std::unique_ptr<CallJournal> journal)
+      : settings_(settings),
+        program_(std::move(program)),
+        metrics_({settings.metrics_enable, settings.metrics_list}),
+        journal_(std::move(journal)) {}
 
   Status Start();
   // Blocks until a signal ends the server. Returns the exit code.
@@ -65,11 +71,15 @@ class Server {
   Status SingleModelFault() const;
   // Drains and destroys, within the grace period; past it the process ends here, with `exit_code`.
   void Stop(int exit_code);
+  [[noreturn]] void LeaveAtOnce(int exit_code);
+  // SIGHUP: log files by their names again, and the level as it is configured.
+  void ReadLogsAgain();
 
   const ServerSettings& settings_;
   const std::string program_;
   ThreadTimer timer_;
   MetricsRegistry metrics_;
+  const std::unique_ptr<CallJournal> journal_;
   std::unique_ptr<Runtime> runtime_;
   std::unique_ptr<Manager> manager_;
   std::unique_ptr<RestApi> rest_api_;
@@ -85,11 +95,13 @@ Status Server::Start() {
   SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions::From(settings_)));
   Manager::Options options = Manager::FromSettings(settings_);
   options.metrics = &metrics_;
+  options.journal = journal_.get();
   options.on_failover = [this](const std::string& model, const std::string& from, const std::string& to,
                                const std::string& reason) { metrics_.CountFailover(model, from, to, reason); };
   options.on_retry = [this](const std::string& model, const std::string& device) { metrics_.CountRetry(model, device); };
   manager_ = std::make_unique<Manager>(*runtime_, timer_, std::move(options));
   AddServerCollectors(metrics_, *manager_, timer_);
+  metrics_.AddCollector([this](MetricsPage& page) { journal_->Collect(page); });
   if (settings_.grpc.enabled) {
     SY_ASSIGN_OR_RETURN(grpc_,
                         GrpcServer::Start(GrpcServer::FromSettings(settings_), *manager_, timer_,
@@ -121,8 +133,12 @@ void Server::AwaitModels() {
 
 void Server::Announce() {
   const std::string report = StartReport(endpoints_, *manager_, program_);
-  std::fwrite(report.data(), 1, report.size(), stdout);
-  std::fflush(stdout);
+  if (CurrentLogSettings().format == LogFormat::kJson) {
+    LogInfo("{}", report);
+  } else {
+    std::fwrite(report.data(), 1, report.size(), stdout);
+    std::fflush(stdout);
+  }
   if (!manager_->Ready()) {
     LogWarning("The server is not ready: {}", settings_.ready_needs_all ? "not every model serves" : "no model serves");
     return;
@@ -142,10 +158,28 @@ Status Server::SingleModelFault() const {
   return absl::OkStatus();
 }
 
+void Server::ReadLogsAgain() {
+  const Status opened = ReopenLogFile();
+  journal_->ReopenFiles();
+  LogLevel level = settings_.log_level;
+  Status read;
+  if (!settings_.config_path.empty()) {
+    const StatusOr<ConfigFile> file = LoadConfigFile(settings_.config_path);
+    read = file.status();
+    if (file.ok() && !settings_.log_level_given) level = file->log_level.value_or(LogLevel::kInfo);
+  }
+  if (read.ok()) ChangeLogLevel(level);
+  LogInfo("SIGHUP: log files were opened again");
+  if (!opened.ok()) LogWarning("{}; the old file goes on", Message(opened));
+  if (!read.ok()) LogWarning("SIGHUP: the log level stays, since the config file cannot be read: {}", Message(read));
+}
+
 int Server::Wait() {
   const sigset_t signals = WaitedSignals();
   int signal = 0;
-  sigwait(&signals, &signal);
+  while (sigwait(&signals, &signal) != 0 || signal == SIGHUP) {
+    if (signal == SIGHUP) ReadLogsAgain();
+  }
   int exit_code = kExitOk;
   if (signal == kStartFailed) {
     const Status fault = SingleModelFault();
@@ -155,15 +189,17 @@ int Server::Wait() {
     LogInfo("{}: finishing what is in flight, {} s at most", signal == SIGINT ? "SIGINT" : "SIGTERM", settings_.grace_seconds);
   }
   // A second signal ends the process at once.
+  ::signal(SIGHUP, SIG_IGN);
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
   Stop(exit_code);
   return exit_code;
 }
 
 // A device still holds a call or a thread, or a model is still being compiled: what belongs to them can't be destroyed.
-void LeaveAtOnce(int exit_code) {
+void Server::LeaveAtOnce(int exit_code) {
   LogInfo("Leaving without waiting for a device that does not answer");
   FlushLog();
+  journal_->Close(std::chrono::milliseconds(500));
   std::fflush(nullptr);
   _exit(exit_code);
 }
@@ -171,7 +207,7 @@ void LeaveAtOnce(int exit_code) {
 void Server::Stop(int exit_code) {
   const TimePoint deadline = timer_.Now() + std::chrono::seconds(settings_.grace_seconds);
   // Whatever hangs below, a listener's thread inside an inference for one.
-  timer_.Schedule(deadline + std::chrono::milliseconds(500), [exit_code] { LeaveAtOnce(exit_code); });
+  timer_.Schedule(deadline + std::chrono::milliseconds(500), [this, exit_code] { LeaveAtOnce(exit_code); });
   stopping_.store(true);
   manager_->Shutdown();
   std::thread grpc_drain([&] {
@@ -185,7 +221,23 @@ void Server::Stop(int exit_code) {
   // Threads that are inside a lost device must not find their libraries gone.
   if (manager_->LeftThreads()) LeaveAtOnce(exit_code);
   manager_.reset();
+  journal_->Close(std::chrono::seconds(2));
   LogInfo("Stopped");
+}
+
+StatusOr<std::unique_ptr<CallJournal>> MakeJournal(const ServerSettings& settings) {
+  std::unique_ptr<AccessLog> access_log;
+  std::unique_ptr<SpanExporter> spans;
+  if (!settings.access_log.empty()) {
+    SY_ASSIGN_OR_RETURN(access_log, AccessLog::Open(settings.access_log));
+  }
+  if (!settings.otlp_endpoint.empty()) {
+    SpanExporter::Options options{.endpoint = settings.otlp_endpoint, .service_version = SWITCHYARD_VERSION};
+    if (const char* const name = std::getenv("OTEL_SERVICE_NAME"); name != nullptr && *name != '\0')
+      options.service_name = name;
+    SY_ASSIGN_OR_RETURN(spans, SpanExporter::Start(std::move(options)));
+  }
+  return std::make_unique<CallJournal>(std::move(access_log), std::move(spans), settings.trace_sample_rate);
 }
 
 }  // namespace
@@ -197,13 +249,18 @@ int RunServer(const ServerSettings& settings, const std::string& program) {
   signal(SIGPIPE, SIG_IGN);
   TuneAllocator();
   TuneLocks();
-  if (const Status status = ConfigureLog(settings.log_level, settings.log_path); !status.ok()) {
+  if (const Status status = ConfigureLog(settings.log_level, settings.log_path, settings.log_format); !status.ok()) {
     std::fprintf(stderr, "switchyard: %s\n", std::string(Message(status)).c_str());
     return kExitFailure;
   }
   const uint64_t descriptors = RaiseDescriptorLimit();
   LogDebug("Open descriptors: at most {}", descriptors);
-  Server server(settings, program);
+  StatusOr<std::unique_ptr<CallJournal>> journal = MakeJournal(settings);
+  if (!journal.ok()) {
+    std::fprintf(stderr, "switchyard: %s\n", std::string(Message(journal.status())).c_str());
+    return kExitFailure;
+  }
+  Server server(settings, program, *std::move(journal));
   if (const Status status = server.Start(); !status.ok()) {
     std::fprintf(stderr, "switchyard: %s\n", std::string(Message(status)).c_str());
     return kExitFailure;

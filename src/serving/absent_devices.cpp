@@ -9,13 +9,13 @@
 
 namespace switchyard {
 
-std::vector<AbsentDevice> FindAbsentDevices(const Inventory& inventory) {
+std::vector<AbsentDevice> FindAbsentDevices(const DeviceList& devices) {
   std::vector<AbsentDevice> absent;
+  for (const BrokenDevice& broken : devices.broken) absent.push_back({broken.name, broken.reason, std::string(kBrokenRemedy)});
   for (const std::string kind : {"GPU", "NPU"}) {
-    const bool found = std::any_of(inventory.begin(), inventory.end(), [&](const DeviceInfo& device) {
-      return device.name == kind || device.name.starts_with(kind + ".");
-    });
-    if (found) continue;
+    const auto is_of_kind = [&](const auto& device) { return device.name == kind || device.name.starts_with(kind + "."); };
+    if (std::any_of(devices.found.begin(), devices.found.end(), is_of_kind)) continue;
+    if (std::any_of(devices.broken.begin(), devices.broken.end(), is_of_kind)) continue;
     const Absence absence = DescribeAbsence(kind, SystemView::Own());
     absent.push_back({kind, absence.reason, absence.remedy});
   }

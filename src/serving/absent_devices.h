@@ -10,8 +10,8 @@
 
 namespace switchyard {
 
-// "GPU", "NPU": those of which `inventory` has none. Reads this machine's files.
-std::vector<AbsentDevice> FindAbsentDevices(const Inventory& inventory);
+// Those that are broken, and "GPU", "NPU" of which none is found. Reads this machine's files.
+std::vector<AbsentDevice> FindAbsentDevices(const DeviceList& devices);
 
 // What is said of the devices that `target` names, in brackets, to be put behind an error message.
 std::string ExplainAbsent(const std::vector<AbsentDevice>& absent, std::string_view target);

@@ -80,6 +80,7 @@ void Batcher::Submit(std::shared_ptr<InferCall> call) {
   const StatusOr<size_t> rows = RowsOf(signature_, *call);
   if (!rows.ok()) return executor_->Answer(*call, rows.status());
   const TimePoint now = timer_.Now();
+  call->submitted.store(now);
   call->batcher_.store(this);
   if (call->request.deadline <= now) {
     return executor_->Answer(

@@ -10,6 +10,31 @@ uint64_t BatchOf(const InferCall& call) {
   return shape.empty() ? 1 : static_cast<uint64_t>(shape.front());
 }
 
+void TellJournal(const InferCall& call, const CallRecord& record, TimePoint now, const CallJournal& journal) {
+  if (!journal.Wants(call.trace)) return;
+  CallStory story{.endpoint = call.endpoint,
+                  .code = record.code,
+                  .request_id = call.request.id.empty() ? call.header_id : call.request.id,
+                  .model = call.request.model_name,
+                  .version = {},
+                  .device = record.device,
+                  .trace = &call.trace,
+                  .total = record.total,
+                  .batch = record.batch,
+                  .bytes_in = record.bytes_in,
+                  .bytes_out = record.bytes_out};
+  if (call.version) story.version = call.version->number_text();
+  const TimePoint submitted = call.submitted.load(std::memory_order_relaxed);
+  if (submitted != TimePoint{}) story.decode = submitted - call.received;
+  // The later stages are there to be read only then: a device may still be at work on a call that ended otherwise.
+  if (record.code == StatusCode::kOk) {
+    story.queue = call.started - submitted;
+    story.compute = call.ended - call.started;
+    story.encode = now - call.ended;
+  }
+  journal.Record(story);
+}
+
 }  // namespace
 
 void RecordCall(const InferCall& call, StatusCode code, TimePoint now, const Manager& manager, uint64_t bytes_out) {
@@ -24,6 +49,7 @@ void RecordCall(const InferCall& call, StatusCode code, TimePoint now, const Man
     record.wait = call.started - call.received;
     record.infer = call.ended - call.started;
   }
+  TellJournal(call, record, now, manager.journal());
   if (call.version) {
     call.version->metrics().Record(record);
     return;

@@ -1,4 +1,4 @@
-// Counts calls that are over in the metrics of their Versions.
+// Counts calls that are over in the metrics of their Versions, and tells the journal of them.
 #pragma once
 
 #include "base/status.h"

@@ -278,7 +278,7 @@ TEST_F(DevicesTest, OneOfTwoDevicesThatShareTheCallsMayDie) {
 
 TEST_F(DevicesTest, AMissingDeviceIsExplained) {
   Manager::Options options;
-  options.explain_absent = [](const Inventory&) {
+  options.explain_absent = [](const DeviceList&) {
     return std::vector<AbsentDevice>{{"NPU", "no /dev/accel", "pass --device /dev/accel"}};
   };
   manager_ = std::make_unique<Manager>(runtime_, timer_, options);

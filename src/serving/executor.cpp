@@ -180,7 +180,9 @@ void Executor::Submit(std::shared_ptr<InferCall> call) {
   // Held to the end: the call holds the Version, and with it this Executor.
   const std::shared_ptr<InferCall> held = call;
   call->executor_.store(this);
-  if (call->request.deadline <= timer_.Now()) {
+  const TimePoint now = timer_.Now();
+  call->submitted.store(now, std::memory_order_relaxed);
+  if (call->request.deadline <= now) {
     call->Complete(DeadlinePassed(options_.model_name));
     return;
   }

@@ -17,6 +17,7 @@
 #include "base/timer.h"
 #include "serving/version.h"
 #include "telemetry/model_metrics.h"
+#include "telemetry/trace_context.h"
 #include "tensor/buffer.h"
 #include "tensor/tensor_view.h"
 
@@ -76,6 +77,10 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   Endpoint endpoint = Endpoint::kKserveGrpcInfer;
   TimePoint received{};
   uint64_t bytes = 0;  // of the request as it came
+  // For the journal: the trace that the request belongs to, and the name its sender gave it outside the protocol
+  // (x-request-id), which stands in where the protocol's own id is empty.
+  TraceContext trace;
+  std::string header_id;
 
   // Set by serving/.
   Handle version;
@@ -95,6 +100,9 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   BatchEntry batch_entry;
   // Of a batch, which the Batcher made: how many calls run in it. 0: a call as it came.
   uint32_t batch_calls = 0;
+  // When the Executor was given the call, which was decoded and validated by then. Whoever answers earlier may look at it
+  // meanwhile.
+  std::atomic<TimePoint> submitted{TimePoint{}};
 
   // Answers the call, once: the first caller wins and runs on_done, every later one gets false. on_done is destroyed after it
   // ran.

@@ -54,6 +54,7 @@ Status NotLoadedYet(const std::string& model) {
 Manager::Options Manager::FromSettings(const ServerSettings& settings) {
   Options options{.max_queue = settings.max_queue,
                   .cache_dir = settings.cache_dir,
+                  .cache_max_bytes = settings.cache_max_bytes,
                   .ready_needs_all = settings.ready_needs_all,
                   .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency()),
                   .strict = settings.strict,
@@ -168,10 +169,10 @@ void Manager::Run() {
 }
 
 void Manager::FindDevices() {
-  Inventory inventory = runtime_.Devices();
+  DeviceList devices = runtime_.Devices(kListLimit);
   std::vector<AbsentDevice> absent;
-  if (options_.explain_absent) absent = options_.explain_absent(inventory);
-  monitor_->SetDevices(std::move(inventory), absent);
+  if (options_.explain_absent) absent = options_.explain_absent(devices);
+  monitor_->SetDevices(std::move(devices.found), absent);
   MutexLock lock(&mutex_);
   absent_ = std::move(absent);
 }
@@ -314,7 +315,8 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
                                   .wake = [this] { Wake(); },
                                   .on_failover = options_.on_failover,
                                   .on_retry = options_.on_retry};
-  LoadRequest base{.settings = settings, .version = number, .model_path = path, .cache_dir = options_.cache_dir};
+  LoadRequest base{.settings = settings, .version = number, .model_path = path, .cache_dir = options_.cache_dir,
+                   .cache_max_bytes = options_.cache_max_bytes};
   woken_ = true;
   return std::make_shared<Placer>(std::move(environment), std::move(base), *std::move(plan));
 }

@@ -26,6 +26,7 @@
 #include "serving/placer.h"
 #include "serving/version.h"
 #include "serving/work_pool.h"
+#include "telemetry/call_journal.h"
 #include "telemetry/metrics_registry.h"
 
 namespace switchyard {
@@ -54,6 +55,7 @@ class Manager {
   struct Options {
     uint32_t max_queue = 1024;     // calls waiting for one Version
     std::string cache_dir;         // empty: no cache
+    uint64_t cache_max_bytes = 0;  // of all that is in it; 0: any
     bool ready_needs_all = false;  // Ready() asks for all models, not for one
     // Listeners' threads that may run a cheap model themselves at the same time.
     uint32_t inline_threads = 1;
@@ -61,7 +63,7 @@ class Manager {
     std::vector<std::string> device_plugins;  // names of registered ones
     DeviceMonitor::Options devices;           // its on_change is the Manager's own
     // For a device that is not there: why, and what to do. May be empty.
-    std::function<std::vector<AbsentDevice>(const Inventory&)> explain_absent;
+    std::function<std::vector<AbsentDevice>(const DeviceList&)> explain_absent;
     uint64_t max_image_pixels = uint64_t{1} << 26;  // of one encoded picture
     // See Placer::Environment. May be empty.
     std::function<void(const std::string& model, const std::string& from, const std::string& to, const std::string& reason)>
@@ -69,6 +71,8 @@ class Manager {
     std::function<void(const std::string& model, const std::string& device)> on_retry;
     // Where versions count; must outlive the Manager. Null: in one of its own.
     MetricsRegistry* metrics = nullptr;
+    // Who is told of requests; must outlive the Manager. Null: nobody.
+    const CallJournal* journal = nullptr;
   };
   // What the command line says of all models; who is told, and where is counted, is the caller's.
   static Options FromSettings(const ServerSettings& settings);
@@ -112,6 +116,7 @@ class Manager {
 
   const Runtime& runtime() const { return runtime_; }
   MetricsRegistry& metrics() const { return metrics_; }
+  const CallJournal& journal() const { return options_.journal != nullptr ? *options_.journal : no_journal_; }
 
  private:
   struct Entry;     // one version and its state
@@ -143,6 +148,7 @@ class Manager {
   const Options options_;
   const std::unique_ptr<MetricsRegistry> own_metrics_;
   MetricsRegistry& metrics_;
+  const CallJournal no_journal_;
   WorkPool decode_pool_;
   std::atomic<bool> ready_{false};
   // Names the current snapshot, uniquely in the process; a thread that has this one cached takes no lock.

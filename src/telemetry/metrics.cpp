@@ -50,6 +50,8 @@ constexpr FamilyInfo kFamilies[] = {
     {"switchyard_model_memory_bytes", kGauge, kOwn, "Memory of a version on its device, where it is known"},
     {"switchyard_device_requests_total", kCounter, kOwn, "Inference requests that a device had, by status, since the start"},
     {"switchyard_device_models", kGauge, kOwn, "Models that a device has now"},
+    {"switchyard_access_log_lines_total", kCounter, kOwn, "Lines of the access log"},
+    {"switchyard_traced_requests_total", kCounter, kOwn, "Requests whose spans were for the collector"},
     {"process_cpu_seconds_total", kCounter, kOwn, "User and system CPU time of the process in seconds"},
     {"process_resident_memory_bytes", kGauge, kOwn, "Resident memory of the process"},
     {"process_open_fds", kGauge, kOwn, "Open file descriptors of the process"},

@@ -56,6 +56,8 @@ enum class Family {
   kModelMemory,
   kDeviceRequests,
   kDeviceModels,
+  kAccessLogLines,
+  kTracedRequests,
   kProcessCpu,
   kProcessMemory,
   kProcessOpenFiles,

@@ -82,59 +82,50 @@ std::variant<Options, Exit> Parse(int argc, const char* const* argv) {
   return options;
 }
 
-struct Found {
-  Inventory inventory;
-  std::string version;
-};
-
-// The devices that the runtime finds; nothing when it does not answer in time: a broken driver must not hang the one tool that
-// is to tell about it.
-std::optional<StatusOr<Found>> Ask(RuntimeFactory make_runtime, const Options& options) {
-  auto promise = std::make_shared<std::promise<StatusOr<Found>>>();
-  std::future<StatusOr<Found>> answer = promise->get_future();
+// Nothing when a plugin's library does not load in time: a broken one must not hang the one tool that is to tell about it.
+std::optional<StatusOr<std::unique_ptr<Runtime>>> Make(RuntimeFactory make_runtime, const Options& options) {
+  auto promise = std::make_shared<std::promise<StatusOr<std::unique_ptr<Runtime>>>>();
+  auto made = promise->get_future();
   std::thread([promise, plugins = options.plugins, make = std::move(make_runtime)]() mutable {
-    auto ask = [&]() -> StatusOr<Found> {
-      SY_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime, make(plugins));
-      return Found{runtime->Devices(), runtime->Version()};
-    };
-    // The runtime is gone by now: its drivers are not unloaded while this process ends.
-    promise->set_value_at_thread_exit(ask());
+    promise->set_value(make(plugins));
   }).detach();
-  if (answer.wait_for(std::chrono::milliseconds(options.timeout_ms)) != std::future_status::ready) return std::nullopt;
-  return answer.get();
+  if (made.wait_for(std::chrono::milliseconds(options.timeout_ms)) != std::future_status::ready) return std::nullopt;
+  return made.get();
 }
 
 int Run(const Options& options, RuntimeFactory make_runtime) {
   const SystemView view = options.sysroot.empty() ? SystemView::Own() : SystemView::At(options.sysroot);
   DevicesReport report;
   report.cpu = ReadCpuFacts(view);
-  std::optional<Inventory> inventory;
+  std::optional<DeviceList> devices;
   bool hung = false;
   if (view.live()) {
-    auto found = Ask(std::move(make_runtime), options);
-    if (found && !found->ok()) {
-      std::fprintf(stderr, "switchyard devices: %s\n", std::string(Message(found->status())).c_str());
+    auto runtime = Make(std::move(make_runtime), options);
+    if (runtime && !runtime->ok()) {
+      std::fprintf(stderr, "switchyard devices: %s\n", std::string(Message(runtime->status())).c_str());
       return kFailure;
     }
-    hung = !found;
+    hung = !runtime;
     if (hung) {
       report.notes.push_back(fmt::format(
-          "A device's driver has not answered within {} ms: what follows is told by files alone.", options.timeout_ms));
+          "A device's plugin has not answered within {} ms: what follows is told by files alone.", options.timeout_ms));
     } else {
-      inventory = std::move((*found)->inventory);
-      report.runtime = "OpenVINO " + (*found)->version;
+      devices = (**runtime)->Devices(std::chrono::milliseconds(options.timeout_ms));
+      report.runtime = "OpenVINO " + (**runtime)->Version();
     }
   } else {
     report.sysroot = options.sysroot;
     report.notes.push_back(fmt::format("Told by the files below {} alone: OpenVINO was not asked.", options.sysroot));
   }
-  report.devices = MakeRows(inventory, report.cpu, view);
+  report.devices = MakeRows(devices, report.cpu, view);
   for (const auto& [name, path] : options.plugins) {
-    if (!inventory || Find(*inventory, name) != nullptr) continue;
-    const bool several = std::any_of(inventory->begin(), inventory->end(), [&, prefix = name + "."](const DeviceInfo& info) {
-      return info.name.starts_with(prefix);
-    });
-    if (several) continue;
+    const auto is_of_kind = [&, prefix = name + "."](const auto& one) {
+      return one.name == name || one.name.starts_with(prefix);
+    };
+    if (!devices || std::any_of(devices->found.begin(), devices->found.end(), is_of_kind) ||
+        std::any_of(devices->broken.begin(), devices->broken.end(), is_of_kind)) {
+      continue;
+    }
     report.devices.push_back(
         {DeviceInfo{.name = name}, Absence{fmt::format("its plugin {} loads, and finds no device", Printable(path)),
                                            "see the plugin's own documentation for the drivers that it needs"}});

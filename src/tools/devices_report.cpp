@@ -129,11 +129,11 @@ void WriteCpu(Writer& writer, const CpuFacts& cpu) {
 
 }  // namespace
 
-std::vector<DeviceRow> MakeRows(const std::optional<Inventory>& inventory, const CpuFacts& cpu, const SystemView& view) {
+std::vector<DeviceRow> MakeRows(const std::optional<DeviceList>& devices, const CpuFacts& cpu, const SystemView& view) {
   std::vector<DeviceRow> rows;
   const std::string gpu_driver = GpuDriverVersion(view);
   std::vector<std::string> kinds;
-  for (const DeviceInfo& info : inventory.value_or(Inventory())) {
+  for (const DeviceInfo& info : (devices ? devices->found : Inventory())) {
     DeviceRow row{info, std::nullopt};
     kinds.push_back(info.name.substr(0, info.name.find('.')));
     if (kinds.back() == "CPU") {
@@ -143,15 +143,20 @@ std::vector<DeviceRow> MakeRows(const std::optional<Inventory>& inventory, const
     if (kinds.back() == "GPU" && info.driver.empty()) row.info.driver = gpu_driver;
     rows.push_back(std::move(row));
   }
+  for (const BrokenDevice& broken : devices ? devices->broken : std::vector<BrokenDevice>()) {
+    kinds.push_back(broken.name);
+    rows.push_back(
+        {DeviceInfo{.name = broken.name, .type = TypeOfName(broken.name)}, Absence{broken.reason, std::string(kBrokenRemedy)}});
+  }
   for (const DeviceKind kind : {DeviceKind::kGpu, DeviceKind::kNpu}) {
     const std::string name = kind == DeviceKind::kGpu ? "GPU" : "NPU";
     if (std::find(kinds.begin(), kinds.end(), name) != kinds.end()) continue;
     DeviceRow row{DeviceInfo{.name = name, .type = TypeOfName(name)}, WhyAbsent(kind, view)};
     if (kind == DeviceKind::kGpu) row.info.driver = gpu_driver;
-    if (!row.absence && inventory) row.absence = DescribeAbsence(name, view);
+    if (!row.absence && devices) row.absence = DescribeAbsence(name, view);
     if (!row.absence && view.live()) {
       row.absence = {"its files are all there, and its driver, or another device's, does not answer",
-                     "see what the kernel says: sudo dmesg; a reset or a restart of the machine helps a device that hangs"};
+                     std::string(kBrokenRemedy)};
     }
     rows.push_back(std::move(row));
   }

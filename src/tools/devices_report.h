@@ -25,10 +25,10 @@ struct DevicesReport {
   CpuFacts cpu;
 };
 
-// The devices of `inventory`, then GPU and NPU where it has none, each with its absence. What OpenVINO does not tell comes from
-// files: the memory of the CPU from `cpu`, the driver of the GPUs from `view`. No inventory: the runtime was not asked (a
-// made-up root) or has not answered, and a device that lacks nothing in a made-up root counts as well.
-std::vector<DeviceRow> MakeRows(const std::optional<Inventory>& inventory, const CpuFacts& cpu, const SystemView& view);
+// The devices that were found, those that are broken, then GPU and NPU where there are none, each with its absence. What
+// OpenVINO does not tell comes from files: the memory of the CPU from `cpu`, the driver of the GPUs from `view`. No list: the
+// runtime was not asked (a made-up root) or has not answered, and a device that lacks nothing in a made-up root counts as well.
+std::vector<DeviceRow> MakeRows(const std::optional<DeviceList>& devices, const CpuFacts& cpu, const SystemView& view);
 
 // A table, under it what is missing, under that the processor.
 std::string ToText(const DevicesReport& report);

@@ -22,7 +22,7 @@ DevicesReport SomeReport(const TestRoot& root) {
   report.cpu.memory_total_bytes = uint64_t{8} << 30;
   const DeviceInfo gpu{"GPU.1", "Arc \"A770\"\x1b", Type::kDiscreteGpu, uint64_t{16} << 30, 0, "arch",
                        "26.1",  {"FP16", "INT8"}};
-  report.devices = MakeRows(Inventory{DeviceInfo{"CPU", "Some CPU", Type::kCpu}, gpu}, report.cpu, root.View());
+  report.devices = MakeRows(DeviceList{{DeviceInfo{"CPU", "Some CPU", Type::kCpu}, gpu}, {}}, report.cpu, root.View());
   return report;
 }
 
@@ -40,7 +40,7 @@ TEST(DevicesReport, AGpuThatIsThereIsNotMissing) {
 TEST(DevicesReport, TheGpusDriverIsTheInstalledPackage) {
   TestRoot root;
   root.File("/var/lib/dpkg/status", "Package: intel-opencl-icd\nStatus: install ok installed\nVersion: 22.43.24595.41-1\n\n");
-  const auto rows = MakeRows(Inventory{DeviceInfo{"GPU.0", "", Type::kDiscreteGpu}}, CpuFacts(), root.View());
+  const auto rows = MakeRows(DeviceList{{DeviceInfo{"GPU.0", "", Type::kDiscreteGpu}}, {}}, CpuFacts(), root.View());
   EXPECT_EQ(rows[0].info.driver, "22.43.24595.41-1");
 }
 

@@ -1,5 +1,7 @@
 #include "tools/plan.h"
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -67,6 +69,25 @@ int Fail(int code, std::string_view message) {
   return code;
 }
 
+int Report(const Arguments& arguments, const ServerSettings& settings, Runtime& runtime) {
+  PlanGraph drawn;
+  const auto progress = [](const std::string& step) { std::fprintf(stderr, "switchyard plan: %s\n", step.c_str()); };
+  const auto report = TryPlan(settings, runtime, progress, arguments.html ? &drawn : nullptr);
+  if (!report.ok()) {
+    return Fail(kExitFailure, fmt::format("model {}: {}", settings.models.front().name, Message(report.status())));
+  }
+  if (arguments.html) {
+    const GraphPageText about = {
+        .title = settings.models.front().base_path, .target = drawn.target, .summary = PlanText(*report)};
+    if (const Status written = WriteFile(*arguments.html, GraphPage(about, drawn.graph)); !written.ok()) {
+      return Fail(kExitFailure, fmt::format("--html {}", Message(written)));
+    }
+  }
+  const std::string text = arguments.json ? EncodePlacement(*report) + "\n" : PlanText(*report);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  return kExitOk;
+}
+
 }  // namespace
 
 int RunPlan(int argc, const char* const* argv, PlanRuntimeFactory make_runtime) {
@@ -85,22 +106,10 @@ int RunPlan(int argc, const char* const* argv, PlanRuntimeFactory make_runtime) 
   LogToStderr();
   const auto runtime = make_runtime(settings);
   if (!runtime.ok()) return Fail(kExitFailure, Message(runtime.status()));
-  PlanGraph drawn;
-  const auto progress = [](const std::string& step) { std::fprintf(stderr, "switchyard plan: %s\n", step.c_str()); };
-  const auto report = TryPlan(settings, **runtime, progress, arguments.html ? &drawn : nullptr);
-  if (!report.ok()) {
-    return Fail(kExitFailure, fmt::format("model {}: {}", settings.models.front().name, Message(report.status())));
-  }
-  if (arguments.html) {
-    const GraphPageText about = {
-        .title = settings.models.front().base_path, .target = drawn.target, .summary = PlanText(*report)};
-    if (const Status written = WriteFile(*arguments.html, GraphPage(about, drawn.graph)); !written.ok()) {
-      return Fail(kExitFailure, fmt::format("--html {}", Message(written)));
-    }
-  }
-  const std::string text = arguments.json ? EncodePlacement(*report) + "\n" : PlanText(*report);
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  return kExitOk;
+  const int code = Report(arguments, settings, **runtime);
+  std::fflush(stdout);
+  // A compiler that did not return is still at work, and the ends of drivers are known to hang.
+  _exit(code);
 }
 
 }  // namespace switchyard

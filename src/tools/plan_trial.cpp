@@ -4,6 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <future>
+#include <memory>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -42,11 +44,11 @@ StatusOr<PlacementPlan> Plan(const ServerSettings& settings, Runtime& runtime) {
   const ModelSettings& model = settings.models.front();
   std::vector<std::string> plugins;
   for (const auto& [name, path] : settings.device_plugins) plugins.push_back(name);
-  const Inventory inventory = runtime.Devices();
-  auto plan = MakePlan(model, inventory, plugins);
+  const DeviceList devices = runtime.Devices(kListLimit);
+  auto plan = MakePlan(model, devices.found, plugins);
   if (plan.status().code() == StatusCode::kNotFound) {
     return Error(StatusCode::kNotFound, "{}{}", Message(plan.status()),
-                 ExplainAbsent(FindAbsentDevices(inventory), model.target_device));
+                 ExplainAbsent(FindAbsentDevices(devices), model.target_device));
   }
   return plan;
 }
@@ -66,15 +68,32 @@ Status CheckProperties(const ServerSettings& settings, Runtime& runtime, Placeme
   return absl::OkStatus();
 }
 
+// On a thread of its own, which is left behind where a compiler does not return in time.
+StatusOr<std::shared_ptr<Lane>> MakeLaneInTime(Runtime& runtime, const std::shared_ptr<const ThreadTimer>& timer,
+                                               LaneRequest request) {
+  const std::chrono::milliseconds limit(request.load.settings.load_timeout_ms);
+  if (limit == limit.zero()) return MakeLane(runtime, *timer, std::move(request));
+  const std::string target = request.load.target;
+  auto promise = std::make_shared<std::promise<StatusOr<std::shared_ptr<Lane>>>>();
+  auto made = promise->get_future();
+  std::thread([promise, &runtime, timer, request = std::move(request)]() mutable {
+    promise->set_value(MakeLane(runtime, *timer, std::move(request)));
+  }).detach();
+  if (made.wait_for(limit) == std::future_status::ready) return made.get();
+  return Error(StatusCode::kDeadlineExceeded, "loading on {} did not end within {} ms (load_timeout_ms)", target,
+               limit.count());
+}
+
 // Loads the candidate as a server does, with as many requests, and frees it.
-Status Try(const Candidate& candidate, const LoadRequest& base, Runtime& runtime, const Timer& timer, TargetPlacement& target) {
+Status Try(const Candidate& candidate, const LoadRequest& base, Runtime& runtime,
+           const std::shared_ptr<const ThreadTimer>& timer, TargetPlacement& target) {
   LaneRequest request{.load = base, .options = {}, .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency())};
   request.load.target = candidate.target;
   request.load.properties = candidate.properties;
   request.options.target = candidate.target;
   request.options.device = candidate.devices.front();
   request.options.devices = candidate.devices;
-  SY_ASSIGN_OR_RETURN(const std::shared_ptr<Lane> lane, MakeLane(runtime, timer, std::move(request)));
+  SY_ASSIGN_OR_RETURN(const std::shared_ptr<Lane> lane, MakeLaneInTime(runtime, timer, std::move(request)));
   target.facts = lane->facts();
   target.execution_devices = lane->facts().execution_devices;
   target.num_requests = lane->request_count();
@@ -142,7 +161,7 @@ StatusOr<PlacementReport> TryPlan(const ServerSettings& settings, Runtime& runti
   PlacementReport report{.target_device = plan.asked, .execution_devices = {}, .targets = {}, .reasons = plan.reasons};
   const LoadRequest base{
       .settings = model, .version = files.version, .model_path = files.model_path, .cache_dir = settings.cache_dir};
-  const ThreadTimer timer;
+  const auto timer = std::make_shared<const ThreadTimer>();
   Status why;
   for (const Candidate& candidate : plan.candidates) {
     progress(fmt::format("loading {} for {}", files.model_path, candidate.target));
@@ -165,16 +184,16 @@ StatusOr<PlacementReport> TryPlan(const ServerSettings& settings, Runtime& runti
 }
 
 std::string PlanText(const PlacementReport& report) {
-  std::vector<std::vector<std::string>> rows = {{"TARGET", "DEVICES", "STATE", "LAYERS", "PRECISION", "STREAMS", "REQUESTS",
-                                                 "BATCH", "COMPILE", "CACHE", "MEMORY"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"TARGET", "DEVICES", "STATE", "LAYERS", "PRECISION", "STREAMS", "REQUESTS", "BATCH", "COMPILE", "CACHE", "MEMORY"}};
   for (const TargetPlacement& target : report.targets) {
     if (!target.facts) {
       rows.push_back({target.target, "-", target.state, "-", "-", "-", "-", "-", "-", "-", "-"});
       continue;
     }
     const LoadFacts& facts = *target.facts;
-    rows.push_back({target.target, fmt::format("{}", fmt::join(target.execution_devices, ",")), target.state,
-                    LayersText(facts), facts.precision.empty() ? "-" : facts.precision,
+    rows.push_back({target.target, fmt::format("{}", fmt::join(target.execution_devices, ",")), target.state, LayersText(facts),
+                    facts.precision.empty() ? "-" : facts.precision,
                     facts.num_streams ? std::to_string(*facts.num_streams) : "-", std::to_string(target.num_requests),
                     std::to_string(facts.batch_size), fmt::format("{:.0f} ms", facts.compile_ms),
                     std::string(Name(facts.cache)), BytesText(facts.memory_bytes.value_or(0))});

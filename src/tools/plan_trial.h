@@ -21,7 +21,8 @@ struct PlanGraph {
 // `settings` have one model; of its versions the highest that is wanted is taken. Candidates are loaded one after another and
 // freed at once; what serves, stands by or is not needed is told as if the devices were all well. `progress` is told in words
 // what is being done. The error is the one that a server would give for the model: no version, no such device, a faulty
-// property, a warning under --strict, or, when no candidate loads, why. `graph`, unless null, is filled in as well.
+// property, a warning under --strict, or, when no candidate loads, why. `graph`, unless null, is filled in as well. A load that
+// takes longer than load_timeout_ms is a failed one, and goes on with `runtime` on a thread that nobody waits for.
 StatusOr<PlacementReport> TryPlan(const ServerSettings& settings, Runtime& runtime,
                                   const std::function<void(const std::string&)>& progress, PlanGraph* graph = nullptr);
 

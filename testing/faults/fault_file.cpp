@@ -97,16 +97,16 @@ bool FaultFile::Strikes(std::string_view name, int device) {
   return rate > 0 && calls_.fetch_add(1) % rate == 0;
 }
 
-void BreakCompiler(FaultFile& faults, int device) {
-  if (faults.Strikes("compile_abort", device)) {
+void Break(FaultFile& faults, const std::string& what, int device) {
+  if (faults.Strikes(what + "_abort", device)) {
     fputs("LLVM ERROR: broken on request\n", stderr);
     abort();
   }
-  if (faults.Strikes("compile_segv", device)) {
+  if (faults.Strikes(what + "_segv", device)) {
     signal(SIGSEGV, SIG_DFL);  // Intel's driver has a handler
     raise(SIGSEGV);
   }
-  while (faults.Stands("compile_hang", device)) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  while (faults.Stands(what + "_hang", device)) std::this_thread::sleep_for(std::chrono::milliseconds(10));
 }
 
 }  // namespace switchyard::testing

@@ -48,8 +48,8 @@ class FaultFile {
   std::atomic<uint64_t> calls_{0};
 };
 
-// How a compiler behaves that breaks on some model, for the calls that compile it: ends the process ("compile_abort",
+// How a driver behaves that breaks while it does `what` ("compile", "list"): ends the process ("compile_abort",
 // "compile_segv"), or does not return as long as "compile_hang" stands.
-void BreakCompiler(FaultFile& faults, int device = -1);
+void Break(FaultFile& faults, const std::string& what, int device = -1);
 
 }  // namespace switchyard::testing

@@ -25,11 +25,13 @@ using namespace npusim;  // NOLINT: what follows has C's names
 
 NPUSIM_API zeInit(uint32_t) {
   Trace("zeInit");
+  switchyard::testing::Break(Faults(), "list");
   return Faults().Strikes("init") ? kUninitialized : kSuccess;
 }
 
 NPUSIM_API zeInitDrivers(uint32_t* count, Handle* drivers, void*) {
   Trace("zeInitDrivers");
+  switchyard::testing::Break(Faults(), "list");
   if (Faults().Strikes("init")) return kUninitialized;
   if (drivers && *count > 0) drivers[0] = &driver;
   *count = 1;

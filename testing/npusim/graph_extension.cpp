@@ -71,7 +71,9 @@ uint32_t Create(Handle, Handle, const GraphDescription* description, Handle* cre
   // A driver without its compiler library.
   if (description->format == kFormatIr && Faults().Strikes("compiler")) return kUnsupportedFeature;
   const std::string_view text(reinterpret_cast<const char*>(description->input), description->input_size);
-  if (description->format == kFormatIr && text.find("type=\"Add\"") != text.npos) switchyard::testing::BreakCompiler(Faults());
+  if (description->format == kFormatIr && text.find("type=\"Add\"") != text.npos) {
+    switchyard::testing::Break(Faults(), "compile");
+  }
   if (Faults().Strikes("create")) {
     last_error = "npusim: compilation failed on request";
     return kBuildFailure;

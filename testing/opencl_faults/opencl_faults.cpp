@@ -4,6 +4,7 @@
 //   out_of_memory      memory objects and USM allocations are refused with CL_MEM_OBJECT_ALLOCATION_FAILURE
 //   hang               submissions return, and nothing that waits for them does until the fault is gone
 //   compile_abort, compile_segv, compile_hang   whoever compiles an addition ends by that signal, or does not return
+//   list_abort, list_segv, list_hang            likewise whoever asks for the platforms
 // "@INDEX" is the position among the devices of the platform; where a call tells no device, it is that of the context, if it
 // has but one. once_in:N is heeded by the first two.
 #if !__has_include(<CL/cl_layer.h>)
@@ -104,8 +105,13 @@ cl_program CL_API_CALL CreateProgramWithSource(cl_context context, cl_uint count
   };
   bool found = false;
   for (cl_uint i = 0; texts && i < count; ++i) found = found || adds(i);
-  if (found) switchyard::testing::BreakCompiler(Faults(), IndexOf(context));
+  if (found) switchyard::testing::Break(Faults(), "compile", IndexOf(context));
   return next->clCreateProgramWithSource(context, count, texts, lengths, error);
+}
+
+cl_int CL_API_CALL GetPlatforms(cl_uint count, cl_platform_id* platforms, cl_uint* found) {
+  switchyard::testing::Break(Faults(), "list");
+  return next->clGetPlatformIDs(count, platforms, found);
 }
 
 // ---- what waits
@@ -242,6 +248,7 @@ extern "C" __attribute__((visibility("default"))) cl_int CL_API_CALL clInitLayer
   if (!target || !count_of_layer || !layer || count < sizeof table / sizeof(void*)) return CL_INVALID_VALUE;
   next = target;
   memcpy(&table, target, sizeof table);
+  table.clGetPlatformIDs = GetPlatforms;
   table.clEnqueueNDRangeKernel = EnqueueKernel;
   table.clCreateProgramWithSource = CreateProgramWithSource;
   table.clWaitForEvents = WaitForEvents;

@@ -43,6 +43,10 @@ struct HttpRequest {
   std::string accept_encoding;
   std::optional<std::string> inference_header_length;  // Inference-Header-Content-Length
   HttpBody body;
+  // W3C's trace context and X-Request-Id. A field that came twice has both values, with a comma between.
+  std::string traceparent;
+  std::string tracestate;
+  std::string request_id;
 };
 
 struct HttpReply {

@@ -2,6 +2,7 @@
 
 #include "kserve.pb.h"
 #include "protocol/kserve/grpc_codec.h"
+#include "protocol/kserve/log_settings.h"
 #include "protocol/kserve/metadata.h"
 #include "tensor/signature.h"
 
@@ -46,7 +47,7 @@ StatusOr<std::string> ServerMetadata(const Manager&, ZeroCopyInputStream& messag
   inference::ServerMetadataResponse response;
   response.set_name(std::string(kServerName));
   response.set_version(std::string(kServerVersion));
-  // The one extension there is concerns REST alone; raw contents are part of this protocol itself.
+  // binary_tensor_data concerns REST alone; raw contents are part of this protocol itself.
   for (const std::string_view extension : kExtensions) response.add_extensions(std::string(extension));
   return response.SerializeAsString();
 }
@@ -70,6 +71,29 @@ StatusOr<std::string> ModelMetadata(const Manager& manager, ZeroCopyInputStream&
   return response.SerializeAsString();
 }
 
+StatusOr<std::string> AnswerLogSettings(const Manager&, ZeroCopyInputStream& message) {
+  using Value = inference::LogSettingsRequest::SettingValue;
+  SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::LogSettingsRequest>(message));
+  LogSettingList changes;
+  for (const auto& [name, value] : request.settings()) {
+    switch (value.parameter_choice_case()) {
+      case Value::kBoolParam: changes.emplace_back(name, value.bool_param()); break;
+      case Value::kUint32Param: changes.emplace_back(name, value.uint32_param()); break;
+      case Value::kStringParam: changes.emplace_back(name, value.string_param()); break;
+      case Value::PARAMETER_CHOICE_NOT_SET: return InvalidArgument("{}: expected a value, got none", name);
+    }
+  }
+  SY_RETURN_IF_ERROR(ChangeLog(changes));
+  inference::LogSettingsResponse response;
+  for (const auto& [name, value] : ListLogSettings()) {
+    auto& setting = (*response.mutable_settings())[name];
+    if (const auto* flag = std::get_if<bool>(&value)) setting.set_bool_param(*flag);
+    if (const auto* number = std::get_if<uint32_t>(&value)) setting.set_uint32_param(*number);
+    if (const auto* text = std::get_if<std::string>(&value)) setting.set_string_param(*text);
+  }
+  return response.SerializeAsString();
+}
+
 }  // namespace
 
 RpcService GrpcInferenceService() {
@@ -79,7 +103,8 @@ RpcService GrpcInferenceService() {
                   {"/inference.GRPCInferenceService/ServerReady", ServerReady},
                   {"/inference.GRPCInferenceService/ModelReady", ModelReady},
                   {"/inference.GRPCInferenceService/ServerMetadata", ServerMetadata},
-                  {"/inference.GRPCInferenceService/ModelMetadata", ModelMetadata}},
+                  {"/inference.GRPCInferenceService/ModelMetadata", ModelMetadata},
+                  {"/inference.GRPCInferenceService/LogSettings", AnswerLogSettings}},
       .infer = {{"/inference.GRPCInferenceService/ModelInfer", Endpoint::kKserveGrpcInfer, DecodeInferRequest, nullptr,
                  EncodeInferResponse, nullptr},
                 {"/inference.GRPCInferenceService/ModelStreamInfer", Endpoint::kKserveGrpcStreamInfer, DecodeInferRequest,

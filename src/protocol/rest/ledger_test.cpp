@@ -167,7 +167,7 @@ class LedgerTest : public ::testing::Test {
   FakeRuntime& runtime_ = devices_.runtime;
   ThreadTimer timer_;
   Manager manager_{runtime_, timer_,
-                   {.explain_absent = [](const Inventory&) {
+                   {.explain_absent = [](const DeviceList&) {
                      return std::vector<AbsentDevice>{{"NPU", "no /dev/accel", "load the driver"}};
                    }}};
   RestApi api_{manager_, timer_, {}};

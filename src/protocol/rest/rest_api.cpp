@@ -4,10 +4,11 @@
 #include <string>
 #include <utility>
 
-#include "protocol/kserve/rest_codec.h"
-#include "protocol/kserve/rest_metadata.h"
 #include "protocol/http/content_coding.h"
 #include "protocol/http/http_error.h"
+#include "protocol/kserve/log_settings.h"
+#include "protocol/kserve/rest_codec.h"
+#include "protocol/kserve/rest_metadata.h"
 #include "protocol/rest/ledger.h"
 #include "protocol/tfs/rest_codec.h"
 #include "serving/call_metrics.h"
@@ -28,6 +29,11 @@ struct RestCall final : InferCall {
 
   // Counts the call, and answers it. Counted first: whoever has the answer may look at the metrics at once.
   void Answer(StatusCode code, HttpReply reply) {
+    // The next one in the trace is told which span of ours it belongs to.
+    if (trace.valid) {
+      reply.headers += fmt::format("traceparent: {}\r\n", TraceParentOf(trace));
+      if (!trace.state.empty()) reply.headers += fmt::format("tracestate: {}\r\n", trace.state);
+    }
     RecordCall(*this, code, timer->Now(), *manager, reply.body.size());
     responder->Reply(std::move(reply));
   }
@@ -73,6 +79,8 @@ std::shared_ptr<RestCall<Form>> MakeCall(const Route& route, Endpoint endpoint, 
   call->endpoint = endpoint;
   call->received = timer.Now();
   call->bytes = request.body.size;
+  call->trace = manager.journal().Trace(request.traceparent, request.tracestate);
+  call->header_id = std::move(request.request_id);
   call->manager = &manager;
   call->timer = &timer;
   call->request.model_name = route.model;
@@ -97,7 +105,7 @@ void RestApi::Handle(HttpRequest request, std::shared_ptr<HttpResponder> respond
     case RouteKind::kTfsPredict: return TfsPredict(found.route, std::move(request), std::move(responder));
     default: break;
   }
-  HttpReply reply = Query(found.route);
+  HttpReply reply = found.route.kind == RouteKind::kLogChange ? ChangeLog(request) : Query(found.route);
   EncodeContent(request.accept_encoding, reply);
   responder->Reply(std::move(reply));
 }
@@ -135,10 +143,21 @@ HttpReply RestApi::Query(const Route& route) const {
       return ErrorReply(501, fmt::format("Method {} is not implemented; use :predict", route.verb));
     case RouteKind::kConfigReload:
       return ErrorReply(501, "Reloading the configuration is not implemented; restart the server to apply a change");
+    case RouteKind::kLogSettings:
+      return JsonReply(kserve::EncodeLogSettings());
+    case RouteKind::kLogChange:
     case RouteKind::kInfer:
     case RouteKind::kTfsPredict: break;
   }
   return ErrorReply(500, "The route has no handler");
+}
+
+HttpReply RestApi::ChangeLog(HttpRequest& request) const {
+  if (auto refused = DecodeContent(request.content_encoding, 0, kserve::kMaxLogChangeBytes, request.body)) {
+    return *std::move(refused);
+  }
+  const Status changed = kserve::ChangeLog(request.body.view());
+  return changed.ok() ? JsonReply(kserve::EncodeLogSettings()) : ErrorReply(changed);
 }
 
 HttpReply RestApi::ModelReady(const Route& route) const {

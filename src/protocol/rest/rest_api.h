@@ -28,6 +28,7 @@ class RestApi final : public HttpHandler {
   // Answers everything but inferences.
   HttpReply Query(const Route& route) const;
   HttpReply ModelReady(const Route& route) const;
+  HttpReply ChangeLog(HttpRequest& request) const;
   HttpReply KserveMetadata(const Route& route) const;
   HttpReply TfsStatus(const Route& route) const;
   void KserveInfer(const Route& route, HttpRequest request, std::shared_ptr<HttpResponder> responder);

@@ -69,11 +69,13 @@ RouteResult Answer(Route route, std::string_view method, std::string_view path) 
     case RouteKind::kInfer:
     case RouteKind::kTfsPredict:
     case RouteKind::kTfsUnsupported:
+    case RouteKind::kLogChange:
     case RouteKind::kConfigReload: is_post = true; break;
     default: break;
   }
   if (is_post ? method == "POST" : method == "GET" || method == "HEAD") return {std::nullopt, std::move(route)};
-  const std::string_view allow = is_post ? "POST, OPTIONS" : "GET, HEAD, OPTIONS";
+  const bool both = route.kind == RouteKind::kLogSettings || route.kind == RouteKind::kLogChange;
+  const std::string_view allow = both ? "GET, HEAD, POST, OPTIONS" : is_post ? "POST, OPTIONS" : "GET, HEAD, OPTIONS";
   HttpReply reply;
   if (method != "OPTIONS")
     reply = ErrorReply(405, fmt::format("Method {} is not supported for {}; allowed: {}", method, path, allow));
@@ -121,6 +123,9 @@ RouteResult FindKserve(const Segments& segments, std::string_view method, std::s
   if (segments.size() == 3 && segments[1] == "health") {
     if (segments[2] == "live") return answer(RouteKind::kServerLive);
     if (segments[2] == "ready") return answer(RouteKind::kServerReady);
+  }
+  if (segments.size() == 2 && segments[1] == "logging") {
+    return answer(method == "POST" ? RouteKind::kLogChange : RouteKind::kLogSettings);
   }
   if (segments.size() < 3 || segments[1] != "models" || segments[2].empty()) return Unknown(path);
   size_t used = 0;

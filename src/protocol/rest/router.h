@@ -26,6 +26,8 @@ enum class RouteKind {
   kMetrics,         // GET /metrics
   kDevices,         // GET /v1/devices
   kPlacement,       // GET /v1/models/{m}[/versions/{v}]/placement
+  kLogSettings,     // GET /v2/logging
+  kLogChange,       // POST /v2/logging
 };
 
 struct Route {

@@ -432,9 +432,9 @@ StatusOr<std::shared_ptr<CompiledModel>> FakeRuntime::LoadCanary(const std::stri
   return std::make_shared<FakeModel>(state_, "canary", 1, device, std::move(script));
 }
 
-Inventory FakeRuntime::Devices() {
+DeviceList FakeRuntime::Devices(std::chrono::milliseconds) {
   MutexLock lock(&state_->mutex);
-  return state_->devices;
+  return {state_->devices, {}};
 }
 
 }  // namespace switchyard

@@ -102,7 +102,7 @@ class FakeRuntime final : public Runtime {
   StatusOr<ModelGraph> Graph(const LoadRequest& request) override;
   Status Renew(const std::string& device) override;
   StatusOr<std::shared_ptr<CompiledModel>> LoadCanary(const std::string& device) override;
-  Inventory Devices() override;
+  DeviceList Devices(std::chrono::milliseconds limit) override;
   std::string Version() const override { return "fake-1.0"; }
 
   struct State;  // shared with what was loaded

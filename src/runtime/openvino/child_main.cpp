@@ -13,6 +13,7 @@
 #include "runtime/openvino/canary.h"
 #include "runtime/openvino/child_protocol.h"
 #include "runtime/openvino/convert.h"
+#include "runtime/openvino/inventory.h"
 #include "runtime/openvino/make_core.h"
 #include "runtime/openvino/properties.h"
 
@@ -65,10 +66,23 @@ Status CompileOnce(const std::string& json) {
                reasons);
 }
 
+StatusOr<Inventory> List(const std::string& json) {
+  SY_ASSIGN_OR_RETURN(const ListRequest request, ListRequestFrom(json));
+  SY_ASSIGN_OR_RETURN(const std::shared_ptr<ov::Core> core, MakeCore(request.options));
+  return request.kind.empty() ? ReadInventory(*core) : ReadInventory(*core, request.kind);
+}
+
+std::string Answer(std::string_view name, const std::string& json) {
+  if (name == "compile-once") return AnswerJson(CompileOnce(json));
+  if (name == "probe-properties") return AnswerJson(Probe(json));
+  const StatusOr<Inventory> inventory = List(json);
+  return inventory.ok() ? AnswerJson(*inventory) : AnswerJson(inventory.status());
+}
+
 }  // namespace
 
 std::optional<int> RunAsChild(std::string_view name) {
-  if (name != "probe-properties" && name != "compile-once") return std::nullopt;
+  if (name != "probe-properties" && name != "compile-once" && name != "list-devices") return std::nullopt;
   // Not longer than the parent: nobody would hear the answer.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   // A crash is expected here, and told by its signal; a dump of the memory would cost minutes.
@@ -76,9 +90,7 @@ std::optional<int> RunAsChild(std::string_view name) {
   setrlimit(RLIMIT_CORE, &no_core);
   const int answer_to = dup(STDOUT_FILENO);
   dup2(STDERR_FILENO, STDOUT_FILENO);
-  const std::string json = ReadAll(STDIN_FILENO);
-  const Status status = name == "compile-once" ? CompileOnce(json) : Probe(json);
-  WriteAll(answer_to, AnswerJson(status));
+  WriteAll(answer_to, Answer(name, ReadAll(STDIN_FILENO)));
   // Past the answer nothing counts, and the ends of drivers are known to hang.
   _exit(0);
 }

@@ -44,6 +44,24 @@ TEST(ChildProtocolTest, RequestsComeBackAsTheyWere) {
   EXPECT_EQ(probe->properties, load.properties);
 }
 
+TEST(ChildProtocolTest, DevicesComeBackAsTheyWere) {
+  const DeviceInfo gpu{"GPU.1", "Arc \"A\"",     DeviceInfo::Type::kDiscreteGpu, uint64_t{16} << 30, 0, "arch",
+                       "1.2",   {"FP16", "INT8"}};
+  const auto read = InventoryFrom(AnswerJson(Inventory{{.name = "CPU", .type = DeviceInfo::Type::kCpu}, gpu}));
+  ASSERT_TRUE(read.ok()) << read.status();
+  ASSERT_EQ(read->size(), 2u);
+  EXPECT_EQ(read->front().name, "CPU");
+  EXPECT_EQ(read->back().full_name, gpu.full_name);
+  EXPECT_EQ(read->back().type, gpu.type);
+  EXPECT_EQ(read->back().memory_total_bytes, gpu.memory_total_bytes);
+  EXPECT_EQ(read->back().architecture, gpu.architecture);
+  EXPECT_EQ(read->back().driver, gpu.driver);
+  EXPECT_EQ(read->back().capabilities, gpu.capabilities);
+  for (const std::string json : {"", "{}", R"({"devices":[{}]})", R"({"devices":[{"name":1}]})"}) {
+    EXPECT_FALSE(InventoryFrom(json).ok()) << json;
+  }
+}
+
 TEST(ChildProtocolTest, FaultyRequestsAreErrors) {
   for (const std::string json :
        {"", "[]", "{", "{}", R"({"cpu_extension":1})", R"({"cpu_extension":"","device_plugins":[[1]]})"}) {

@@ -100,6 +100,36 @@ void PutInputSteps(Writer& writer, const ModelSettings& settings) {
   PutValues(writer, "scales", settings.scales);
 }
 
+void Put(Writer& writer, const Status& status) {
+  PutKey(writer, "code");
+  writer.Int(static_cast<int>(status.code()));
+  PutKey(writer, "fault");
+  writer.Int(static_cast<int>(FaultOf(status)));
+  PutKey(writer, "message");
+  Put(writer, std::string(Message(status)));
+}
+
+void Put(Writer& writer, const DeviceInfo& device) {
+  writer.StartObject();
+  PutKey(writer, "name");
+  Put(writer, device.name);
+  PutKey(writer, "full_name");
+  Put(writer, device.full_name);
+  PutKey(writer, "type");
+  writer.Int(static_cast<int>(device.type));
+  PutKey(writer, "memory_total_bytes");
+  writer.Uint64(device.memory_total_bytes);
+  PutKey(writer, "architecture");
+  Put(writer, device.architecture);
+  PutKey(writer, "driver");
+  Put(writer, device.driver);
+  PutKey(writer, "capabilities");
+  writer.StartArray();
+  for (const std::string& capability : device.capabilities) Put(writer, capability);
+  writer.EndArray();
+  writer.EndObject();
+}
+
 void PutSettings(Writer& writer, const ModelSettings& settings) {
   PutKey(writer, "name");
   Put(writer, settings.name);
@@ -225,6 +255,21 @@ void ReadInputSteps(const Json& json, ModelSettings* settings) {
   settings->scales = ValuesOf(At(json, "scales"));
 }
 
+DeviceInfo DeviceOf(const Json& json) {
+  DeviceInfo device{.name = TextOf(At(json, "name")), .full_name = TextOf(At(json, "full_name"))};
+  const Json& type = At(json, "type");
+  const Json& memory = At(json, "memory_total_bytes");
+  if (!type.IsInt() || !memory.IsUint64()) throw BadJson{"a device's type or memory is no number"};
+  device.type = static_cast<DeviceInfo::Type>(type.GetInt());
+  device.memory_total_bytes = memory.GetUint64();
+  device.architecture = TextOf(At(json, "architecture"));
+  device.driver = TextOf(At(json, "driver"));
+  for (const Json& capability : Elements(At(json, "capabilities"), 0).GetArray()) {
+    device.capabilities.push_back(TextOf(capability));
+  }
+  return device;
+}
+
 ModelSettings SettingsOf(const Json& json) {
   ModelSettings settings;
   settings.name = TextOf(At(json, "name"));
@@ -338,28 +383,53 @@ StatusOr<CompileRequest> CompileRequestFrom(const std::string& json) {
   });
 }
 
-std::string AnswerJson(const Status& status) {
+std::string ToJson(const ListRequest& request) {
   return Write([&](Writer& writer) {
-    PutKey(writer, "code");
-    writer.Int(static_cast<int>(status.code()));
-    PutKey(writer, "fault");
-    writer.Int(static_cast<int>(FaultOf(status)));
-    PutKey(writer, "message");
-    Put(writer, std::string(Message(status)));
+    Put(writer, request.options);
+    PutKey(writer, "kind");
+    Put(writer, request.kind);
+  });
+}
+
+StatusOr<ListRequest> ListRequestFrom(const std::string& json) {
+  return Parse<ListRequest>(json, [](const Json& object) {
+    return ListRequest{OptionsOf(object), TextOf(At(object, "kind"))};
+  });
+}
+
+std::string AnswerJson(const Status& status) {
+  return Write([&](Writer& writer) { Put(writer, status); });
+}
+
+std::string AnswerJson(const Inventory& inventory) {
+  return Write([&](Writer& writer) {
+    Put(writer, absl::OkStatus());
+    PutKey(writer, "devices");
+    writer.StartArray();
+    for (const DeviceInfo& device : inventory) Put(writer, device);
+    writer.EndArray();
+  });
+}
+
+StatusOr<Inventory> InventoryFrom(const std::string& json) {
+  return Parse<Inventory>(json, [](const Json& object) {
+    Inventory inventory;
+    for (const Json& device : Elements(At(object, "devices"), 0).GetArray()) inventory.push_back(DeviceOf(Object(device)));
+    return inventory;
   });
 }
 
 ChildAnswer AskChild(const std::string& program, const std::string& subcommand, const std::string& json,
                      std::chrono::milliseconds limit) {
   auto run = RunSubprocess({program.empty() ? OwnExecutable() : program, subcommand}, json, limit);
-  if (!run.ok()) return {ChildAnswer::Kind::kNone, run.status()};
+  if (!run.ok()) return {ChildAnswer::Kind::kNone, run.status(), ""};
   LogDebug("{}: {}; {}", subcommand, run->How(), LastLine(run->err));
   if (!run->timed_out && run->signal == 0) {
-    if (const std::optional<Status> answer = AnswerFrom(run->out)) return {ChildAnswer::Kind::kAnswered, *answer};
+    if (const std::optional<Status> answer = AnswerFrom(run->out)) return {ChildAnswer::Kind::kAnswered, *answer, run->out};
   }
   const std::string last = LastLine(run->err);
   return {ChildAnswer::Kind::kEnded,
-          Error(StatusCode::kInternal, "{}{}", run->How(), last.empty() ? "" : "; its last words: " + last)};
+          Error(StatusCode::kInternal, "{}{}", run->How(), last.empty() ? "" : "; its last words: " + last), ""};
 }
 
 }  // namespace switchyard

@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "config/settings.h"
+#include "device/inventory.h"
 #include "runtime/openvino/openvino_runtime.h"
 #include "runtime/runtime.h"
 
@@ -28,8 +29,19 @@ struct CompileRequest {
 std::string ToJson(const CompileRequest& request);
 StatusOr<CompileRequest> CompileRequestFrom(const std::string& json);
 
+// What devices are there: `switchyard list-devices`.
+struct ListRequest {
+  OpenVinoOptions options;
+  std::string kind;  // whose devices: "GPU"; empty: every plugin's
+};
+std::string ToJson(const ListRequest& request);
+StatusOr<ListRequest> ListRequestFrom(const std::string& json);
+
 // A status and whose fault it is, as the child prints it.
 std::string AnswerJson(const Status& status);
+// The answer of list-devices, and what it holds.
+std::string AnswerJson(const Inventory& inventory);
+StatusOr<Inventory> InventoryFrom(const std::string& json);
 
 struct ChildAnswer {
   enum class Kind {
@@ -39,6 +51,7 @@ struct ChildAnswer {
   };
   Kind kind = Kind::kAnswered;
   Status status;
+  std::string json;  // all of a kAnswered
 };
 
 // Starts `program` (empty: this one) with `subcommand`, gives it `json`, and blocks until it has answered or `limit` is over.

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "device/target.h"
 #include "runtime/openvino/convert.h"
+#include "runtime/openvino/properties.h"
 
 namespace switchyard {
 namespace {
@@ -74,6 +75,12 @@ Inventory ReadInventory(ov::Core& core) {
     return absl::OkStatus();
   });
   if (!listed.ok()) LogWarning("{}", Message(listed));
+  return inventory;
+}
+
+Inventory ReadInventory(ov::Core& core, const std::string& kind) {
+  Inventory inventory;
+  for (const std::string& name : DevicesOfKind(core, kind)) inventory.push_back(Describe(core, name));
   return inventory;
 }
 

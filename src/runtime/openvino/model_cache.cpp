@@ -8,6 +8,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdlib>
@@ -16,7 +17,9 @@
 #include <fstream>
 #include <memory>
 #include <optional>
+#include <set>
 #include <sstream>
+#include <thread>
 
 #include "base/log.h"
 #include "runtime/openvino/name_mapping.h"
@@ -29,7 +32,12 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMaxListBytes = 65536;
 constexpr std::string_view kStaging = ".staging-";
+constexpr std::string_view kBlob = ".blob";
+constexpr std::string_view kList = ".sha256";
+constexpr std::string_view kAside = ".bad";
 constexpr int kStagingTries = 8;
+// A blob that no list names is somebody's work for so long.
+constexpr auto kYoung = std::chrono::hours(1);
 // What a process left that ended while it compiled, where no lock can tell.
 constexpr auto kStale = std::chrono::hours(24);
 
@@ -124,9 +132,101 @@ void AddFile(std::string& text, const fs::path& path) {
   text += fmt::format("\nfile {} {} {}", path.string(), size, written);
 }
 
+// Several servers may share the folder: one at a time changes what belongs together. Given up after a while, when somebody sits
+// on it.
+class FolderLock {
+ public:
+  explicit FolderLock(const std::string& folder) : fd_(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    for (int i = 0; fd_ >= 0 && !held_ && i < 1000; ++i) {
+      held_ = flock(fd_, LOCK_EX | LOCK_NB) == 0;
+      if (!held_) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
+  ~FolderLock() {
+    if (fd_ >= 0) close(fd_);
+  }
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+  bool held() const { return held_; }
+
+ private:
+  const int fd_;
+  bool held_ = false;
+};
+
+std::vector<fs::path> FilesIn(const std::string& folder) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    std::error_code ignored;
+    if (fs::is_regular_file(entry->symlink_status(ignored))) files.push_back(entry->path());
+  }
+  return files;
+}
+
+// The names of all blobs that a list has.
+std::set<std::string> NamedByLists(const std::string& folder) {
+  std::set<std::string> names;
+  for (const fs::path& path : FilesIn(folder)) {
+    if (path.extension() != kList) continue;
+    for (const Entry& entry : ReadList(path)) names.insert(entry.name);
+  }
+  return names;
+}
+
+uint64_t SizeOf(const fs::path& path) {
+  std::error_code error;
+  const auto size = fs::file_size(path, error);
+  return error ? 0 : size;
+}
+
+struct Removable {
+  bool model = false;  // a list with its blobs; otherwise one file that nobody needs
+  fs::file_time_type used;
+  std::vector<fs::path> files;
+  uint64_t bytes = 0;
+};
+
+struct CacheContents {
+  uint64_t total = 0;      // bytes of everything that the limit counts
+  uint64_t own_bytes = 0;  // of the blobs of `own_list`
+  std::vector<Removable> removable;
+};
+
+CacheContents ReadContents(const std::string& folder, const std::string& own_list) {
+  CacheContents contents;
+  std::set<std::string> own, named = NamedByLists(folder);
+  for (const Entry& entry : ReadList(own_list)) own.insert(entry.name);
+  const auto now = fs::file_time_type::clock::now();
+  for (const fs::path& path : FilesIn(folder)) {
+    const std::string name = path.filename().string();
+    std::error_code error;
+    Removable each{.used = fs::last_write_time(path, error), .files = {path}, .bytes = 0};
+    const uint64_t bytes = SizeOf(path);
+    if (name.ends_with(kBlob) || name.ends_with(kAside)) {
+      contents.total += bytes;
+      if (own.count(name) != 0) contents.own_bytes += bytes;
+      // A young blob without a list may be in the making by somebody else.
+      const bool nobodys = name.ends_with(kAside) || (named.count(name) == 0 && now - each.used > kYoung);
+      each.bytes = bytes;
+      if (nobodys) contents.removable.push_back(std::move(each));
+    } else if (name.ends_with(kList) && path.string() != own_list) {
+      each.model = true;
+      for (const Entry& entry : ReadList(path)) {
+        if (own.count(entry.name) != 0) continue;
+        each.files.push_back(path.parent_path() / entry.name);
+        each.bytes += SizeOf(each.files.back());
+      }
+      contents.removable.push_back(std::move(each));
+    }
+  }
+  return contents;
+}
+
 }  // namespace
 
-ModelCache::ModelCache(const std::string& folder, const std::string& identity) : folder_(folder) {
+ModelCache::ModelCache(const std::string& folder, const std::string& identity, uint64_t max_bytes)
+    : folder_(folder), max_bytes_(max_bytes) {
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error || !fs::is_directory(folder_, error)) {
@@ -136,17 +236,18 @@ ModelCache::ModelCache(const std::string& folder, const std::string& identity) :
   }
   Digest digest;
   digest.Add(identity);
-  list_ = (fs::path(folder_) / (digest.Hex().substr(0, 32) + ".sha256")).string();
+  key_ = digest.Hex().substr(0, 32);
+  list_ = (fs::path(folder_) / (key_ + std::string(kList))).string();
   Verify();
-  if (ready_) {
-    directory_ = folder_;
-  } else if (!Stage()) {
-    Complain(fmt::format("the cache folder {} cannot be written ({}); compiled without a cache", folder_, strerror(errno)));
-  }
+  ready_ = ready_ && LinkBlobs();
+  if (ready_ || Stage()) return;
+  Complain(fmt::format("the cache folder {} cannot be written ({}); compiled without a cache", folder_, strerror(errno)));
 }
 
 ModelCache& ModelCache::operator=(ModelCache&& other) noexcept {
   std::swap(folder_, other.folder_);
+  std::swap(max_bytes_, other.max_bytes_);
+  std::swap(key_, other.key_);
   std::swap(list_, other.list_);
   std::swap(directory_, other.directory_);
   std::swap(staging_, other.staging_);
@@ -158,21 +259,38 @@ ModelCache& ModelCache::operator=(ModelCache&& other) noexcept {
 
 ModelCache::~ModelCache() { Unstage(); }
 
-void ModelCache::Verify() {
+// Of this load, those that are not what the list says; `ready_` when there is a list and all of it is well.
+std::vector<std::string> ModelCache::ChangedBlobs() {
   const std::vector<Entry> entries = ReadList(list_);
   ready_ = !entries.empty();
+  std::vector<std::string> changed;
   for (const Entry& entry : entries) {
     const fs::path path = fs::path(folder_) / entry.name;
-    if (DigestOf(path) == entry.digest) continue;
+    const bool own = entry.name.starts_with(key_ + '.');
+    if (own && DigestOf(path) == entry.digest) continue;
     ready_ = false;
+    if (!own) return {};  // not a list of ours
     std::error_code error;
-    if (!fs::exists(fs::symlink_status(path, error))) continue;  // cleared by somebody
-    fs::rename(path, path.string() + ".bad", error);
+    // What is not there was cleared by somebody.
+    if (fs::exists(fs::symlink_status(path, error))) changed.push_back(entry.name);
+  }
+  return changed;
+}
+
+void ModelCache::Verify() {
+  ChangedBlobs();
+  if (ready_) return;
+  // Another server may have been in the middle of replacing blobs and their list. Again, with nobody at it.
+  const FolderLock lock(folder_);
+  const std::vector<std::string> changed = ChangedBlobs();
+  std::error_code error;
+  for (const std::string& name : changed) {
+    const fs::path path = fs::path(folder_) / name;
+    fs::rename(path, path.string() + std::string(kAside), error);
     Complain(
         fmt::format("the cached model {} is not what was written; it is set aside as {}.bad, and the model is compiled anew",
-                    path.string(), entry.name));
+                    path.string(), name));
   }
-  std::error_code error;
   if (!ready_) fs::remove(list_, error);
 }
 
@@ -202,43 +320,106 @@ void ModelCache::Unstage() {
   if (lock_ >= 0) close(std::exchange(lock_, -1));
 }
 
-void ModelCache::Finish(bool hit) {
-  if (directory_.empty()) return;
-  if (staging_.empty()) {
-    // The blobs were whole, yet OpenVINO did not want them (another version of a driver): what it wrote in their place is
-    // not known to be whole, and next time is compiled anew.
-    std::error_code error;
-    if (!hit) fs::remove(list_, error);
-    return;
+// Into a folder of this load, so that they stay as they are until it is over. False, with nothing changed, when they cannot.
+bool ModelCache::LinkBlobs() {
+  const bool writable = Stage();
+  // A folder that cannot be written is good for reading all the same.
+  std::string name = (fs::temp_directory_path() / "switchyard-cache-XXXXXX").string();
+  if (!writable && mkdtemp(name.data()) == nullptr) return false;
+  if (!writable) staging_ = name;
+  std::error_code error;
+  for (const Entry& entry : ReadList(list_)) {
+    const fs::path from = fs::absolute(fs::path(folder_) / entry.name),
+                   to = fs::path(staging_) / entry.name.substr(key_.size() + 1);
+    if (writable) fs::create_hard_link(from, to, error);
+    if (!writable || error) fs::create_symlink(from, to, error);
+    if (!error) continue;
+    Unstage();
+    directory_.clear();
+    return false;
   }
-  Keep();
+  directory_ = staging_;
+  return true;
+}
+
+void ModelCache::Finish(bool hit) {
+  if (staging_.empty()) return;
+  if (hit && ready_) {
+    utimensat(AT_FDCWD, list_.c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
+  } else {
+    Keep();
+  }
   Unstage();
+  if (max_bytes_ > 0) Evict();
+}
+
+bool ModelCache::MoveIn(const fs::path& from, const std::string& name) {
+  const fs::path to = fs::path(folder_) / name;
+  std::error_code error;
+  if (fs::exists(fs::symlink_status(to, error)) && NamedByLists(folder_).count(name) == 0) {
+    fs::rename(to, to.string() + std::string(kAside), error);
+    Complain(fmt::format("the file {} in the cache folder is of unknown origin; it is set aside as {}.bad", to.string(), name));
+  }
+  return std::rename(from.c_str(), to.c_str()) == 0;
 }
 
 void ModelCache::Keep() {
   std::string list;
-  std::vector<fs::path> kept;
+  std::vector<fs::path> made;
+  std::vector<std::string> kept;
   std::error_code error;
   // OpenVINO does not notice that a disk is full: it leaves half a file.
   bool good = !IsFull(folder_);
   for (fs::directory_iterator entry(staging_, error), end; good && !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename().string();
     const std::optional<std::string> digest = DigestOf(entry->path());
-    if (!digest.has_value() || name.find_first_of(" \n\t") != std::string::npos) continue;
-    const fs::path to = fs::path(folder_) / name;
-    good = std::rename(entry->path().c_str(), to.c_str()) == 0;
-    if (!good) break;
-    kept.push_back(to);
-    if (name.ends_with(".blob")) list += fmt::format("{}  {}\n", *digest, name);
+    if (!name.ends_with(kBlob) || !digest.has_value() || name.find_first_of(" \n\t") != std::string::npos) continue;
+    made.push_back(entry->path());
+    list += fmt::format("{}  {}.{}\n", *digest, key_, name);
   }
   if (good && list.empty()) {
     Complain(
         fmt::format("nothing came into the cache folder {}: the disk is full, or the device's models cannot be kept", folder_));
     return;
   }
+  const FolderLock lock(folder_);
+  good = good && lock.held();
+  for (const fs::path& path : made) {
+    // OpenVINO's name is the same for some settings with which the device makes different blobs.
+    const std::string name = fmt::format("{}.{}", key_, path.filename().string());
+    if (good) good = MoveIn(path, name);
+    if (good) kept.push_back(name);
+  }
   if (good && WriteFile(list_, list)) return;
-  for (const fs::path& path : kept) fs::remove(path, error);
+  for (const std::string& name : kept) fs::remove(fs::path(folder_) / name, error);
   Complain(fmt::format("the compiled model could not be kept in the cache folder {}; is the disk full?", folder_));
+}
+
+void ModelCache::Evict() {
+  const FolderLock lock(folder_);
+  if (!lock.held()) return;
+  CacheContents contents = ReadContents(folder_, list_);
+  uint64_t total = contents.total;
+  size_t removed = 0;
+  std::ranges::sort(contents.removable, [](const Removable& a, const Removable& b) {
+    return std::pair(a.model, a.used) < std::pair(b.model, b.used);
+  });
+  std::error_code error;
+  for (const Removable& each : contents.removable) {
+    if (total <= max_bytes_) break;
+    for (const fs::path& path : each.files) fs::remove(path, error);
+    total -= std::min(total, each.bytes);
+    ++removed;
+  }
+  if (removed > 0) {
+    LogInfo("Cache folder {}: what was used longest ago made room ({} of {} bytes, {} removed)", folder_, total, max_bytes_,
+            removed);
+  }
+  if (contents.own_bytes <= max_bytes_) return;
+  for (const Entry& entry : ReadList(list_)) fs::remove(fs::path(folder_) / entry.name, error);
+  fs::remove(list_, error);
+  Complain(fmt::format("the compiled model takes {} bytes, more than the {} of --cache_max_bytes; it is not kept",
+                       contents.own_bytes, max_bytes_));
 }
 
 void ModelCache::Complain(std::string reason) { reasons_.push_back(std::move(reason)); }

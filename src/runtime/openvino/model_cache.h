@@ -3,6 +3,8 @@
 // answers from one whose weights have changed.
 #pragma once
 
+#include <cstdint>
+#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,17 +13,21 @@
 
 namespace switchyard {
 
-// For one load. On disk, in the folder: OpenVINO's blobs under its own names, and for each load a list of its blobs and their
-// SHA-256 ("<key>.sha256", readable by sha256sum). What is compiled anew is written into a folder of its own and moved in when
-// it is whole, so that several processes may share the cache; a lock on it tells that its process lives.
-// A blob whose bytes have changed is set aside ("<name>.bad").
-// Nothing here is an error: whatever is wrong with the folder, the model can be compiled without it; `reasons` say so.
+// For one load. On disk, in the folder: OpenVINO's blobs ("<key>.<OpenVINO's name>"), and for each load a list of them and
+// their SHA-256 ("<key>.sha256", readable by sha256sum). OpenVINO works in a folder of this load's own, into which the blobs
+// are linked: nobody can take or change them under its hands. What is compiled anew is written there and moved in when it is
+// whole, under a lock of the cache's folder, so that several processes may share it; a lock on a load's own folder tells that
+// its process lives. A blob whose bytes have changed, or that no list names where one is to be written, is set aside
+// ("<name>.bad"). With a limit, what was used longest ago goes: first what was set aside or belongs to nobody, then other
+// models. A list's time is that of its last use. Nothing here is an error: whatever is wrong with the folder, the model can be
+// compiled without it; `reasons` say so.
 class ModelCache {
  public:
   // No cache.
   ModelCache() = default;
-  // Reads the blobs of this load. `identity` is everything that the compiled model depends on, as text.
-  ModelCache(const std::string& folder, const std::string& identity);
+  // Reads the blobs of this load. `identity` is everything that the compiled model depends on, as text. `max_bytes`: of all
+  // blobs in the folder; 0: any.
+  ModelCache(const std::string& folder, const std::string& identity, uint64_t max_bytes = 0);
   ModelCache(ModelCache&& other) noexcept { *this = std::move(other); }
   ModelCache& operator=(ModelCache&& other) noexcept;
   ~ModelCache();
@@ -37,12 +43,18 @@ class ModelCache {
 
  private:
   void Verify();
+  std::vector<std::string> ChangedBlobs();
   bool Stage();
+  bool LinkBlobs();
   void Unstage();
   void Keep();
+  bool MoveIn(const std::filesystem::path& from, const std::string& name);
+  void Evict();
   void Complain(std::string reason);
 
   std::string folder_;
+  uint64_t max_bytes_ = 0;
+  std::string key_;   // of this load
   std::string list_;  // the path of the list of blobs
   std::string directory_;
   std::string staging_;  // empty: nothing to be removed

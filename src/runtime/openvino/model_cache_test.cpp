@@ -6,7 +6,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
+#include <thread>
 
 #include "runtime/openvino/test_models.h"
 
@@ -116,13 +118,14 @@ TEST_F(ModelCacheTest, HostileListsAreNoWayOut) {
   Serve();
   const fs::path list = Files(".sha256").front(), outside = folder_ / "outside";
   WriteFile(outside, "precious");
-  for (const std::string& text : {std::string("00  ../outside\n"), std::string("00  .\n"), std::string(1000000, 'a')}) {
+  for (const std::string& text : {std::string("00  ../outside\n"), "00  " + list.stem().string() + "./../../outside\n",
+                                  std::string("00  .\n"), std::string(1000000, 'a')}) {
     WriteFile(list, text);
     EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss);
     EXPECT_EQ(ReadFile(outside), "precious");
   }
   fs::remove(Blob());
-  const std::string name = "1.blob";
+  const std::string name = list.stem().string() + ".1.blob";
   fs::create_symlink("/dev/zero", cache_ / name);
   WriteFile(list, "00  " + name + "\n");
   EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss) << "endless files are not read";
@@ -155,6 +158,21 @@ TEST_F(ModelCacheTest, ADiskWithoutRoom) {
   EXPECT_EQ(Serve().cache, LoadFacts::Cache::kHit);
 }
 
+TEST_F(ModelCacheTest, AFolderThatCannotBeWrittenIsReadAllTheSame) {
+  Serve();
+  fs::permissions(folder_, fs::perms(0755));
+  fs::permissions(cache_, fs::perms(0555));
+  // Root may write everywhere.
+  const uid_t user = geteuid();
+  ASSERT_TRUE(user != 0 || seteuid(65534) == 0);
+  EXPECT_FALSE(std::ofstream(cache_ / "x").good());
+  const LoadFacts facts = Serve();
+  ASSERT_TRUE(user != 0 || seteuid(0) == 0);
+  fs::permissions(cache_, fs::perms(0755));
+  EXPECT_EQ(facts.cache, LoadFacts::Cache::kHit);
+  EXPECT_THAT(facts.reasons, IsEmpty());
+}
+
 TEST_F(ModelCacheTest, OtherSettingsAreOtherModels) {
   Serve();
   request_.properties["NUM_STREAMS"] = PropertyValue{int64_t{2}};
@@ -173,6 +191,94 @@ TEST_F(ModelCacheTest, DevicesWithSeveralBlobs) {
   request_.target = "HETERO:CPU";
   EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss);
   EXPECT_EQ(Serve().cache, LoadFacts::Cache::kHit);
+}
+
+TEST_F(ModelCacheTest, AForeignBlobIsSetAside) {
+  Serve();
+  const fs::path blob = Blob();
+  fs::remove(Files(".sha256").front());
+  WriteFile(blob, "foreign");
+  EXPECT_THAT(Serve().reasons, ElementsAre(AllOf(HasSubstr(blob.string()), HasSubstr("unknown origin"))));
+  EXPECT_EQ(ReadFile(blob.string() + ".bad"), "foreign");
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kHit);
+}
+
+class FullModelCacheTest : public ModelCacheTest {
+ protected:
+  // The blobs of three models, of about the same size, used in this order; room for a little more than two.
+  void Fill() {
+    for (const int streams : {1, 2, 3}) Use(streams);
+    const uint64_t size = fs::file_size(Files(".blob").front());
+    request_.cache_max_bytes = 2 * size + size / 2;
+  }
+  LoadFacts Use(int64_t streams) {
+    request_.properties["NUM_STREAMS"] = PropertyValue{streams};
+    // Times of files may be coarse: what was used before is an hour older.
+    fs::create_directories(cache_);
+    for (const fs::path& path : Files("")) fs::last_write_time(path, fs::last_write_time(path) - std::chrono::hours(1));
+    return Serve();
+  }
+};
+
+TEST_F(FullModelCacheTest, WhatWasUsedLongestAgoGoes) {
+  Fill();
+  EXPECT_EQ(Files(".blob").size(), 3u);
+  EXPECT_EQ(Use(1).cache, LoadFacts::Cache::kHit) << "and is the youngest from now on";
+  EXPECT_EQ(Files(".blob").size(), 2u);
+  EXPECT_EQ(Files(".sha256").size(), 2u);
+  EXPECT_EQ(Use(3).cache, LoadFacts::Cache::kHit);
+  EXPECT_EQ(Use(2).cache, LoadFacts::Cache::kMiss);
+  EXPECT_EQ(Files(".blob").size(), 2u);
+  EXPECT_EQ(Use(3).cache, LoadFacts::Cache::kHit);
+}
+
+TEST_F(FullModelCacheTest, WhatNobodyNeedsGoesFirst) {
+  Fill();
+  request_.cache_max_bytes = 3 * fs::file_size(Files(".blob").front()) + 600;
+  WriteFile(cache_ / "1.blob.bad", std::string(1000, 'x'));
+  WriteFile(cache_ / "2.blob", std::string(1000, 'x'));
+  WriteFile(cache_ / "precious.txt", std::string(1000000, 'x'));
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(Use(1).cache, LoadFacts::Cache::kHit);
+  EXPECT_FALSE(fs::exists(cache_ / "1.blob.bad"));
+  EXPECT_FALSE(fs::exists(cache_ / "2.blob"));
+  EXPECT_TRUE(fs::exists(cache_ / "precious.txt")) << "no blob: not ours to count or remove";
+}
+
+TEST_F(FullModelCacheTest, AModelThatIsTooLargeIsNotKept) {
+  request_.cache_max_bytes = 100;
+  EXPECT_THAT(Serve().reasons, ElementsAre(AllOf(HasSubstr("--cache_max_bytes"), HasSubstr("not kept"))));
+  EXPECT_THAT(Files(".blob"), IsEmpty());
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss);
+}
+
+TEST_F(ModelCacheTest, ServersShareAFolderWhileBlobsComeAndGo) {
+  constexpr int kServers = 4, kRounds = 12;
+  std::atomic<int> complaints{0};
+  std::vector<std::thread> servers;
+  for (int server = 0; server < kServers; ++server) {
+    servers.emplace_back([&, server] {
+      LoadRequest request = request_;
+      // No more than one of the models has room.
+      request.cache_max_bytes = 60000;
+      for (int round = 0; round < kRounds; ++round) {
+        request.properties["NUM_STREAMS"] = PropertyValue{int64_t{1 + (server + round) % 3}};
+        const auto loaded = runtime_->Load(request);
+        ASSERT_TRUE(loaded.ok()) << loaded.status();
+        const auto infer = (*loaded)->CreateInferRequest();
+        const std::vector<float> ones(kWidth, 1);
+        EXPECT_EQ(Values<float>(Run(**infer, {View(ones, {1, static_cast<int64_t>(kWidth)})})[0]),
+                  std::vector<float>(kWidth, kWidth));
+        for (const std::string& reason : (*loaded)->facts().reasons) {
+          if (reason.find("set aside") == std::string::npos) continue;
+          ++complaints;
+          ADD_FAILURE() << reason;
+        }
+      }
+    });
+  }
+  for (std::thread& server : servers) server.join();
+  EXPECT_EQ(complaints, 0) << "what another server wrote is not taken for damage";
+  for (const fs::path& path : Files("")) EXPECT_NE(path.filename().string().rfind(".staging-", 0), 0u) << path;
 }
 
 TEST_F(ModelCacheTest, WhatACrashLeftIsRemovedAndWhatIsBeingMadeIsNot) {

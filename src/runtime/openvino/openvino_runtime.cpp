@@ -16,8 +16,8 @@
 #include "runtime/openvino/canary.h"
 #include "runtime/openvino/convert.h"
 #include "runtime/openvino/graph.h"
-#include "runtime/openvino/inventory.h"
 #include "runtime/openvino/isolated_compile.h"
+#include "runtime/openvino/list_devices.h"
 #include "runtime/openvino/load_facts.h"
 #include "runtime/openvino/load_inspection.h"
 #include "runtime/openvino/make_core.h"
@@ -56,7 +56,7 @@ class OpenVinoRuntime final : public Runtime {
   StatusOr<ModelGraph> Graph(const LoadRequest& request) override;
   Status Renew(const std::string& device) override;
   StatusOr<std::shared_ptr<CompiledModel>> LoadCanary(const std::string& device) override;
-  Inventory Devices() override { return ReadInventory(*core_); }
+  DeviceList Devices(std::chrono::milliseconds limit) override { return ListDevices(options_, *core_, limit); }
   std::string Version() const override { return OpenVinoVersion(); }
 
  private:
@@ -139,10 +139,10 @@ StatusOr<ModelCache> OpenCache(const OpenVinoOptions& options, const LoadRequest
   ModelCache cache;
   if (!in_child.cache_dir.empty()) {
     const std::string identity = CacheIdentity(request, ov::Any(properties).as<std::string>());
-    cache = ModelCache(in_child.cache_dir, identity);
+    cache = ModelCache(in_child.cache_dir, identity, request.cache_max_bytes);
     if (!isolated || cache.ready()) return cache;
     SY_RETURN_IF_ERROR(CompileInChild(options, in_child));
-    cache = ModelCache(in_child.cache_dir, identity);
+    cache = ModelCache(in_child.cache_dir, identity, request.cache_max_bytes);
     if (cache.ready()) return cache;
     return Error(StatusCode::kInternal, "isolated_compile: what the child compiled is not in the cache folder {}",
                  in_child.cache_dir);

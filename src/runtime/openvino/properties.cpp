@@ -50,8 +50,19 @@ std::map<std::string, bool> ToldProperties(ov::Core& core, const std::string& de
   return told;
 }
 
+std::vector<std::string> DevicesOfKind(ov::Core& core, const std::string& kind) {
+  std::vector<std::string> names;
+  try {
+    const std::vector<std::string> ids = core.get_property(kind, ov::available_devices);
+    for (const std::string& id : ids) names.push_back(ids.size() == 1 ? kind : kind + "." + id);
+  } catch (const std::exception& exception) {
+    LogDebug("{} does not tell its devices: {}", kind, ReadableMessage(exception.what()));
+  }
+  return names;
+}
+
 bool IsThere(ov::Core& core, const std::string& device) {
-  const std::vector<std::string> available = core.get_available_devices();
+  const std::vector<std::string> available = DevicesOfKind(core, device.substr(0, device.find('.')));
   return std::any_of(available.begin(), available.end(), [&](const std::string& name) {
     // "GPU.0.1" is a tile of "GPU.0", which the plugin judges.
     const std::string there = CanonicalDevice(name);
@@ -64,8 +75,10 @@ Status CheckTarget(ov::Core& core, const std::string& target) {
     for (const std::string& device : DevicesOf(target)) {
       if (IsThere(core, CanonicalDevice(device))) continue;
       const std::string why = WhyMissing(core, device);
-      return Error(StatusCode::kNotFound, "target_device {}: there is no device {}{}; available: {}", target, device,
-                   why.empty() ? "" : " (" + why + ")", fmt::join(core.get_available_devices(), ", "));
+      const std::vector<std::string> others = DevicesOfKind(core, device.substr(0, device.find('.')));
+      return Error(StatusCode::kNotFound, "target_device {}: there is no device {}{}{}", target, device,
+                   why.empty() ? "" : " (" + why + ")",
+                   others.empty() ? "" : fmt::format("; available: {}", fmt::join(others, ", ")));
     }
     return absl::OkStatus();
   });

@@ -5,6 +5,7 @@
 #include <openvino/core/any.hpp>
 #include <openvino/runtime/core.hpp>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "config/settings.h"
@@ -15,10 +16,14 @@ namespace switchyard {
 // too.
 std::map<std::string, bool> ToldProperties(ov::Core& core, const std::string& device);
 
-// Whether the canonical name `device` is among the available ones.
+// The devices of one plugin ("GPU") by OpenVINO's names: "GPU.0", "GPU.1", but "GPU" alone where there is one. Loads no other
+// plugin; never throws.
+std::vector<std::string> DevicesOfKind(ov::Core& core, const std::string& kind);
+
+// Whether the canonical name `device` is among the available ones. Asks its plugin alone.
 bool IsThere(ov::Core& core, const std::string& device);
 
-// NotFound when a device of the canonical `target` is not there, with the devices that are and what the plugin says.
+// NotFound when a device of the canonical `target` is not there, with what its plugin says and the others that it has.
 Status CheckTarget(ov::Core& core, const std::string& target);
 
 // The properties for compiling on the canonical `target`: keys that none of its devices knows are left out, a device's own ones

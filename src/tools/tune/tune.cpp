@@ -186,7 +186,7 @@ int Run(Arguments& arguments, const ServerSettings& settings, Runtime& runtime) 
   if (const StatusOr<Target> target = ParseTarget(base.target_device); target.ok() && target->kind == Target::Kind::kDevice) {
     base.target_device = CanonicalDevice(base.target_device);
   }
-  const auto candidates = tune::MakeCandidates(base, runtime.Devices(), {arguments.search.objective, cores});
+  const auto candidates = tune::MakeCandidates(base, runtime.Devices(kListLimit).found, {arguments.search.objective, cores});
   ThreadTimer timer;
   tune::ModelTrials trials(settings, runtime, timer, arguments.inputs, cores, interrupted);
   const auto progress = [](const std::string& step) { std::fprintf(stderr, "switchyard tune: %s\n", step.c_str()); };

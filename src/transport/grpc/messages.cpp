@@ -63,6 +63,26 @@ grpc::Status ToGrpcStatus(const Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(Shorten(Message(status))));
 }
 
+RequestHeaders HeadersOf(const grpc::ServerContext& context) {
+  RequestHeaders headers;
+  for (const auto& [name, value] : context.client_metadata()) {
+    const std::string_view key(name.data(), name.size()), text(value.data(), value.size());
+    std::string_view* const header = key == "traceparent"    ? &headers.traceparent
+                                     : key == "tracestate"   ? &headers.tracestate
+                                     : key == "x-request-id" ? &headers.request_id
+                                                             : nullptr;
+    // A second value, where the library hands on both: of the traceparent neither counts, of the others the first does.
+    if (header != nullptr) *header = header->empty() ? text : header == &headers.traceparent ? std::string_view("?") : *header;
+  }
+  return headers;
+}
+
+void PassOn(const TraceContext& trace, grpc::ServerContext& context) {
+  if (!trace.valid) return;
+  context.AddInitialMetadata("traceparent", TraceParentOf(trace));
+  if (!trace.state.empty()) context.AddInitialMetadata("tracestate", trace.state);
+}
+
 TimePoint DeadlineOf(const grpc::ServerContext& context, TimePoint now) {
   const gpr_timespec deadline = context.raw_deadline();
   if (gpr_time_cmp(deadline, gpr_inf_future(deadline.clock_type)) == 0) return kNoDeadline;

@@ -5,9 +5,12 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/support/proto_buffer_reader.h>
 
+#include <string_view>
+
 #include "base/status.h"
 #include "base/timer.h"
 #include "protocol/frame.h"
+#include "telemetry/trace_context.h"
 
 namespace switchyard::grpc_listener {
 
@@ -28,6 +31,14 @@ grpc::ByteBuffer ToByteBuffer(Frame frame);
 
 // The text is cut to what clients take in a trailer.
 grpc::Status ToGrpcStatus(const Status& status);
+
+// What a client says of its request outside the message: W3C's trace context and x-request-id. Views into `context`.
+struct RequestHeaders {
+  std::string_view traceparent, tracestate, request_id;
+};
+RequestHeaders HeadersOf(const grpc::ServerContext& context);
+// Before the first message goes out.
+void PassOn(const TraceContext& trace, grpc::ServerContext& context);
 
 // The call's deadline on our clock, which says `now` at this moment; kNoDeadline when it has none.
 TimePoint DeadlineOf(const grpc::ServerContext& context, TimePoint now);

@@ -41,6 +41,10 @@ void StreamCall::OnRequest(bool ok) {
     if (armed < port_.least) port_.Fill();
     Hold();  // for OnDone
     deadline_ = DeadlineOf(context_, port_.context.timer.Now());
+    const RequestHeaders headers = HeadersOf(context_);
+    trace_ = port_.context.manager.journal().Trace(headers.traceparent, headers.tracestate);
+    header_id_ = headers.request_id;
+    PassOn(trace_, context_);
     port_.context.Add(*this);
     MutexLock lock(&mutex_);
     if (port_.context.stopping.load()) ending_ = true;
@@ -122,6 +126,9 @@ Status StreamCall::Submit(Slot& slot) {
   call->endpoint = method.endpoint;
   call->received = now;
   call->bytes = message_.Length();
+  call->trace = trace_;
+  if (trace_.valid) call->trace.span_id = NewSpanId();
+  call->header_id = header_id_;
   const Status decoded = ReadMessage(message_, [&](google::protobuf::io::ZeroCopyInputStream& message, size_t size) {
     return method.decode(message, size, now, call->request);
   });

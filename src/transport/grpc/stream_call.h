@@ -66,6 +66,8 @@ class StreamCall {
   grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream_{&context_};
   TimePoint deadline_ = kNoDeadline;
   grpc::ByteBuffer message_;  // of the read at hand
+  TraceContext trace_;        // that the messages belong to, each by a span of its own
+  std::string header_id_;
   bool begun_ = false;
   std::atomic<int> holders_{1};  // events to come and answers to come
 

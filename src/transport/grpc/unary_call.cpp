@@ -87,6 +87,9 @@ Status UnaryCall::Submit(const InferMethod& method) {
   infer_->endpoint = method.endpoint;
   infer_->received = now;
   infer_->bytes = request_.Length();
+  const RequestHeaders headers = HeadersOf(*context_);
+  infer_->trace = port_.context.manager.journal().Trace(headers.traceparent, headers.tracestate);
+  infer_->header_id = headers.request_id;
   deadline_ = DeadlineOf(*context_, now);
   DecodedRequest& request = infer_->request;
   const Status decoded = ReadMessage(request_, [&](google::protobuf::io::ZeroCopyInputStream& message, size_t size) {
@@ -125,6 +128,7 @@ void UnaryCall::AnswerInference(InferCall& call, const Status& status) {
 }
 
 void UnaryCall::Answer(const Status& status, Frame frame) {
+  if (infer_ != nullptr) PassOn(infer_->trace, *context_);
   if (status.ok()) {
     responder_->Finish(ToByteBuffer(std::move(frame)), grpc::Status::OK, static_cast<Event*>(&finished_event_));
   } else {

@@ -34,6 +34,16 @@ void RequestParser::on_field_impl(http::field name, View name_text, View value, 
     case http::field::unknown: break;
     default: return;
   }
+  // By length first: most unknown fields are none of these.
+  std::string* const text = name_text.size() == 11 && boost::beast::iequals(name_text, "traceparent")    ? &request.traceparent
+                            : name_text.size() == 10 && boost::beast::iequals(name_text, "tracestate")   ? &request.tracestate
+                            : name_text.size() == 12 && boost::beast::iequals(name_text, "x-request-id") ? &request.request_id
+                                                                                                         : nullptr;
+  if (text != nullptr) {
+    if (!text->empty()) *text += ',';
+    text->append(value.data(), value.size());
+    return;
+  }
   if (!boost::beast::iequals(name_text, "Inference-Header-Content-Length")) return;
   // Two values would leave open where the JSON ends.
   if (request.inference_header_length) {
