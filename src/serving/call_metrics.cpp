@@ -44,13 +44,14 @@ void RecordCall(const InferCall& call, StatusCode code, TimePoint now, const Man
   record.bytes_out = bytes_out;
   if (const std::string* const device = call.device.load(std::memory_order_relaxed)) record.device = *device;
   if (code == StatusCode::kOk) {
-    // What joins calls counts what it joined.
-    if (!call.version || call.version->batcher() == nullptr) record.batch = BatchOf(call);
+    record.batch = BatchOf(call);
     record.wait = call.started - call.received;
     record.infer = call.ended - call.started;
   }
   TellJournal(call, record, now, manager.journal());
   if (call.version) {
+    // What joins calls counts what it joined.
+    if (call.version->batcher() != nullptr) record.batch = 0;
     call.version->metrics().Record(record);
     return;
   }
