@@ -44,7 +44,12 @@ constexpr std::string_view kModelFlags[] = {"batch_size",
                                             "color_format",
                                             "precision",
                                             "auto_shape_limit",
-                                            "dynamic_batching"};
+                                            "dynamic_batching",
+                                            "stateful",
+                                            "max_sequence_number",
+                                            "idle_sequence_cleanup",
+                                            "sequence_idle_seconds",
+                                            "low_latency_transformation"};
 
 template <typename Number>
 Status ReadNumber(const GivenFlags& flags, const std::string& name, uint64_t min, uint64_t max, Number* target) {
@@ -162,6 +167,8 @@ Status ReadLimits(const GivenFlags& flags, ServerSettings* settings) {
   SY_RETURN_IF_ERROR(ReadNumber(flags, "max_image_pixels", 1, uint64_t{1} << 40, &settings->max_image_pixels));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "grace_seconds", 0, kAnyUint32, &settings->grace_seconds));
   SY_RETURN_IF_ERROR(
+      ReadNumber(flags, "sequence_cleaner_poll_wait_minutes", 0, kAnyUint32, &settings->sequence_cleaner_poll_wait_minutes));
+  SY_RETURN_IF_ERROR(
       ReadNumber(flags, "file_system_poll_wait_seconds", 0, kAnyUint32, &settings->file_system_poll_wait_seconds));
   return ReadParsed(flags, "grpc_channel_arguments", ParseChannelArguments, &settings->grpc_channel_arguments);
 }
@@ -274,6 +281,14 @@ Status ReadInputs(const GivenFlags& flags, ModelSettings* model) {
   return ReadParsed(flags, "precision", ParsePrecisions, &model->precisions);
 }
 
+Status ReadState(const GivenFlags& flags, ModelSettings* model) {
+  if (flags.Has("stateful")) model->stateful = flags.IsOn("stateful");
+  if (flags.Has("idle_sequence_cleanup")) model->idle_sequence_cleanup = flags.IsOn("idle_sequence_cleanup");
+  model->low_latency_transformation = flags.IsOn("low_latency_transformation");
+  SY_RETURN_IF_ERROR(ReadNumber(flags, "max_sequence_number", 1, kMaxSequences, &model->max_sequence_number));
+  return ReadNumber(flags, "sequence_idle_seconds", 0, kAnyUint32, &model->sequence_idle_seconds);
+}
+
 StatusOr<ModelSettings> ReadModel(const GivenFlags& flags) {
   ModelSettings model;
   model.name = flags.Get("model_name");
@@ -291,6 +306,7 @@ StatusOr<ModelSettings> ReadModel(const GivenFlags& flags) {
   model.isolated_compile = flags.IsOn("isolated_compile");
   SY_RETURN_IF_ERROR(ReadNumber(flags, "nireq", 0, kMaxNireq, &model.nireq));
   SY_RETURN_IF_ERROR(ReadInputs(flags, &model));
+  SY_RETURN_IF_ERROR(ReadState(flags, &model));
   SY_RETURN_IF_ERROR(ReadParsed(flags, "model_version_policy", ParseVersionPolicy, &model.version_policy));
   const Status whole = Reconcile(&model);
   if (!whole.ok()) return InvalidArgument("--{}", Message(whole));

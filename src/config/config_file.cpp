@@ -84,6 +84,25 @@ Status ReadInputs(const Value& entry, ModelSettings* model) {
   return absl::OkStatus();
 }
 
+Status ReadState(const Value& entry, ModelSettings* model) {
+  if (const Value* json = Find(entry, "stateful")) model->stateful = json->GetBool();
+  if (const Value* json = Find(entry, "idle_sequence_cleanup")) model->idle_sequence_cleanup = json->GetBool();
+  if (const Value* json = Find(entry, "low_latency_transformation")) model->low_latency_transformation = json->GetBool();
+  if (const Value* json = Find(entry, "max_sequence_number")) {
+    if (!json->IsUint() || json->GetUint() < 1 || json->GetUint() > kMaxSequences) {
+      return InvalidArgument("max_sequence_number: expected an integer from 1 to {}, got {}", kMaxSequences, Describe(*json));
+    }
+    model->max_sequence_number = json->GetUint();
+  }
+  if (const Value* json = Find(entry, "sequence_idle_seconds")) {
+    if (!json->IsUint()) {
+      return InvalidArgument("sequence_idle_seconds: expected an integer from 0 to 4294967295, got {}", Describe(*json));
+    }
+    model->sequence_idle_seconds = json->GetUint();
+  }
+  return absl::OkStatus();
+}
+
 Status ReadNireq(const Value& json, ModelSettings* model) {
   if (!json.IsUint() || json.GetUint() > kMaxNireq) {
     return InvalidArgument("nireq: expected an integer from 0 to {}, got {}", kMaxNireq, Describe(json));
@@ -122,6 +141,7 @@ Status ReadModel(const Value& entry, const std::string& base_dir, ModelSettings*
   if (const Value* json = Find(entry, "batch_size")) SY_RETURN_IF_ERROR(ReadBatchSize(*json, model));
   if (const Value* json = Find(entry, "nireq")) SY_RETURN_IF_ERROR(ReadNireq(*json, model));
   SY_RETURN_IF_ERROR(ReadInputs(entry, model));
+  SY_RETURN_IF_ERROR(ReadState(entry, model));
   if (const Value* json = Find(entry, "plugin_config")) {
     auto properties = PluginConfigOf(*json);
     if (!properties.ok()) return At(properties.status(), "plugin_config");

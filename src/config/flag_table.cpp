@@ -22,6 +22,20 @@ std::vector<FlagSpec> InputFlags() {
   };
 }
 
+std::vector<FlagSpec> StateFlags() {
+  return {
+      {"stateful", "true|false", "whether it has variables",
+       "calls belong to sequences, each with a state of its own; false: each call finds a fresh state", FlagSpec::Form::kYesNo},
+      {"max_sequence_number", "N", "500",
+       "sequences that may run at once, from 1 to 1000000; one more is answered UNAVAILABLE"},
+      {"idle_sequence_cleanup", "true|false", "true", "end sequences that are idle", FlagSpec::Form::kYesNo},
+      {"sequence_idle_seconds", "S", "0",
+       "a sequence without a call for so long is idle; 0: as --sequence_cleaner_poll_wait_minutes says"},
+      {"low_latency_transformation", "true|false", "false", "make variables of the model's loops; needs --stateful",
+       FlagSpec::Form::kYesNo},
+  };
+}
+
 std::vector<FlagSpec> LogFlags() {
   return {
       {"log_level", "LEVEL", "INFO", "TRACE, DEBUG, INFO, WARNING or ERROR"},
@@ -83,6 +97,7 @@ const std::vector<FlagGroup>& FlagGroups() {
             "'{\"all\": {}}', '{\"latest\": {\"num_versions\": 2}}' or '{\"specific\": {\"versions\": [1, 3]}}'"},
        }},
       {"What is done to its inputs", InputFlags()},
+      {"Its state, when it keeps one between calls", StateFlags()},
       {"gRPC",
        {
            {"port", "PORT", "0", "TCP port; 0: off; auto: a free one"},
@@ -108,6 +123,8 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"max_queue", "N", "1024", "calls that may wait for one model; one more is answered RESOURCE_EXHAUSTED, 429"},
            {"max_image_pixels", "N", "67108864",
             "the largest JPEG or PNG that is decoded for an input, width times height; read in its header"},
+           {"sequence_cleaner_poll_wait_minutes", "MIN", "5",
+            "a sequence of a model with state that has had no call for so long is ended; 0: never"},
            {"grace_seconds", "S", "30", "time for the calls in flight to finish when the server is told to stop"},
            {"readiness", "any|all", "any", "ready when any of the models serves, or only when all of them do"},
            {"ready_file", "FILE", "",

@@ -247,6 +247,9 @@ Status Reconcile(ModelSettings* model) {
     model->batch_size.reset();
     model->batch_auto = false;
   }
+  if (model->low_latency_transformation && !model->stateful.value_or(false)) {
+    return InvalidArgument("low_latency_transformation: it makes a model that keeps state; set stateful to true as well");
+  }
   SY_RETURN_IF_ERROR(CheckBatching(*model));
   return CheckChannels(*model);
 }

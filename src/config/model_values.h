@@ -22,6 +22,7 @@ inline constexpr uint32_t kMaxNireq = 100000;
 
 // More instances of one model, each of a shape of its own, would fill any memory.
 inline constexpr uint32_t kMaxAutoShapes = 1000;
+inline constexpr uint32_t kMaxSequences = 1000000;
 
 // "4", "-1" (any), "1:8"; "0" keeps the model's own; "auto".
 struct BatchSetting {

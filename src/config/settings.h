@@ -104,6 +104,12 @@ struct ModelSettings {
   uint32_t load_timeout_ms = 1800000;
   bool strict_placement = false;  // a device of a list that is missing or gets no layer is an error
   bool isolated_compile = false;  // a child process compiles into the cache first
+  // Calls of a model that keeps state belong to sequences. Unset: when it has variables. False: each call finds a fresh state.
+  std::optional<bool> stateful;
+  bool low_latency_transformation = false;  // makes variables of the model's loops
+  uint32_t max_sequence_number = 500;       // that run at once
+  bool idle_sequence_cleanup = true;
+  uint32_t sequence_idle_seconds = 0;  // without a call; 0: the server's sequence_cleaner_poll_wait_minutes
   friend bool operator==(const ModelSettings&, const ModelSettings&) = default;
 };
 
@@ -136,6 +142,7 @@ struct ServerSettings {
   uint32_t max_queue = 1024;                      // calls waiting for one model
   uint64_t max_image_pixels = uint64_t{1} << 26;  // of one encoded picture
   uint32_t grace_seconds = 30;
+  uint32_t sequence_cleaner_poll_wait_minutes = 5;  // a sequence without a call for so long has ended; 0: never
   bool ready_needs_all = false;  // --readiness all
   bool strict = false;           // every warning about settings is an error
   // Device plugins that OpenVINO does not ship: the device's name, and the path of its library.

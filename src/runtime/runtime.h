@@ -39,6 +39,9 @@ class InferRequest {
   // After a successful inference: output `index` of the signature, in memory that belongs to the result from now on; the next
   // inference writes elsewhere.
   virtual StatusOr<OutputTensor> TakeOutput(size_t index) = 0;
+  // The model's variables, which an inference leaves as the next one finds them, are as at the beginning again. Between
+  // inferences.
+  virtual Status ResetState() = 0;
 };
 
 // What came of a load, for people and status calls.

@@ -6,6 +6,7 @@
 
 #include "serving/executor.h"
 #include "serving/placer.h"
+#include "serving/sequences.h"
 #include "telemetry/process_metrics.h"
 
 namespace switchyard {
@@ -24,6 +25,8 @@ void CollectVersion(const Version& version, TimePoint now, MetricsPage& page) {
   const Duration age = oldest ? std::max(Duration::zero(), now - *oldest) : Duration::zero();
   const MetricsPage::Labels labels = {{"model", version.model_name()}, {"version", version.number_text()}};
   page.Add(Family::kQueueAge, labels, std::chrono::duration<double>(age).count());
+  const Sequences* const sequences = version.sequences();
+  add(Family::kSequences, "model", sequences == nullptr ? 0 : sequences->running());
   if (version.placer() == nullptr) return;
   const PlacementReport placement = version.placer()->Report();
   size_t requests = 0, streams = 0;

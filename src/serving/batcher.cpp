@@ -182,7 +182,7 @@ bool Batcher::ServeNext() {
 void Batcher::Start(const std::shared_ptr<Run>& run) {
   const std::shared_ptr<InferCall> whole = std::exchange(run->whole, nullptr);
   InferCall& first = *run->calls.front();
-  whole->version = first.version.Share();
+  whole->version = first.version.Another();
   whole->batch_calls = static_cast<uint32_t>(run->calls.size());
   whole->received = first.batch_entry.since;
   // Also of what is read in the callers' memory.

@@ -43,7 +43,9 @@ void RecordCall(const InferCall& call, StatusCode code, TimePoint now, const Man
   record.bytes_in = call.bytes;
   record.bytes_out = bytes_out;
   if (const std::string* const device = call.device.load(std::memory_order_relaxed)) record.device = *device;
+  record.at = now;
   if (code == StatusCode::kOk) {
+    record.input = call.submitted.load(std::memory_order_relaxed) - call.received;
     record.batch = BatchOf(call);
     record.wait = call.started - call.received;
     record.infer = call.ended - call.started;

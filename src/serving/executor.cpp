@@ -1,10 +1,12 @@
 #include "serving/executor.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "device/fault.h"
 #include "serving/priority.h"
+#include "serving/sequences.h"
 #include "serving/string_outputs.h"
 
 namespace switchyard {
@@ -17,6 +19,24 @@ Status DeadlinePassed(const std::string& model) {
 void SetOrder(InferCall& call, TimePoint now) {
   call.queue_level = call.batch_calls > 0 ? 1 : LevelOf(PriorityLevels(), call.request.priority);
   call.queue_order = QueueOrder(call.queue_level, now);
+}
+
+Status StateLost(const std::string& model, const Lane& lane) {
+  return Error(StatusCode::kUnavailable, "The state of the sequence of model {} was on {}, which was lost: begin it anew",
+               model, lane.device());
+}
+
+// The output that tells the client what to call the sequence by.
+void AppendSequenceId(InferCall& call) {
+  if (call.request.sequence->by_parameters) return;
+  const uint64_t number = call.sequence->id().number;
+  auto memory = std::make_shared<Buffer>(Buffer::Allocate(sizeof(number)));
+  std::memcpy(memory->data(), &number, sizeof(number));
+  OutputTensor tensor{.type = ElementType::kUint64, .shape = {1}};
+  tensor.data = memory->data();
+  tensor.bytes = sizeof(number);
+  tensor.owner = std::move(memory);
+  call.outputs.push_back(NamedOutput{&SequenceIdOutput(), std::move(tensor)});
 }
 
 int64_t Nanoseconds(TimePoint time) { return std::chrono::nanoseconds(time.time_since_epoch()).count(); }
@@ -84,7 +104,25 @@ void Executor::AnswerWaiting(const Status& why) {
     for (const auto& call : waiting) call->queued_ = false;
     queued_.store(0);
   }
-  for (const auto& call : waiting) Answer(*call, call->failure_.ok() ? why : call->failure_);
+  for (const auto& call : waiting) {
+    AnswerTurn(*call, Sequence::Turn::kSkipped, call->failure_.ok() ? why : call->failure_);
+  }
+}
+
+// Calls that wait for a lane which will not run them any more.
+void Executor::AnswerPinned(const Lane& lane) {
+  std::list<std::shared_ptr<InferCall>> lost;
+  {
+    MutexLock lock(&mutex_);
+    for (auto next = queue_.begin(); next != queue_.end();) {
+      const auto call = next++;
+      if ((*call)->sequence == nullptr || (*call)->sequence->lane() != &lane) continue;
+      (*call)->queued_ = false;
+      lost.splice(lost.end(), queue_, call);
+    }
+    queued_.store(queue_.size());
+  }
+  for (const auto& call : lost) AnswerTurn(*call, Sequence::Turn::kFailed, StateLost(options_.model_name, lane));
 }
 
 void Executor::GiveUp(Lane& lane, const Status& why) {
@@ -97,6 +135,7 @@ void Executor::GiveUp(Lane& lane, const Status& why) {
     slot.state.store(Lane::State::kGivenUp);
     Retry(lane, call, why);
   }
+  if (lane.facts().stateful) AnswerPinned(lane);
 }
 
 // The lane's request, or none. Inline lanes are worth a moment of waiting: a cheap inference on another listener's thread ends
@@ -142,7 +181,10 @@ Executor::Place Executor::TakeShared(const LaneRoute& now) {
   return TakeFrom(*best);
 }
 
-Executor::Place Executor::TakePlace() {
+Executor::Place Executor::TakePlace(const InferCall& call) {
+  if (call.sequence != nullptr) {
+    if (Lane* const lane = call.sequence->lane()) return TakeFrom(*lane);
+  }
   const LaneRoute& now = route();
   if (now.all) return TakeShared(now);
   for (const auto& lane : now.lanes) {
@@ -182,13 +224,13 @@ void Executor::Submit(std::shared_ptr<InferCall> call) {
   call->executor_.store(this);
   const TimePoint now = timer_.Now();
   call->submitted.store(now, std::memory_order_relaxed);
-  if (call->request.deadline <= now) {
-    call->Complete(DeadlinePassed(options_.model_name));
+  if (call->completed() || call->request.deadline <= now) {
+    AnswerTurn(*call, Sequence::Turn::kSkipped, DeadlinePassed(options_.model_name));
     return;
   }
-  const Place place = TakePlace();
+  const Place place = TakePlace(*call);
   if (place.slot < 0) {
-    Enqueue(std::move(call), false);
+    Enqueue(std::move(call), Entry::kNew);
   } else if (place.run_inline && call->batch_calls == 0) {
     const TimePoint inline_until = timer_.Now() + kInlineBudget;
     RunInline(*place.lane, place.slot, call);
@@ -199,46 +241,83 @@ void Executor::Submit(std::shared_ptr<InferCall> call) {
   }
 }
 
-// `again`: the call was taken before, so that it goes first and is not counted against the limit.
-void Executor::Enqueue(std::shared_ptr<InferCall> call, bool again) {
+void Executor::Enqueue(std::shared_ptr<InferCall> call, Entry entry) {
   ArmDeadline(call);
+  bool done = false;
   bool full = false;
   {
     MutexLock lock(&mutex_);
-    if (call->completed()) return;
+    done = call->completed();
     // A batch's calls were counted where they waited.
-    full = !again && call->batch_calls == 0 && queue_.size() >= options_.max_queue;
-    if (!full) {
-      if (!again) SetOrder(*call, timer_.Now());
-      call->queue_position_ = again ? queue_.insert(queue_.begin(), call) : InsertByOrder(queue_, call);
+    full = entry == Entry::kNew && call->batch_calls == 0 && queue_.size() >= options_.max_queue;
+    if (!done && !full) {
+      if (entry != Entry::kAgain) SetOrder(*call, timer_.Now());
+      call->queue_position_ = entry == Entry::kAgain ? queue_.insert(queue_.begin(), call) : InsertByOrder(queue_, call);
       call->queued_ = true;
       queued_.store(queue_.size());
     }
   }
-  if (full) {
-    call->queue_full = true;
-    Answer(*call, Error(StatusCode::kResourceExhausted,
-                        "The queue of model {} is full: {} calls are waiting (--max_queue); try again later",
-                        options_.model_name, options_.max_queue));
-    return;
+  if (done || full) {
+    call->queue_full = full;
+    return AnswerTurn(*call, Sequence::Turn::kSkipped,
+                      Error(StatusCode::kResourceExhausted,
+                            "The queue of model {} is full: {} calls are waiting (--max_queue); try again later",
+                            options_.model_name, options_.max_queue));
   }
   // The route may have been closed between the look and the queueing; whoever closed it may have found an empty queue.
   if (const LaneRoute& now = route(); now.lanes.empty() && !now.closed.ok()) return AnswerWaiting(now.closed);
   // A request may have become free meanwhile; its thread saw an empty queue (ServeQueue).
-  ServeWaiting();
+  Lane* const pinned = call->sequence == nullptr ? nullptr : call->sequence->lane();
+  if (pinned == nullptr) return ServeWaiting();
+  if (pinned->closed()) return AnswerPinned(*pinned);
+  ServeLane(*pinned);
 }
 
 void Executor::ServeWaiting() {
   const LaneRoute& now = route();
-  for (const auto& lane : now.lanes) {
-    while (queued_.load() > 0 && Serves(*lane)) {
-      const size_t before = queued_.load();
-      const int slot = lane->TakeSlot();
-      if (slot < 0) break;
-      ServeQueue(*lane, slot, TimePoint::min());
-      if (queued_.load() >= before) break;
-    }
+  for (const auto& lane : now.lanes) ServeLane(*lane);
+}
+
+void Executor::ServeLane(Lane& lane) {
+  while (queued_.load() > 0 && (lane.facts().stateful ? WaitsFor(lane) : Serves(lane))) {
+    const size_t before = queued_.load();
+    const int slot = lane.TakeSlot();
+    if (slot < 0) break;
+    ServeQueue(lane, slot, TimePoint::min());
+    if (queued_.load() >= before) break;
   }
+}
+
+std::shared_ptr<InferCall> Executor::Pop(Lane& lane) {
+  if (queued_.load() == 0) return nullptr;
+  if (lane.facts().stateful) return PopFor(lane);
+  return Serves(lane) ? PopQueued(lane) : nullptr;
+}
+
+// Of a model that keeps state: calls whose state is elsewhere are passed over.
+std::shared_ptr<InferCall> Executor::PopFor(const Lane& lane) {
+  std::shared_ptr<InferCall> call;
+  const bool serves = Serves(lane);
+  MutexLock lock(&mutex_);
+  for (auto next = queue_.begin(); next != queue_.end() && call == nullptr; ++next) {
+    const Lane* const pinned = (*next)->sequence == nullptr ? nullptr : (*next)->sequence->lane();
+    if (pinned == nullptr ? !serves : pinned != &lane) continue;
+    call = std::move(*next);
+    call->queued_ = false;
+    queue_.erase(next);
+    queued_.store(queue_.size());
+    break;
+  }
+  return call;
+}
+
+bool Executor::WaitsFor(const Lane& lane) const {
+  const bool serves = Serves(lane);
+  MutexLock lock(&mutex_);
+  return std::any_of(queue_.begin(), queue_.end(), [&](const auto& call) {
+    const Lane* const pinned = call->sequence == nullptr ? nullptr : call->sequence->lane();
+    return pinned == nullptr ? serves : pinned == &lane;
+  });
 }
 
 std::shared_ptr<InferCall> Executor::PopQueued(const Lane& lane) {
@@ -259,12 +338,12 @@ std::shared_ptr<InferCall> Executor::PopQueued(const Lane& lane) {
 // The slot is this thread's: hands it to waiting calls, or frees it when there are none. Inline until `inline_until`.
 void Executor::ServeQueue(Lane& lane, int slot, TimePoint inline_until) {
   while (true) {
-    std::shared_ptr<InferCall> call = queued_.load() > 0 && Serves(lane) ? PopQueued(lane) : nullptr;
+    std::shared_ptr<InferCall> call = Pop(lane);
     if (call == nullptr) {
       lane.ReleaseSlot(slot);
       // Whoever queued after our look and before the release found no free slot: look again (both sides are sequentially
       // consistent, so one of the two sees the other).
-      if (queued_.load() <= WorthTaking(lane) || !Serves(lane)) return;
+      if (lane.facts().stateful ? !WaitsFor(lane) : queued_.load() <= WorthTaking(lane) || !Serves(lane)) return;
       slot = lane.TakeSlot();
       if (slot < 0) return;
       continue;
@@ -278,11 +357,21 @@ void Executor::ServeQueue(Lane& lane, int slot, TimePoint inline_until) {
   }
 }
 
+// What runs the call in that slot: its sequence's request, else the slot's.
+StatusOr<InferRequest*> Executor::RequestOf(Lane& lane, Lane::Slot& slot, const InferCall& call) {
+  if (call.sequence != nullptr) return call.sequence->Begin(lane, call);
+  // "stateful": false: every call is a sequence of its own.
+  if (lane.facts().stateful) SY_RETURN_IF_ERROR(slot.request->ResetState());
+  return slot.request.get();
+}
+
 void Executor::RunInline(Lane& lane, int index, const std::shared_ptr<InferCall>& call) {
   Lane::Slot& slot = lane.slot(index);
   const TimePoint start = timer_.Now();
-  Status status = slot.request->Bind(call->bound_inputs);
-  if (status.ok()) status = slot.request->Infer();
+  const StatusOr<InferRequest*> request = RequestOf(lane, slot, *call);
+  Status status = request.status();
+  if (status.ok()) status = (*request)->Bind(call->bound_inputs);
+  if (status.ok()) status = (*request)->Infer();
   const TimePoint end = timer_.Now();
   lane.RecordInlineCost(end - start);
   call->device.store(&lane.device(), std::memory_order_relaxed);
@@ -300,9 +389,10 @@ void Executor::StartAsync(Lane& lane, int index, std::shared_ptr<InferCall> call
   held->started = timer_.Now();
   slot.started_ns.store(Nanoseconds(held->started), std::memory_order_relaxed);
   slot.state.store(Lane::State::kRunning);
-  const Status status = slot.request->Bind(held->bound_inputs);
+  const StatusOr<InferRequest*> request = RequestOf(lane, slot, *held);
+  const Status status = request.ok() ? (*request)->Bind(held->bound_inputs) : request.status();
   if (status.ok()) {
-    slot.request->StartAsync([this, &lane, index](const Status& done) { OnAsyncDone(lane, index, done); });
+    (*request)->StartAsync([this, &lane, index](const Status& done) { OnAsyncDone(lane, index, done); });
   } else {
     OnAsyncDone(lane, index, status);
   }
@@ -318,7 +408,7 @@ void Executor::OnAsyncDone(Lane& lane, int index, Status status) {
   const std::shared_ptr<InferCall> call = std::move(slot.call);
   slot.call = nullptr;
   slot.state.store(Lane::State::kIdle);
-  bool answer = false;
+  bool answer = false;  // a batch
   if (own) {
     const TimePoint now = timer_.Now();
     if (status.ok()) {
@@ -328,19 +418,18 @@ void Executor::OnAsyncDone(Lane& lane, int index, Status status) {
     answer = Finish(lane, slot, call, status);
   }
   // What a batch is answered with begins the next one: it wants the infer request, and answering many calls takes a while.
-  const bool later = answer && call->batch_calls > 0;
-  if (answer && !later) Answer(*call, status);
   ServeQueue(lane, index, TimePoint::min());
-  if (later) Answer(*call, status);
+  if (answer) Answer(*call, status);
 }
 
-// True when `status`, which may become another one, is the answer; otherwise the call was run again or answered.
+// Answers the call or has it run again. True: it is a batch, which is still to be answered with `status`.
 bool Executor::Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferCall>& call, Status& status) {
   if (status.ok() && !call->completed()) {
+    InferRequest& request = call->sequence == nullptr ? *slot.request : call->sequence->request();
     call->outputs.clear();
     call->outputs.reserve(call->wanted_outputs.size());
     for (const size_t index : call->wanted_outputs) {
-      StatusOr<OutputTensor> output = slot.request->TakeOutput(index);
+      StatusOr<OutputTensor> output = request.TakeOutput(index);
       if (!output.ok()) {
         status = output.status();
         break;
@@ -349,11 +438,17 @@ bool Executor::Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferC
       if (GivesStringRows(spec)) output = ToStrings(*output);
       call->outputs.push_back(NamedOutput{&spec, *std::move(output)});
     }
+    if (call->sequence != nullptr) AppendSequenceId(*call);
   }
   const Fault fault = FaultOf(status);
   if (fault != Fault::kDevice && fault != Fault::kUnclear) {
     if (status.ok()) lane.CountServed(std::max(1u, call->batch_calls));
-    return true;
+    if (call->batch_calls > 0) return true;
+    if (call->sequence != nullptr && !status.ok()) {
+      status = Status(status.code(), fmt::format("{}; the sequence has ended with it: begin it anew", Message(status)));
+    }
+    AnswerTurn(*call, status.ok() ? Sequence::Turn::kRan : Sequence::Turn::kFailed, status);
+    return false;
   }
   // Execution leaves at once.
   if (fault == Fault::kDevice) lane.Close();
@@ -376,13 +471,14 @@ bool Executor::StartElsewhere(Lane& lane, const std::shared_ptr<InferCall>& call
 }
 
 void Executor::Retry(Lane& lane, const std::shared_ptr<InferCall>& call, const Status& why) {
-  if (call->completed()) return;
-  if (lane.facts().stateful) {
-    return Answer(*call,
-                  Error(StatusCode::kUnavailable,
-                        "{}; the model keeps state between calls, so that the call is not repeated: begin the sequence anew",
-                        Message(why)));
+  if (call->sequence != nullptr) {
+    return AnswerTurn(
+        *call, Sequence::Turn::kFailed,
+        Error(StatusCode::kUnavailable,
+              "{}; the model keeps state between calls, so that the call is not repeated: begin the sequence anew",
+              Message(why)));
   }
+  if (call->completed()) return;
   const bool again = options_.retry && call->retries_ < kMaxRetries;
   const bool alone = !lane.closed() && route().lanes.size() < 2;
   // Nothing but the same lane, which works: the error is the answer.
@@ -390,12 +486,36 @@ void Executor::Retry(Lane& lane, const std::shared_ptr<InferCall>& call, const S
   ++call->retries_;
   call->failure_ = why;
   if (options_.on_retry) options_.on_retry(lane);
-  if (!StartElsewhere(lane, call)) Enqueue(call, true);
+  if (!StartElsewhere(lane, call)) Enqueue(call, Entry::kAgain);
 }
 
 void Executor::Answer(InferCall& call, const Status& status) {
   if (const Timer::Id id = call.timer_id_.exchange(0); id != 0) timer_.Cancel(id);
   call.Complete(status);
+}
+
+// The answer to a call of a sequence comes after the end of its turn: whoever has it may begin another sequence of that name.
+// The next call's turn may be over at once, and so on: one after the other then, since one within the other could be as deep as
+// --max_queue.
+void Executor::AnswerTurn(InferCall& call, Sequence::Turn turn, const Status& status) {
+  if (call.sequence == nullptr) return Answer(call, status);
+  using Next = std::pair<Executor*, std::shared_ptr<InferCall>>;  // the call holds its Version, and with it the Executor
+  static thread_local std::vector<Next>* nexts = nullptr;
+  std::shared_ptr<InferCall> next = call.sequence->EndTurn(call, turn);
+  if (next != nullptr) next->executor_.store(this);
+  if (nexts != nullptr) {
+    if (next != nullptr) nexts->emplace_back(this, std::move(next));
+    return Answer(call, status);
+  }
+  std::vector<Next> own;
+  nexts = &own;
+  Answer(call, status);
+  if (next != nullptr) own.emplace_back(this, std::move(next));
+  for (size_t i = 0; i < own.size(); ++i) {
+    const Next one = std::move(own[i]);
+    one.first->Enqueue(one.second, Entry::kNext);
+  }
+  nexts = nullptr;
 }
 
 void Executor::ArmDeadline(const std::shared_ptr<InferCall>& call) {
@@ -419,7 +539,8 @@ void Executor::Cancel(InferCall& call, const Status& why) {
       queued_.store(queue_.size());
     }
   }
-  Answer(call, why);
+  if (held == nullptr) return Answer(call, why);
+  AnswerTurn(call, Sequence::Turn::kSkipped, why);
 }
 
 StatusOr<Duration> MeasureCost(InferRequest& request, absl::Span<const TensorView> inputs, const Timer& timer) {

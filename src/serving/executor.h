@@ -40,20 +40,23 @@ struct LaneRoute {
 // starts the next one, or, when the model is cheaper than a thread hop, by Infer on the caller's thread.
 //
 // Running inline. A lane whose cost was measured runs calls on the caller's thread while the cost is below kInlineCost. Every
-// inline inference is a further measurement, followed slowly upwards. A cost that is a little above the limit is tried again
-// now and then, since a busy machine makes a cheap model look dear. A thread that finds calls in the queue after its own goes
-// on with them for at most kInlineBudget, then hands the infer request to the asynchronous path, so that a listener's thread is
-// never away from its sockets for longer than that plus one inference.
+// inline inference is a further measurement, followed slowly upwards. A cost that is a little above the limit, or that calls on
+// the device belie, is tried again now and then, since a busy machine makes a cheap model look dear. A thread that finds calls
+// in the queue after its own goes on with them for at most kInlineBudget, then hands the infer request to the asynchronous
+// path, so that a listener's thread is never away from its sockets for longer than that plus one inference.
 //
 // Faults. A call that a device failed (FaultOf) is run again on the next lane, up to kMaxRetries times; a device's fatal error
 // closes its lane at once. GiveUp takes the calls of a lane that does not answer and runs them elsewhere; what the device
 // delivers later is dropped.
+//
+// Sequences. A call of a sequence (serving/sequence.h) comes when it is its turn; it runs on the sequence's lane, also when
+// that is not in the route any more, and tells the sequence how its turn ended.
 class Executor {
  public:
   struct Options {
     std::string model_name;  // for messages
     uint32_t max_queue = 1024;
-    bool retry = true;  // a call that a device failed goes to the next lane; a stateful model's never does
+    bool retry = true;  // a call that a device failed goes to the next lane; one of a sequence never does
     // A device failed a call. On a thread of the device; must not block.
     std::function<void(const Lane&, const Status&)> on_fault;
     // A call is run again, since `from` failed it.
@@ -105,15 +108,23 @@ class Executor {
   };
 
   const LaneRoute& route() const { return *route_.load(std::memory_order_acquire); }
-  Place TakePlace();
+  Place TakePlace(const InferCall& call);
   Place TakeShared(const LaneRoute& route);
   Place TakeFrom(Lane& lane);
   bool Serves(const Lane& lane) const;
   size_t WorthTaking(const Lane& lane) const;
-  void Enqueue(std::shared_ptr<InferCall> call, bool again);
+  // kNew counts against the limit; kNext, the next call of a sequence, was counted there; kAgain was taken before, and goes
+  // first.
+  enum class Entry { kNew, kNext, kAgain };
+  void Enqueue(std::shared_ptr<InferCall> call, Entry entry);
+  std::shared_ptr<InferCall> Pop(Lane& lane);
   std::shared_ptr<InferCall> PopQueued(const Lane& lane);
+  std::shared_ptr<InferCall> PopFor(const Lane& lane);
+  bool WaitsFor(const Lane& lane) const;
   void ServeWaiting();
+  void ServeLane(Lane& lane);
   void ServeQueue(Lane& lane, int slot, TimePoint inline_until);
+  StatusOr<InferRequest*> RequestOf(Lane& lane, Lane::Slot& slot, const InferCall& call);
   void RunInline(Lane& lane, int slot, const std::shared_ptr<InferCall>& call);
   void StartAsync(Lane& lane, int slot, std::shared_ptr<InferCall> call);
   void OnAsyncDone(Lane& lane, int slot, Status status);
@@ -121,6 +132,8 @@ class Executor {
   void Retry(Lane& lane, const std::shared_ptr<InferCall>& call, const Status& why);
   bool StartElsewhere(Lane& lane, const std::shared_ptr<InferCall>& call);
   void AnswerWaiting(const Status& why);
+  void AnswerPinned(const Lane& lane);
+  void AnswerTurn(InferCall& call, Sequence::Turn turn, const Status& status);
   void ArmDeadline(const std::shared_ptr<InferCall>& call);
 
   Timer& timer_;

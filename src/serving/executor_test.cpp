@@ -242,6 +242,18 @@ TEST_F(ExecutorTest, AModelThatWasNotMeasuredNeverRunsInline) {
   EXPECT_EQ(runtime_.async_starts(), 1u);
 }
 
+TEST_F(ExecutorTest, AModelThatLookedDearOnABusyMachineRunsInlineInTheEnd) {
+  Load(1, 1024, std::chrono::milliseconds(5));
+  runtime_.Update("dummy", [&](FakeRuntime::Script& script) {
+    script.on_infer = [&] { timer_.Advance(std::chrono::microseconds(10)); };
+  });
+  for (int i = 0; i < 1000 && runtime_.infers() < 100; ++i) {
+    Run(TestCall());
+    runtime_.CompleteAll();
+  }
+  EXPECT_EQ(runtime_.infers(), 100u);
+}
+
 TEST_F(ExecutorTest, TheCostIsTheBestOfSeveralRunsAndAFailureIsTold) {
   int runs = 0;
   runtime_.Update("dummy", [&](FakeRuntime::Script& script) {

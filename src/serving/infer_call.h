@@ -15,6 +15,7 @@
 
 #include "base/status.h"
 #include "base/timer.h"
+#include "serving/sequence.h"
 #include "serving/version.h"
 #include "telemetry/model_metrics.h"
 #include "telemetry/trace_context.h"
@@ -37,7 +38,8 @@ struct DecodedRequest {
   // Names of the outputs that are wanted; empty: all, in the signature's order.
   std::vector<std::string> requested_outputs;
   TimePoint deadline = kNoDeadline;
-  uint64_t priority = 0;  // KServe's parameter: 1 goes first; 0: the model's standard level
+  uint64_t priority = 0;                      // KServe's parameter: 1 goes first; 0: the model's standard level
+  std::unique_ptr<SequenceRequest> sequence;  // what parameters say of it; serving/ adds what inputs say
 
   std::vector<Buffer> memory;
   std::vector<std::unique_ptr<std::string_view[]>> string_tables;
@@ -84,6 +86,7 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
 
   // Set by serving/.
   Handle version;
+  std::shared_ptr<Sequence> sequence;               // of a model that keeps state
   std::shared_ptr<void> instance;                   // keeps what runs the call, when that is not the Version's own Executor
   absl::InlinedVector<TensorView, 4> bound_inputs;  // in the signature's order
   absl::InlinedVector<size_t, 4> wanted_outputs;    // indices into the signature's outputs
@@ -100,8 +103,8 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   BatchEntry batch_entry;
   // Of a batch, which the Batcher made: how many calls run in it. 0: a call as it came.
   uint32_t batch_calls = 0;
-  // When the Executor was given the call, which was decoded and validated by then. Whoever answers earlier may look at it
-  // meanwhile.
+  // When the Executor or its sequence was given the call, which was decoded and validated by then. Whoever answers earlier may
+  // look at it meanwhile.
   std::atomic<TimePoint> submitted{TimePoint{}};
 
   // Answers the call, once: the first caller wins and runs on_done, every later one gets false. on_done is destroyed after it

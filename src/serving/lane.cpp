@@ -11,6 +11,8 @@ namespace switchyard {
 namespace {
 
 constexpr size_t kBitsPerWord = 64;
+// Requests of sequences that have ended, kept for those to come: making one costs more than an inference of a small model.
+constexpr size_t kSpareRequests = 64;
 // How long a slow inference counts as recent, half of it at least.
 constexpr Duration kPeriod = std::chrono::seconds(60);
 
@@ -100,6 +102,36 @@ void Lane::ReleaseSlot(int slot) {
   if (closed_.load() && (word.fetch_and(~bit) & bit) != 0) Collect(1);
 }
 
+StatusOr<std::unique_ptr<InferRequest>> Lane::TakeOwn() {
+  std::unique_ptr<InferRequest> request;
+  {
+    MutexLock lock(&spare_mutex_);
+    if (!spare_.empty()) {
+      request = std::move(spare_.back());
+      spare_.pop_back();
+    }
+  }
+  if (request != nullptr) {
+    if (const Status reset = request->ResetState(); !reset.ok()) {
+      options_.discard(std::move(request));
+      return reset;
+    }
+  } else {
+    SY_ASSIGN_OR_RETURN(request, model_->CreateInferRequest());
+  }
+  own_requests_.fetch_add(1);
+  return request;
+}
+
+void Lane::ReturnOwn(std::unique_ptr<InferRequest> request) {
+  {
+    MutexLock lock(&spare_mutex_);
+    if (spare_.size() < kSpareRequests) spare_.push_back(std::move(request));
+  }
+  if (request != nullptr) options_.discard(std::move(request));
+  if (own_requests_.fetch_sub(1) == 1 && options_.on_drained) options_.on_drained();
+}
+
 void Lane::Close() {
   if (closed_.exchange(true)) return;
   size_t count = 0;
@@ -113,6 +145,12 @@ void Lane::Collect(size_t count) {
 
 void Lane::Destroy() {
   for (Slot& slot : slots_) slot.request.reset();
+  std::vector<std::unique_ptr<InferRequest>> spare;
+  {
+    MutexLock lock(&spare_mutex_);
+    spare.swap(spare_);
+  }
+  spare.clear();
   model_.reset();
 }
 
@@ -126,7 +164,10 @@ bool Lane::RunsInline() {
   const int64_t cost = inline_ns_.load(std::memory_order_relaxed);
   if (cost == 0) return false;
   if (cost < Executor::kInlineCost.count()) return true;
-  return cost < 4 * Executor::kInlineCost.count() &&
+  // A machine that was busy while the model loaded made it look dear; what calls take on the device corrects that.
+  const int64_t service = service_ns_.load(std::memory_order_relaxed);
+  const int64_t hope = service == 0 ? cost : std::min(cost, service);
+  return hope < 4 * Executor::kInlineCost.count() &&
          inline_retries_.fetch_add(1, std::memory_order_relaxed) % Executor::kInlineRetryEvery == 0;
 }
 

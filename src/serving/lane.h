@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
 #include "base/status.h"
 #include "base/timer.h"
 #include "runtime/runtime.h"
@@ -18,9 +19,10 @@ namespace switchyard {
 
 class InferCall;
 
-// Thread-safe; no lock anywhere. A lane is open until Close; then no request is handed out, and when the last one is back the
-// lane is drained. What the device gave up on never comes back, and neither do its request, its model and the call's memory:
-// they stay for ever, since the device may still write there. The Lane object itself stays as long as its Executor.
+// Thread-safe; no lock anywhere but for sequences' requests. A lane is open until Close; then no request is handed out, and
+// when the last one is back the lane is drained. What the device gave up on never comes back, and neither do its request, its
+// model and the call's memory: they stay for ever, since the device may still write there. The Lane object itself stays as long
+// as its Executor.
 class Lane {
  public:
   struct Options {
@@ -31,8 +33,11 @@ class Lane {
     // What one inference costs on the caller's thread; 0: never run there.
     Duration inline_cost{0};
     Duration timeout{0};  // of one inference on the device; 0: kShortestTimeout or 20 times the slowest recent one
-    // Runs when the lane is drained, once, on the thread that brought the last request back or closed the lane. Must not block.
+    // Runs when the lane is drained, once, on the thread that brought the last request back or closed the lane; and whenever
+    // the last of the sequences' requests is back. Must not block.
     std::function<void()> on_drained;
+    // Frees what is given to it on a thread that may wait for the device.
+    std::function<void(std::shared_ptr<InferRequest>)> discard;
   };
   static constexpr Duration kShortestTimeout = std::chrono::seconds(3);
   static constexpr int kTimeoutFactor = 20;
@@ -55,9 +60,17 @@ class Lane {
   void ReleaseSlot(int slot);
   Slot& slot(int index) { return slots_[index]; }
 
+  // A request beside the slots', for a sequence, whose state it keeps; a slot is still needed to run it. Begins with a fresh
+  // state. The error is the device's.
+  StatusOr<std::unique_ptr<InferRequest>> TakeOwn();
+  // On any thread, also within the request's own callback: it is kept for the next sequence, or handed to options.discard.
+  void ReturnOwn(std::unique_ptr<InferRequest> request);
+  // Taken, and not back.
+  size_t own_requests() const { return own_requests_.load(); }
+
   void Close();
   bool closed() const { return closed_.load(); }
-  bool drained() const { return collected_.load() == slots_.size(); }
+  bool drained() const { return collected_.load() == slots_.size() && own_requests_.load() == 0; }
   // Only when drained, and never on a thread of the device: frees requests and model. May block as long as the device likes.
   void Destroy();
 
@@ -110,6 +123,9 @@ class Lane {
   std::atomic<int64_t> period_ns_{0};
   std::atomic<int64_t> last_success_ns_{0};
   std::atomic<uint64_t> served_{0};
+  std::atomic<size_t> own_requests_{0};
+  Mutex spare_mutex_;
+  std::vector<std::unique_ptr<InferRequest>> spare_ ABSL_GUARDED_BY(spare_mutex_);
 };
 
 }  // namespace switchyard

@@ -41,11 +41,29 @@ size_t RequestCount(const LoadFacts& facts) {
   return (wanted + group - 1) / group * group;
 }
 
+Status CheckState(const ModelSettings& settings, const LoadFacts& facts) {
+  if (settings.stateful.value_or(false) && !facts.stateful) {
+    return InvalidArgument(
+        "stateful is true, but the model has no variables{}: leave stateful out, or give a model that keeps state between "
+        "calls",
+        settings.low_latency_transformation ? ", and the low-latency transformation found no loop to make any of"
+                                            : " (low_latency_transformation makes some of its loops)");
+  }
+  if (facts.stateful && facts.batch_size > 1) {
+    return InvalidArgument(
+        "{} cannot run a model that keeps state: the calls of several sequences would be one batch, with one state; name the "
+        "device without BATCH",
+        facts.device);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 StatusOr<std::shared_ptr<Lane>> MakeLane(Runtime& runtime, const Timer& timer, LaneRequest request) {
   const ModelSettings& settings = request.load.settings;
   SY_ASSIGN_OR_RETURN(std::shared_ptr<CompiledModel> model, runtime.Load(request.load));
+  SY_RETURN_IF_ERROR(CheckState(settings, model->facts()));
   std::vector<std::unique_ptr<InferRequest>> requests;
   const auto add = [&]() -> Status {
     SY_ASSIGN_OR_RETURN(std::unique_ptr<InferRequest> one, model->CreateInferRequest());

@@ -59,7 +59,8 @@ Manager::Options Manager::FromSettings(const ServerSettings& settings) {
                   .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency()),
                   .strict = settings.strict,
                   .explain_absent = FindAbsentDevices,
-                  .max_image_pixels = settings.max_image_pixels};
+                  .max_image_pixels = settings.max_image_pixels,
+                  .sequence_idle = std::chrono::minutes(settings.sequence_cleaner_poll_wait_minutes)};
   for (const auto& [name, library] : settings.device_plugins) options.device_plugins.push_back(name);
   return options;
 }
@@ -314,7 +315,9 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
                                   .strict = options_.strict,
                                   .wake = [this] { Wake(); },
                                   .on_failover = options_.on_failover,
-                                  .on_retry = options_.on_retry};
+                                  .on_retry = options_.on_retry,
+                                  .sequences = sequences_,
+                                  .sequence_idle = options_.sequence_idle};
   LoadRequest base{.settings = settings, .version = number, .model_path = path, .cache_dir = options_.cache_dir,
                    .cache_max_bytes = options_.cache_max_bytes};
   woken_ = true;
@@ -531,6 +534,7 @@ void Manager::Shutdown() {
 }
 
 bool Manager::Drain(TimePoint deadline) {
+  sequences_->CloseAll();
   {
     MutexLock lock(&mutex_);
     for (auto& [name, model] : models_) {

@@ -69,6 +69,7 @@ class Manager {
     std::function<void(const std::string& model, const std::string& from, const std::string& to, const std::string& reason)>
         on_failover;
     std::function<void(const std::string& model, const std::string& device)> on_retry;
+    Duration sequence_idle{0};  // a sequence without a call for so long has ended; zero: never
     // Where versions count; must outlive the Manager. Null: in one of its own.
     MetricsRegistry* metrics = nullptr;
     // Who is told of requests; must outlive the Manager. Null: nobody.
@@ -154,6 +155,7 @@ class Manager {
   // Names the current snapshot, uniquely in the process; a thread that has this one cached takes no lock.
   std::atomic<uint64_t> snapshot_id_{0};
   std::unique_ptr<DeviceMonitor> monitor_;
+  const std::shared_ptr<SequenceDirectory> sequences_ = std::make_shared<SequenceDirectory>();
 
   mutable Mutex mutex_;
   std::map<std::string, std::unique_ptr<Model>, std::less<>> models_ ABSL_GUARDED_BY(mutex_);

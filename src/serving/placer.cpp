@@ -120,6 +120,8 @@ std::shared_ptr<Placer> Placer::MakeInstance(ModelSettings settings, const std::
 
 Placer::~Placer() {
   shapes_.reset();
+  sequences_.reset();
+  for (const auto& lane : retiring_) lane->Close(), dropped_.push_back(lane);
   for (const auto& row : rows_) {
     if (row->lane != nullptr) Drop(*row);
   }
@@ -199,12 +201,16 @@ void Placer::StartCompiling(size_t index) {
   LaneRequest request{.load = base_, .options = {}, .inline_threads = env_.inline_threads};
   request.load.target = candidate.target;
   request.load.properties = candidate.properties;
-  request.options = {.target = candidate.target,
-                     .device = candidate.devices.front(),
-                     .devices = candidate.devices,
-                     .generation = row.compilation->generation,
-                     .timeout = std::chrono::milliseconds(base_.settings.device_timeout_ms),
-                     .on_drained = env_.wake};
+  request.options = {
+      .target = candidate.target,
+      .device = candidate.devices.front(),
+      .devices = candidate.devices,
+      .generation = row.compilation->generation,
+      .timeout = std::chrono::milliseconds(base_.settings.device_timeout_ms),
+      .on_drained = env_.wake,
+      .discard = [&monitor = env_.monitor, device = candidate.devices.front()](std::shared_ptr<InferRequest> request) {
+        monitor.Discard(device, [request = std::move(request)]() mutable { request.reset(); });
+      }};
   LogDebug("Model {} version {}: compiling for {}", base_.settings.name, base_.version, candidate.target);
   env_.monitor.Post(
       candidate.devices.front(),
@@ -243,6 +249,7 @@ void Placer::Accept(size_t index, std::shared_ptr<Lane> lane) {
   if (!std::exchange(has_signature_, true)) {
     signature_ = row.lane->model()->signature();
     if (shapes_ != nullptr) open_signature_ = shapes_->Open(signature_);
+    if (row.lane->facts().stateful && base_.settings.stateful.value_or(true)) MakeSequences();
   }
   if (!(row.lane->model()->signature() == signature_)) {
     row.state = LaneState::kFailed;
@@ -261,10 +268,48 @@ void Placer::Accept(size_t index, std::shared_ptr<Lane> lane) {
           candidate.target, facts.load_ms, Name(facts.cache));
 }
 
+void Placer::MakeSequences() {
+  const ModelSettings& settings = base_.settings;
+  Duration idle = env_.sequence_idle;
+  if (settings.sequence_idle_seconds > 0) idle = std::chrono::seconds(settings.sequence_idle_seconds);
+  if (!settings.idle_sequence_cleanup) idle = Duration::zero();
+  sequences_ = Sequences::Make({.model_name = settings.name,
+                                .version = base_.version,
+                                .max_sequences = settings.max_sequence_number,
+                                .max_waiting = env_.max_queue,
+                                .idle = idle},
+                               env_.timer, *executor_, env_.sequences);
+}
+
 // Freed as soon as nothing runs there; never while a device that was given up may still write.
 void Placer::Drop(Row& row) {
   row.lane->Close();
   dropped_.push_back(std::exchange(row.lane, nullptr));
+}
+
+void Placer::GiveUp(const std::shared_ptr<Lane>& lane, const Status& why) {
+  executor_->GiveUp(*lane, why);
+  if (sequences_ != nullptr) sequences_->LaneGone(*lane, why);
+}
+
+// The lane is not needed any more, but for the sequences whose state is there.
+void Placer::Release(Row& row) {
+  row.state = LaneState::kNone;
+  if (row.lane->own_requests() == 0) return Drop(row);
+  retiring_.push_back(std::exchange(row.lane, nullptr));
+}
+
+void Placer::LookAtRetiring() {
+  std::erase_if(retiring_, [&](const std::shared_ptr<Lane>& lane) {
+    const std::vector<std::string>& devices = lane->options().devices;
+    const bool lost =
+        lane->closed() || !env_.monitor.Usable(devices) || env_.monitor.Generation(devices) != lane->options().generation;
+    if (!lost && lane->own_requests() > 0) return false;
+    if (lost) GiveUp(lane, Error(StatusCode::kUnavailable, "device {} failed", lane->device()));
+    lane->Close();
+    dropped_.push_back(lane);
+    return true;
+  });
 }
 
 void Placer::FreeDrained() {
@@ -288,7 +333,7 @@ void Placer::LookAtDevices(size_t index) {
   if (row.lane != nullptr && (!row.usable || row.lane->options().generation != generation || row.lane->closed())) {
     Status why = env_.monitor.WhyNot(devices);
     if (why.ok()) why = Error(StatusCode::kUnavailable, "device {} failed and was made anew", devices.front());
-    executor_->GiveUp(*row.lane, why);
+    GiveUp(row.lane, why);
     lost_.emplace_back(index, why);
     Drop(row);
     row.state = LaneState::kNone;
@@ -311,9 +356,9 @@ void Placer::Step() {
   for (const size_t index : decision.release) {
     LogInfo("Model {} version {}: {} is not needed any more", base_.settings.name, base_.version,
             plan_.candidates[index].target);
-    rows_[index]->state = LaneState::kNone;
-    Drop(*rows_[index]);
+    Release(*rows_[index]);
   }
+  LookAtRetiring();
   FreeDrained();
   SetPhase(decision);
   Remember(decision);

@@ -15,6 +15,7 @@
 #include "serving/device_monitor.h"
 #include "serving/executor.h"
 #include "serving/placement_report.h"
+#include "serving/sequences.h"
 #include "serving/shape_instances.h"
 
 namespace switchyard {
@@ -39,6 +40,9 @@ class Placer : public std::enable_shared_from_this<Placer> {
     std::function<void(const std::string& model, const std::string& from, const std::string& to, const std::string& reason)>
         on_failover;
     std::function<void(const std::string& model, const std::string& device)> on_retry;
+    // Where sequences of other Versions are found, and how long they may be idle; zero: for ever.
+    std::shared_ptr<SequenceDirectory> sequences;
+    Duration sequence_idle{0};
   };
   enum class Phase {
     kLoading,  // nothing has served yet
@@ -64,6 +68,8 @@ class Placer : public std::enable_shared_from_this<Placer> {
   const Signature& signature() const { return shapes_ != nullptr ? open_signature_ : signature_; }
   // Null when no shape is auto.
   ShapeInstances* shapes() const { return shapes_.get(); }
+  // Null when the model keeps no state, or its settings say that calls do not share it.
+  Sequences* sequences() const { return sequences_.get(); }
   // What calls are answered with when there is nothing to wait for.
   Status Refusal() const;
   const std::shared_ptr<Executor>& executor() const { return executor_; }
@@ -83,7 +89,11 @@ class Placer : public std::enable_shared_from_this<Placer> {
   void LookAtDevices(size_t index);
   void StartCompiling(size_t index);
   void Accept(size_t index, std::shared_ptr<Lane> lane);
+  void MakeSequences();
   void Drop(Row& row);
+  void Release(Row& row);
+  void LookAtRetiring();
+  void GiveUp(const std::shared_ptr<Lane>& lane, const Status& why);
   void FreeDrained();
   void SetRoute(const PlacementDecision& decision);
   void TellMoves(const PlacementDecision& decision);
@@ -109,8 +119,10 @@ class Placer : public std::enable_shared_from_this<Placer> {
   bool refuses_ = false;  // the route says that there is nothing to wait for
   // Candidates that were lost, or failed to load, in this step, and why.
   std::vector<std::pair<size_t, Status>> lost_;
-  std::string served_by_;                       // the target that served first; what served last when nothing does
-  std::vector<std::shared_ptr<Lane>> dropped_;  // closed; freed when they are drained
+  std::string served_by_;                        // the target that served first; what served last when nothing does
+  std::vector<std::shared_ptr<Lane>> dropped_;   // closed; freed when they are drained
+  std::vector<std::shared_ptr<Lane>> retiring_;  // not in the route; open until the sequences there have ended
+  std::shared_ptr<Sequences> sequences_;
 
   mutable Mutex mutex_;
   Status told_why_ ABSL_GUARDED_BY(mutex_);

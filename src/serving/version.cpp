@@ -5,6 +5,7 @@
 #include "serving/executor.h"
 #include "serving/infer_call.h"
 #include "serving/placer.h"
+#include "serving/sequences.h"
 #include "serving/shape_instances.h"
 #include "serving/validator.h"
 
@@ -27,16 +28,24 @@ Version::~Version() = default;
 
 ShapeInstances* Version::shapes() const { return placer_ == nullptr ? nullptr : placer_->shapes(); }
 
+Sequences* Version::sequences() const { return placer_ == nullptr ? nullptr : placer_->sequences(); }
+
 size_t Version::queued() const {
-  return executor_->queued() + (shapes() == nullptr ? 0 : shapes()->queued()) + (batcher_ == nullptr ? 0 : batcher_->queued());
+  size_t count = executor_->queued();
+  if (shapes() != nullptr) count += shapes()->queued();
+  if (sequences() != nullptr) count += sequences()->waiting();
+  if (batcher_ != nullptr) count += batcher_->queued();
+  return count;
 }
 
 std::optional<TimePoint> Version::oldest_queued() const {
   std::optional<TimePoint> oldest = executor_->oldest_queued();
   const std::optional<TimePoint> other = shapes() == nullptr ? std::nullopt : shapes()->oldest_queued();
-  if (other && (!oldest || *other < *oldest)) oldest = other;
+  const std::optional<TimePoint> behind = sequences() == nullptr ? std::nullopt : sequences()->oldest_waiting();
   const std::optional<TimePoint> joined = batcher_ == nullptr ? std::nullopt : batcher_->oldest_queued();
-  if (joined && (!oldest || *joined < *oldest)) oldest = joined;
+  for (const std::optional<TimePoint>& one : {other, behind, joined}) {
+    if (one && (!oldest || *one < *oldest)) oldest = one;
+  }
   return oldest;
 }
 
@@ -58,6 +67,8 @@ void VersionSlot::Release() {
 }
 
 void VersionSlot::Close() {
+  // Each of its sequences is a user.
+  if (version_ != nullptr && version_->sequences() != nullptr) version_->sequences()->Retire();
   if (users_.fetch_or(kClosed, std::memory_order_acq_rel) == 0) Drained();
 }
 
@@ -77,6 +88,9 @@ void Execute(const std::shared_ptr<InferCall>& call) {
   }
   if (version.batcher() != nullptr) return version.batcher()->Submit(call);
   if (ShapeInstances* const shapes = version.shapes()) return shapes->Submit(call);
+  if (call->request.sequence != nullptr) {
+    if (Sequences* const sequences = version.sequences()) return sequences->Submit(call);
+  }
   version.executor().Submit(call);
 }
 
@@ -84,6 +98,12 @@ void Execute(const std::shared_ptr<InferCall>& call) {
 
 void Infer(Handle handle, std::shared_ptr<InferCall> call) {
   call->version = std::move(handle);
+  if (Sequences* const sequences = call->version->sequences()) {
+    if (const Status status = sequences->Route(*call); !status.ok()) {
+      call->Complete(status);
+      return;
+    }
+  }
   if (!HasEncodedInputs(*call)) return Execute(call);
   const Version& version = *call->version;
   version.executor().Hold(call);

@@ -23,6 +23,7 @@ class Batcher;
 class Executor;
 class InferCall;
 class Placer;
+class Sequences;
 class ShapeInstances;
 
 // Immutable once loaded, but for the devices that it runs on: a change of settings is a new Version.
@@ -45,6 +46,8 @@ class Version {
   ShapeInstances* shapes() const;
   // What joins calls; null without dynamic_batching.
   const std::shared_ptr<Batcher>& batcher() const { return batcher_; }
+  // What runs the calls of a model that keeps state; null for others.
+  Sequences* sequences() const;
   // Calls that wait, and calls that run.
   size_t queued() const;
   size_t active() const;
@@ -77,10 +80,10 @@ class VersionSlot {
 
   // One more user, unless the slot is closed.
   bool Acquire();
-  // One more user; for whoever is one.
-  void Share() { users_.fetch_add(1, std::memory_order_relaxed); }
+  // One more user beside one that there is.
+  void AcquireAnother() { users_.fetch_add(1, std::memory_order_relaxed); }
   void Release();
-  // No new users from now on.
+  // No new users from now on, but for the calls of sequences that run.
   void Close();
   // Only while used, or by the Manager.
   Version* get() const { return version_.get(); }
@@ -113,8 +116,8 @@ class Handle {
   }
 
   // Another one of the same Version. Not of an empty one.
-  Handle Share() const {
-    slot_->Share();
+  Handle Another() const {
+    slot_->AcquireAnother();
     return Handle(slot_);
   }
   explicit operator bool() const { return slot_ != nullptr; }

@@ -37,6 +37,7 @@ constexpr FamilyInfo kFamilies[] = {
     {"switchyard_device_state", kGauge, kOwn, "1 for the state that a device is in, 0 for the others"},
     {"switchyard_queue_length", kGauge, kOwn, "Calls that wait for an infer request of a version"},
     {"switchyard_queue_age_seconds", kGauge, kOwn, "How long the call that waits longest for a version has waited"},
+    {"switchyard_sequences", kGauge, kOwn, "Sequences of a version of a model with state that run now"},
     {"switchyard_rejected_calls_total", kCounter, kOwn, "Calls that were refused before a device had them"},
     {"switchyard_expired_calls_total", kCounter, kOwn, "Calls whose deadline passed"},
     {"switchyard_batch_size", kHistogram, kOwn,

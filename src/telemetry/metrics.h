@@ -45,6 +45,7 @@ enum class Family {
   kDeviceState,
   kQueueLength,
   kQueueAge,
+  kSequences,
   kRejectedCalls,
   kExpiredCalls,
   kBatchSize,
@@ -119,6 +120,7 @@ class Histogram {
   // By bucket, not added up; the last is what is above every bound.
   std::array<uint64_t, kBounds + 1> Counts() const;
   double SumMicroseconds() const;
+  uint64_t SumNanoseconds() const { return sum_ns_.load(std::memory_order_relaxed); }
 
  private:
   std::array<std::atomic<uint64_t>, kBounds + 1> counts_{};

@@ -1,9 +1,15 @@
 #include "telemetry/model_metrics.h"
 
+#include <algorithm>
+#include <numeric>
 #include <utility>
 
 namespace switchyard {
 namespace {
+
+uint64_t Nanoseconds(Duration time) {
+  return static_cast<uint64_t>(std::max<int64_t>(0, std::chrono::nanoseconds(time).count()));
+}
 
 constexpr EndpointInfo kInfos[] = {
     {"KServe", "gRPC", "ModelInfer", true},
@@ -75,6 +81,25 @@ ModelMetrics::Device& ModelMetrics::DeviceNamed(std::string_view name) {
   return *added;
 }
 
+CallStatistics ModelMetrics::Statistics() const {
+  const auto total = [](const Histogram& histogram) {
+    const auto counts = histogram.Counts();
+    return CallStatistics::Total{std::accumulate(counts.begin(), counts.end(), uint64_t{0}), histogram.SumNanoseconds()};
+  };
+  const auto less = [](uint64_t from, uint64_t what) { return from - std::min(from, what); };
+  CallStatistics statistics{.success = total(grpc_time_), .infer = total(infer_time_)};
+  const CallStatistics::Total rest = total(rest_time_);
+  const CallStatistics::Total wait = total(wait_time_);
+  statistics.success.count += rest.count;
+  statistics.success.ns += rest.ns;
+  statistics.fail = {fail_count_.value(), fail_ns_.value()};
+  statistics.input = {wait.count, std::min(input_ns_.value(), wait.ns)};
+  statistics.queue = {wait.count, less(wait.ns, statistics.input.ns)};
+  statistics.output = {statistics.infer.count, less(statistics.success.ns, wait.ns + statistics.infer.ns)};
+  statistics.last = TimePoint(Duration(last_ns_.load(std::memory_order_relaxed)));
+  return statistics;
+}
+
 void ModelMetrics::Record(const CallRecord& record) {
   const auto code = static_cast<size_t>(record.code);
   const bool ok = record.code == StatusCode::kOk;
@@ -86,7 +111,13 @@ void ModelMetrics::Record(const CallRecord& record) {
   const bool rest = Info(record.endpoint).interface == "REST";
   bytes_in_[rest].Add(record.bytes_in);
   bytes_out_[rest].Add(record.bytes_out);
-  if (!ok) return CountUnrun(record);
+  if (!ok) {
+    fail_count_.Add();
+    fail_ns_.Add(Nanoseconds(record.total));
+    return CountUnrun(record);
+  }
+  last_ns_.store(record.at.time_since_epoch().count(), std::memory_order_relaxed);
+  if (record.input) input_ns_.Add(Nanoseconds(*record.input));
   if (record.batch > 0) batch_size_.Observe(record.batch);
   (rest ? rest_time_ : grpc_time_).Observe(record.total);
   if (record.wait) wait_time_.Observe(*record.wait);

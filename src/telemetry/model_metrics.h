@@ -60,12 +60,31 @@ struct CallRecord {
   StatusCode code = StatusCode::kOk;
   std::string_view device;        // that ran it; empty: none did
   Duration total{0};              // from its arrival to its answer
+  TimePoint at{};                 // when it was answered
+  std::optional<Duration> input;  // from its arrival until it was decoded and found right
   std::optional<Duration> wait;   // from its arrival until an infer request took it
   std::optional<Duration> infer;  // on the device
   bool queue_full = false;        // refused, since too many calls waited
   uint64_t batch = 0;             // rows of the first input; 0: not known
   uint64_t bytes_in = 0;
   uint64_t bytes_out = 0;
+};
+
+// Of all calls of a version. Times that are read together may be of slightly different moments.
+struct CallStatistics {
+  struct Total {
+    uint64_t count = 0;
+    uint64_t ns = 0;
+  };
+  Total success;  // from their arrival to their answer
+  Total fail;
+  // The parts of `success`: until the call was decoded and found right, waiting for an infer request, the inference, and from
+  // there to the answer.
+  Total input;
+  Total queue;
+  Total infer;
+  Total output;
+  TimePoint last{};  // when one was answered well; TimePoint{}: never
 };
 
 inline constexpr size_t kStatusCodes = 17;  // of gRPC
@@ -100,6 +119,7 @@ class ModelMetrics {
   void CountQuery(Endpoint endpoint, bool ok) { outcomes_[static_cast<size_t>(endpoint)].Count(ok); }
 
   void Collect(MetricsPage& page) const;
+  CallStatistics Statistics() const;
 
  private:
   struct Device {
@@ -121,6 +141,10 @@ class ModelMetrics {
   Histogram rest_time_;
   Histogram infer_time_;
   Histogram wait_time_;
+  Counter input_ns_;
+  Counter fail_count_;
+  Counter fail_ns_;
+  std::atomic<int64_t> last_ns_{0};  // of the clock of CallRecord::at
   std::array<Counter, kRejections> rejected_;
   std::array<Counter, kStages> expired_;
   SizeHistogram batch_size_;

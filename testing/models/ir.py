@@ -133,6 +133,70 @@ def loop(folder, trip_count=None):
     _save(folder, [_output(final, "y")], inputs, "loop")
 
 
+def _variable(name, shape, element_type=ov.Type.f32):
+    """The variable's value as the call before left it; zeros in the first one."""
+    zeros = ops.constant(np.zeros(shape, np.float32))
+    return ops.read_value(zeros, name, element_type, list(shape))
+
+
+def accumulator(folder, size=10, steps=0):
+    """Keeps state: `sum` FP32 [1,size] is the sum of all `x` so far, `count` FP32 [1,1] the number of calls.
+
+    With `steps` it does so many element-wise steps besides, so that an inference takes time.
+    """
+    x = _input("x", [1, size])
+    value = ops.add(_variable("sum", (1, size)), x)
+    count = ops.add(_variable("count", (1, 1)), ops.constant(np.ones((1, 1), np.float32)))
+    result = value
+    if steps:
+        state = ops.parameter(ov.PartialShape([1, size]), ov.Type.f32)
+        stepped = ops.add(state, ops.constant(np.zeros((1, size), np.float32)))
+        go_on = ops.constant(np.array([True]))
+        body = ov.Model([stepped, go_on], [state], "step")
+        loop_node = ops.loop(ops.constant(np.array(steps, np.int64)), ops.constant(np.array(True)))
+        loop_node.set_function(body)
+        loop_node.set_special_body_ports([-1, 1])
+        loop_node.set_merged_input(body.get_parameters()[0], value.output(0), body.get_results()[0].output(0))
+        result = loop_node.get_iter_value(body.get_results()[0].output(0), -1)
+    sinks = [ops.assign(value, "sum"), ops.assign(count, "count")]
+    model = ov.Model([_output(result, "sum"), _output(count, "count")], sinks, [x], "accumulator")
+    ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
+
+
+def recurrent(folder, size=64):
+    """Keeps state: h = tanh(x W + h U + b), `y` FP32 [1,size] is h; where rounding differs, answers differ."""
+    random = np.random.default_rng(7)
+
+    def weights(*shape):
+        return ops.constant(random.standard_normal(shape).astype(np.float32) / np.float32(np.sqrt(size)))
+
+    x = _input("x", [1, size])
+    before = _variable("h", (1, size))
+    total = ops.add(
+        ops.add(ops.matmul(x, weights(size, size), False, False), ops.matmul(before, weights(size, size), False, False)),
+        weights(1, size),
+    )
+    after = ops.tanh(total)
+    model = ov.Model([_output(after, "y")], [ops.assign(after, "h")], [x], "recurrent")
+    ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
+
+
+def scan(folder, size=8):
+    """A loop over the second dimension of `x` FP32 [1,1,size]: `y` is the running sum, kept in one call alone."""
+    x = _input("x", [1, 1, size])
+    step = ops.parameter(ov.PartialShape([1, 1, size]), ov.Type.f32)
+    before = ops.parameter(ov.PartialShape([1, 1, size]), ov.Type.f32)
+    after = ops.add(step, before)
+    iterator = ops.tensor_iterator()
+    body = ov.Model([after], [step, before], "scan_step")
+    iterator.set_body(body)
+    iterator.set_sliced_input(step, x.output(0), 0, 1, 1, -1, 1)
+    zeros = ops.constant(np.zeros((1, 1, size), np.float32))
+    iterator.set_merged_input(before, zeros.output(0), body.get_results()[0].output(0))
+    last = iterator.get_iter_value(body.get_results()[0].output(0), -1)
+    _save(folder, [_output(last, "y")], [x], "scan")
+
+
 def two_operations(folder):
     """ReLU(x + 1): two operations, so that each may go to a device of its own."""
     x = _input("x", [1, 10])
@@ -160,6 +224,10 @@ MAKERS = {
     "no_name_output": no_name_output,
     "sink": sink,
     "two_operations": two_operations,
+    "accumulator": accumulator,
+    "accumulator_slow": functools.partial(accumulator, steps=SLOW_STEPS // 50),
+    "recurrent": recurrent,
+    "scan": scan,
     "loop": loop,
     "slow": functools.partial(loop, trip_count=SLOW_STEPS),
     "broken": broken,

@@ -4,6 +4,7 @@
 #include "protocol/kserve/grpc_codec.h"
 #include "protocol/kserve/log_settings.h"
 #include "protocol/kserve/metadata.h"
+#include "protocol/kserve/model_reports.h"
 #include "tensor/signature.h"
 
 namespace switchyard::kserve {
@@ -71,6 +72,16 @@ StatusOr<std::string> ModelMetadata(const Manager& manager, ZeroCopyInputStream&
   return response.SerializeAsString();
 }
 
+StatusOr<std::string> Statistics(const Manager& manager, ZeroCopyInputStream& message) {
+  SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::ModelStatisticsRequest>(message));
+  return StatisticsMessage(manager, request.name(), request.version());
+}
+
+StatusOr<std::string> Config(const Manager& manager, ZeroCopyInputStream& message) {
+  SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::ModelConfigRequest>(message));
+  return ConfigMessage(manager, request.name(), request.version());
+}
+
 StatusOr<std::string> AnswerLogSettings(const Manager&, ZeroCopyInputStream& message) {
   using Value = inference::LogSettingsRequest::SettingValue;
   SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::LogSettingsRequest>(message));
@@ -104,6 +115,8 @@ RpcService GrpcInferenceService() {
                   {"/inference.GRPCInferenceService/ModelReady", ModelReady},
                   {"/inference.GRPCInferenceService/ServerMetadata", ServerMetadata},
                   {"/inference.GRPCInferenceService/ModelMetadata", ModelMetadata},
+                  {"/inference.GRPCInferenceService/ModelStatistics", Statistics},
+                  {"/inference.GRPCInferenceService/ModelConfig", Config},
                   {"/inference.GRPCInferenceService/LogSettings", AnswerLogSettings}},
       .infer = {{"/inference.GRPCInferenceService/ModelInfer", Endpoint::kKserveGrpcInfer, DecodeInferRequest, nullptr,
                  EncodeInferResponse, nullptr},

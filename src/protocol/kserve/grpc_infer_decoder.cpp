@@ -118,6 +118,31 @@ StatusOr<int64_t> WholeNumber(const ParameterEntry& entry, std::string_view expe
   return InvalidArgument("Invalid parameter {} - Expected: {}", entry.key, expected);
 }
 
+// The parameters that say which sequence a call belongs to, as Triton's clients send them.
+Status TakeSequenceParameter(const ParameterEntry& entry, DecodedRequest& request) {
+  if (request.sequence == nullptr) {
+    request.sequence = std::make_unique<SequenceRequest>();
+    request.sequence->by_parameters = true;
+  }
+  if (entry.key != "sequence_id") {
+    const auto* flag = std::get_if<bool>(&entry.value);
+    if (flag == nullptr) return InvalidArgument("Invalid parameter {} - Expected: true or false", entry.key);
+    (entry.key == "sequence_start" ? request.sequence->start : request.sequence->end) = *flag;
+    return absl::OkStatus();
+  }
+  SequenceId& id = request.sequence->id;
+  if (const auto* text = std::get_if<std::string>(&entry.value)) {
+    id.name = *text;
+  } else if (const auto* number = std::get_if<uint64_t>(&entry.value)) {
+    id.number = *number;
+  } else if (const auto* number = std::get_if<int64_t>(&entry.value); number != nullptr && *number >= 0) {
+    id.number = static_cast<uint64_t>(*number);
+  } else {
+    return InvalidArgument("Invalid parameter sequence_id - Expected: a whole number of at least 0, or a string");
+  }
+  return absl::OkStatus();
+}
+
 struct RawContent {
   std::byte* data = nullptr;
   size_t size = 0;
@@ -160,6 +185,9 @@ class Decoder {
 void Decoder::ReadRequestParameter() {
   const ParameterEntry entry = ReadParameter(reader_);
   if (!reader_.ok()) return;
+  if (entry.key == "sequence_id" || entry.key == "sequence_start" || entry.key == "sequence_end") {
+    return Note(TakeSequenceParameter(entry, request_));
+  }
   if (entry.key == "priority") {
     const StatusOr<int64_t> priority = WholeNumber(entry, "a whole number of at least 0; 1 goes first");
     if (!priority.ok()) return Note(priority.status());

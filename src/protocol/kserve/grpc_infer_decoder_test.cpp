@@ -1,6 +1,7 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <map>
 #include <random>
 
 #include <gmock/gmock.h>
@@ -247,6 +248,29 @@ TEST(DecodeInferRequestTest, ThePriorityParameter) {
   EXPECT_GT(decoded([](auto& p) { p.set_uint64_param(~uint64_t{0}); }).request.priority, uint64_t{1} << 60);
   EXPECT_THAT(Fault(decoded([](auto& p) { p.set_int64_param(-1); })), HasSubstr("Invalid parameter priority"));
   EXPECT_THAT(Fault(decoded([](auto& p) { p.set_bool_param(true); })), HasSubstr("1 goes first"));
+}
+
+TEST(DecodeInferRequestTest, ParametersSayTheSequence) {
+  const auto with = [](const std::map<std::string, std::function<void(inference::InferParameter&)>>& parameters) {
+    ModelInferRequest message;
+    for (const auto& [name, set] : parameters) set((*message.mutable_parameters())[name]);
+    return Decode(message);
+  };
+  const auto yes = [](auto& p) { p.set_bool_param(true); };
+  EXPECT_EQ(with({}).request.sequence, nullptr);
+  EXPECT_EQ(with({{"sequence", yes}, {"sequence_length", yes}}).request.sequence, nullptr);
+  const Decoded first = with({{"sequence_id", [](auto& p) { p.set_int64_param(7); }}, {"sequence_start", yes}});
+  ASSERT_TRUE(first.status.ok() && first.request.sequence != nullptr);
+  EXPECT_EQ(first.request.sequence->id, (SequenceId{7, ""}));
+  EXPECT_TRUE(first.request.sequence->start && !first.request.sequence->end && first.request.sequence->by_parameters);
+  const Decoded last = with({{"sequence_id", [](auto& p) { p.set_string_param("seven"); }}, {"sequence_end", yes}});
+  EXPECT_EQ(last.request.sequence->id, (SequenceId{0, "seven"}));
+  EXPECT_TRUE(!last.request.sequence->start && last.request.sequence->end);
+  const Decoded large = with({{"sequence_id", [](auto& p) { p.set_uint64_param(~uint64_t{0}); }}});
+  EXPECT_EQ(large.request.sequence->id.number, ~uint64_t{0});
+  EXPECT_THAT(Fault(with({{"sequence_id", [](auto& p) { p.set_int64_param(-7); }}})), HasSubstr("parameter sequence_id"));
+  EXPECT_THAT(Fault(with({{"sequence_id", yes}})), HasSubstr("INVALID_ARGUMENT: Invalid parameter sequence_id"));
+  EXPECT_THAT(Fault(with({{"sequence_end", [](auto& p) { p.set_int64_param(1); }}})), HasSubstr("parameter sequence_end"));
 }
 
 TEST(DecodeInferRequestTest, WhatIsNotServedIsRefused) {

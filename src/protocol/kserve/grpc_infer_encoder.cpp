@@ -1,3 +1,4 @@
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
@@ -43,6 +44,22 @@ void AppendStrings(std::string& text, const std::vector<std::string>& strings) {
   }
 }
 
+// The entry sequence_id of map<string, InferParameter>.
+void AppendSequenceId(std::string& text, const SequenceId& id) {
+  constexpr std::string_view kKey = "sequence_id";
+  // As a signed number where it is one: all clients know that field.
+  const uint32_t field = id.number <= INT64_MAX ? 2 : 5;
+  const size_t value = id.name.empty() ? wire::VarintFieldSize(field, id.number) : FieldSize(3, id.name.size());
+  AppendHead(text, 4, FieldSize(1, kKey.size()) + FieldSize(2, value));
+  AppendField(text, 1, kKey);
+  AppendHead(text, 2, value);
+  if (id.name.empty()) {
+    wire::AppendVarintField(text, field, id.number);
+  } else {
+    AppendField(text, 3, id.name);
+  }
+}
+
 }  // namespace
 
 Frame EncodeInferResponse(const InferCall& call) {
@@ -56,6 +73,7 @@ Frame EncodeInferResponse(const InferCall& call) {
   AppendField(text, 1, call.version->model_name());
   AppendField(text, 2, call.version->number_text());
   if (!call.request.id.empty()) AppendField(text, 3, call.request.id);
+  if (call.sequence != nullptr && call.request.sequence->by_parameters) AppendSequenceId(text, call.sequence->id());
   for (const NamedOutput& output : call.outputs) AppendOutput(text, output);
   for (const NamedOutput& output : call.outputs) {
     const OutputTensor& tensor = output.tensor;

@@ -18,7 +18,8 @@ inline constexpr std::string_view kServerName = "switchyard";
 inline constexpr std::string_view kServerVersion = SWITCHYARD_VERSION;
 inline constexpr std::string_view kPlatform = "OpenVINO";
 // The protocol's extensions that are served, by the names that Triton gave them.
-inline constexpr std::array<std::string_view, 2> kExtensions = {"binary_tensor_data", "logging"};
+inline constexpr std::array<std::string_view, 5> kExtensions = {"binary_tensor_data", "logging", "model_configuration",
+                                                                "sequence", "statistics"};
 
 // "" and "0" mean the default version. InvalidArgument for what is no number; a negative one is found by nobody later.
 StatusOr<std::optional<int64_t>> ParseVersion(std::string_view version);

@@ -188,6 +188,21 @@ TEST(KserveRestDecode, ReadsWhatIsSaidAboutTheRequest) {
   EXPECT_TRUE(decoded.form.IsBinary("any"));
 }
 
+TEST(KserveRestDecode, ParametersSayTheSequence) {
+  const auto with = [](const std::string& parameters) {
+    return Decode(Request(Input("FP32", "[1]", "\"data\":[1]"), "\"parameters\":{" + parameters + "},"));
+  };
+  EXPECT_EQ(with("").request.sequence, nullptr);
+  const Decoded first = with("\"sequence_id\":18446744073709551615,\"sequence_start\":true,\"sequence_end\":false");
+  ASSERT_TRUE(first.status.ok() && first.request.sequence != nullptr) << first.status;
+  EXPECT_EQ(first.request.sequence->id, (SequenceId{~uint64_t{0}, ""}));
+  EXPECT_TRUE(first.request.sequence->start && !first.request.sequence->end && first.request.sequence->by_parameters);
+  EXPECT_EQ(with("\"sequence_id\":\"seven\"").request.sequence->id, (SequenceId{0, "seven"}));
+  for (const char* faulty : {"\"sequence_id\":-1", "\"sequence_id\":1.5", "\"sequence_id\":true", "\"sequence_start\":1"}) {
+    EXPECT_EQ(with(faulty).status.code(), StatusCode::kInvalidArgument) << faulty;
+  }
+}
+
 TEST(KserveRestDecode, LeavesBinaryWhereItLies) {
   const std::string json = Request(Input("FP16", "[2]", "\"parameters\":{\"binary_data_size\":4}") + "," +
                                    Input("INT64", "[2]", "\"data\":[1,2]") + "," + Input("UINT8", "[3]", ""));

@@ -272,10 +272,31 @@ Status ReadOutputs(JsonValue value, DecodedRequest& request, KserveOutputForm& f
   return Status();
 }
 
+Status ReadSequence(JsonObject parameters, DecodedRequest& request) {
+  SY_ASSIGN_OR_RETURN(const auto start, BoolParameter(parameters, "sequence_start"));
+  SY_ASSIGN_OR_RETURN(const auto end, BoolParameter(parameters, "sequence_end"));
+  JsonValue id;
+  const bool has_id = parameters.at_key("sequence_id").get(id) == simdjson::SUCCESS;
+  if (!has_id && !start && !end) return Status();
+  request.sequence = std::make_unique<SequenceRequest>();
+  request.sequence->by_parameters = true;
+  request.sequence->start = start.value_or(false);
+  request.sequence->end = end.value_or(false);
+  std::string_view name;
+  if (!has_id || id.get(request.sequence->id.number) == simdjson::SUCCESS) return Status();
+  if (id.get(name) != simdjson::SUCCESS) {
+    return InvalidArgument("Could not parse parameters - sequence_id must be an integer from 0, or a string, not {}",
+                           JsonExcerpt(id));
+  }
+  request.sequence->id.name = std::string(name);
+  return Status();
+}
+
 Status ReadRequestParameters(JsonValue value, TimePoint now, DecodedRequest& request, KserveOutputForm& form) {
   SY_ASSIGN_OR_RETURN(const JsonObject parameters, ParametersOf(value, "the request"));
   SY_ASSIGN_OR_RETURN(const auto binary, BoolParameter(parameters, "binary_data_output"));
   form.binary_default = binary.value_or(false);
+  SY_RETURN_IF_ERROR(ReadSequence(parameters, request));
   JsonValue priority;
   if (parameters.at_key("priority").get(priority) == simdjson::SUCCESS && priority.get(request.priority) != simdjson::SUCCESS) {
     return InvalidArgument("Could not parse parameters - priority must be an integer from 0 (1 goes first), not {}",

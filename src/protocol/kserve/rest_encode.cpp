@@ -92,6 +92,16 @@ StatusOr<HttpReply> EncodeKserveInfer(const InferCall& call, const KserveOutputF
     json += ",\"id\":";
     AppendJsonString(json, call.request.id);
   }
+  if (call.sequence != nullptr && call.request.sequence->by_parameters) {
+    json += ",\"parameters\":{\"sequence_id\":";
+    const SequenceId& id = call.sequence->id();
+    if (id.name.empty()) {
+      json += std::to_string(id.number);
+    } else {
+      AppendJsonString(json, id.name);
+    }
+    json += '}';
+  }
   json += ",\"outputs\":[";
   bool any_binary = false;
   for (size_t i = 0; i < call.outputs.size(); ++i) {

@@ -7,6 +7,7 @@
 #include "protocol/http/content_coding.h"
 #include "protocol/http/http_error.h"
 #include "protocol/kserve/log_settings.h"
+#include "protocol/kserve/model_reports.h"
 #include "protocol/kserve/rest_codec.h"
 #include "protocol/kserve/rest_metadata.h"
 #include "protocol/rest/ledger.h"
@@ -119,6 +120,14 @@ HttpReply RestApi::Query(const Route& route) const {
     case RouteKind::kServerMetadata: return JsonReply(EncodeKserveServerMetadata());
     case RouteKind::kModelReady: return ModelReady(route);
     case RouteKind::kModelMetadata: return KserveMetadata(route);
+    case RouteKind::kStatistics:
+    case RouteKind::kModelConfig: {
+      const std::string version = route.version ? std::to_string(*route.version) : std::string();
+      const bool statistics = route.kind == RouteKind::kStatistics;
+      const auto json = statistics ? kserve::StatisticsJson(manager_, route.model, version)
+                                   : kserve::ConfigJson(manager_, route.model, version);
+      return json.ok() ? JsonReply(*json) : ErrorReply(json.status());
+    }
     case RouteKind::kTfsStatus: return TfsStatus(route);
     case RouteKind::kTfsMetadata: {
       const auto handle = manager_.Acquire(route.model, route.version);

@@ -88,7 +88,7 @@ TEST_F(RestApiTest, TellsHealth) {
 }
 
 TEST_F(RestApiTest, TellsMetadata) {
-  EXPECT_THAT(Text("GET", "/v2"), HasSubstr("\"extensions\":[\"binary_tensor_data\",\"logging\"]"));
+  EXPECT_THAT(Text("GET", "/v2"), HasSubstr("\"extensions\":[\"binary_tensor_data\",\"logging\","));
   EXPECT_EQ(Text("GET", "/v2/models/dummy"),
             "{\"name\":\"dummy\",\"versions\":[\"2\"],\"platform\":\"OpenVINO\","
             "\"inputs\":[{\"name\":\"b\",\"datatype\":\"FP32\",\"shape\":[1,10]}],"

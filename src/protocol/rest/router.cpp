@@ -128,9 +128,12 @@ RouteResult FindKserve(const Segments& segments, std::string_view method, std::s
     return answer(method == "POST" ? RouteKind::kLogChange : RouteKind::kLogSettings);
   }
   if (segments.size() < 3 || segments[1] != "models" || segments[2].empty()) return Unknown(path);
+  if (segments.size() == 3 && segments[2] == "stats") return answer(RouteKind::kStatistics);
   size_t used = 0;
   if (auto error = ReadModel(segments, route, used)) return {std::move(error), {}};
   if (segments.size() == used) return answer(RouteKind::kModelMetadata);
+  if (segments.size() == used + 1 && segments[used] == "stats") return answer(RouteKind::kStatistics);
+  if (segments.size() == used + 1 && segments[used] == "config") return answer(RouteKind::kModelConfig);
   if (segments.size() == used + 1 && segments[used] == "ready") return answer(RouteKind::kModelReady);
   if (segments.size() == used + 1 && segments[used] == "infer") return answer(RouteKind::kInfer);
   return Unknown(path);

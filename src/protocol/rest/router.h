@@ -16,6 +16,8 @@ enum class RouteKind {
   kServerMetadata,  // GET /v2
   kModelMetadata,   // GET /v2/models/{m}[/versions/{v}]
   kModelReady,      // GET /v2/models/{m}[/versions/{v}]/ready
+  kStatistics,      // GET /v2/models/stats, /v2/models/{m}[/versions/{v}]/stats
+  kModelConfig,     // GET /v2/models/{m}[/versions/{v}]/config
   kInfer,           // POST /v2/models/{m}[/versions/{v}]/infer
   kTfsStatus,       // GET /v1/models/{m}[/versions/{v}|/labels/{l}]
   kTfsMetadata,     // GET .../metadata

@@ -1,3 +1,4 @@
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -5,6 +6,7 @@
 #include "protocol/tfs/dtype.h"
 #include "protocol/tfs/grpc_codec.h"
 #include "protocol/wire/wire_writer.h"
+#include "serving/sequences.h"
 
 namespace switchyard::tfs {
 namespace {
@@ -24,6 +26,7 @@ constexpr uint32_t kDtype = 1;
 constexpr uint32_t kTensorShape = 2;
 constexpr uint32_t kTensorContent = 4;
 constexpr uint32_t kStringVal = 8;
+constexpr uint32_t kUint64Val = 17;
 
 size_t DimSize(int64_t dim) { return VarintFieldSize(1, static_cast<uint64_t>(dim)); }
 
@@ -33,7 +36,18 @@ size_t ShapeSize(const Shape& shape) {
   return size;
 }
 
-size_t PayloadSize(const OutputTensor& tensor) {
+// Clients read it there, as OVMS has it.
+bool IsSequenceId(const NamedOutput& output) { return output.spec == &SequenceIdOutput(); }
+
+uint64_t NumberOf(const OutputTensor& tensor) {
+  uint64_t number;
+  std::memcpy(&number, tensor.data, sizeof(number));
+  return number;
+}
+
+size_t PayloadSize(const NamedOutput& output) {
+  const OutputTensor& tensor = output.tensor;
+  if (IsSequenceId(output)) return FieldSize(kUint64Val, wire::VarintSize(NumberOf(tensor)));
   if (tensor.type != ElementType::kBytes) return FieldSize(kTensorContent, tensor.bytes);
   size_t size = 0;
   for (const std::string& string : tensor.strings) size += FieldSize(kStringVal, string.size());
@@ -45,7 +59,7 @@ void AppendOutput(std::string& text, const NamedOutput& output, Frame& frame) {
   const OutputTensor& tensor = output.tensor;
   const size_t shape = ShapeSize(tensor.shape);
   const auto dtype = static_cast<uint64_t>(DtypeNumber(tensor.type));
-  const size_t proto = VarintFieldSize(kDtype, dtype) + FieldSize(kTensorShape, shape) + PayloadSize(tensor);
+  const size_t proto = VarintFieldSize(kDtype, dtype) + FieldSize(kTensorShape, shape) + PayloadSize(output);
   AppendHead(text, 1, FieldSize(1, output.spec->name.size()) + FieldSize(2, proto));
   AppendField(text, 1, output.spec->name);
   AppendHead(text, 2, proto);
@@ -58,6 +72,10 @@ void AppendOutput(std::string& text, const NamedOutput& output, Frame& frame) {
   if (tensor.type == ElementType::kBytes) {
     for (const std::string& string : tensor.strings) AppendField(text, kStringVal, string);
     return;
+  }
+  if (IsSequenceId(output)) {
+    AppendHead(text, kUint64Val, wire::VarintSize(NumberOf(tensor)));
+    return wire::AppendVarint(text, NumberOf(tensor));
   }
   AppendHead(text, kTensorContent, tensor.bytes);
   if (tensor.bytes <= kCopiedBytes) {

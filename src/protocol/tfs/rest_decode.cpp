@@ -5,6 +5,7 @@
 #include "protocol/http/json_reader.h"
 #include "protocol/tfs/rest_codec.h"
 #include "serving/encoded_inputs.h"
+#include "serving/sequences.h"
 
 namespace switchyard {
 namespace {
@@ -161,7 +162,7 @@ const TensorSpec* FindSpec(const Signature& signature, std::string_view name) {
   for (const TensorSpec& spec : signature.inputs) {
     if (spec.name == name) return &spec;
   }
-  return nullptr;
+  return SequenceInputSpec(name);
 }
 
 StatusOr<const TensorSpec*> SingleInput(const Signature& signature) {

@@ -179,6 +179,12 @@ class FakeRequest final : public InferRequest {
     return std::move(outputs_[index]);
   }
 
+  Status ResetState() override {
+    if (running_) state().Violation("ResetState while an inference runs");
+    sums_.clear();
+    return absl::OkStatus();
+  }
+
   // Ends the inference and runs the callback; only for one that StartAsync began.
   void Complete(const Status& status) {
     const Status result = Run(status);
@@ -240,12 +246,30 @@ class FakeRequest final : public InferRequest {
     const auto& specs = model_->signature().outputs;
     for (size_t i = 0; i < specs.size() && !inputs_.empty(); ++i)
       outputs_.push_back(Answer(specs[i], inputs_[i % inputs_.size()]));
+    if (model_->facts().stateful) AddUp();
     return absl::OkStatus();
+  }
+
+  void AddUp() {
+    sums_.resize(outputs_.size());
+    for (size_t i = 0; i < outputs_.size(); ++i) {
+      const TensorView& input = inputs_[i % inputs_.size()];
+      if (outputs_[i].type != ElementType::kFp32 || input.type != ElementType::kFp32) continue;
+      std::vector<float>& sum = sums_[i];
+      sum.resize(outputs_[i].bytes / sizeof(float));
+      for (size_t k = 0; k < sum.size(); ++k) {
+        float value;
+        std::memcpy(&value, input.data + k * sizeof(float), sizeof(value));
+        sum[k] += value;
+      }
+      std::memcpy(const_cast<std::byte*>(outputs_[i].data), sum.data(), outputs_[i].bytes);
+    }
   }
 
   const std::shared_ptr<FakeModel> model_;
   std::vector<TensorView> inputs_;
   std::vector<OutputTensor> outputs_;
+  std::vector<std::vector<float>> sums_;  // the state: by output
   Done done_;
   std::atomic<bool> running_{false};
   std::atomic<std::thread::id> callback_thread_{};

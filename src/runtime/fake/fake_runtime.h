@@ -48,7 +48,8 @@ class FakeRuntime final : public Runtime {
     // Runs within each inference, on its thread: advance a clock there, or block.
     std::function<void()> on_infer;
     // Replaces the answer. The default: output i has the shape of input i (modulo their number), its elements plus one when
-    // they are FP32, the elements as they are when the types are equal otherwise, and zeros when they differ.
+    // they are FP32, the elements as they are when the types are equal otherwise, and zeros when they differ. With
+    // facts.stateful FP32 outputs are running sums instead: of the inputs' elements since the request's state was reset.
     std::function<StatusOr<std::vector<OutputTensor>>(absl::Span<const TensorView>)> compute;
   };
 

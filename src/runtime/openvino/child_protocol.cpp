@@ -143,6 +143,8 @@ void PutSettings(Writer& writer, const ModelSettings& settings) {
     PutKey(writer, "max_batch_size");
     writer.Uint(settings.dynamic_batching->max_batch_size);
   }
+  PutKey(writer, "low_latency");
+  writer.Bool(settings.low_latency_transformation);
   PutKey(writer, "shapes");
   writer.StartObject();
   for (const auto& [input, shape] : settings.shapes) {
@@ -280,6 +282,7 @@ ModelSettings SettingsOf(const Json& json) {
     if (!At(json, "max_batch_size").IsUint()) throw BadJson{"\"max_batch_size\" is no number"};
     settings.dynamic_batching = DynamicBatching{.max_batch_size = At(json, "max_batch_size").GetUint()};
   }
+  settings.low_latency_transformation = At(json, "low_latency").IsTrue();
   for (const auto& member : Object(At(json, "shapes")).GetObject()) {
     PartialShape& shape = settings.shapes[TextOf(member.name)];
     Elements(member.value, 1);

@@ -4,6 +4,8 @@
 #include <exception>
 #include <map>
 #include <openvino/core/layout.hpp>
+#include <openvino/pass/low_latency.hpp>
+#include <openvino/pass/manager.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -241,6 +243,13 @@ StatusOr<PortNames> ApplySettings(std::shared_ptr<ov::Model>& model, const Model
     SY_RETURN_IF_ERROR(setup.Preprocess());
     SY_RETURN_IF_ERROR(setup.CheckAuto());
     SY_RETURN_IF_ERROR(setup.Reshape());
+    if (settings.low_latency_transformation) {
+      // After the shapes: a loop of one iteration is unrolled as well.
+      ov::pass::Manager passes;
+      passes.register_pass<ov::pass::LowLatency2>();
+      passes.run_passes(model);
+      SY_RETURN_IF_ERROR(setup.CheckAuto());
+    }
     SY_RETURN_IF_ERROR(PrepareBatching(*model, settings, setup.names()));
     return setup.names();
   });

@@ -284,6 +284,13 @@ OutputTensor OpenVinoRequest::TakeTensor(size_t index) {
   return result;
 }
 
+Status OpenVinoRequest::ResetState() {
+  return Judged(model_->facts(), Guarded(StatusCode::kInternal, "Cannot reset the model's state", [&]() -> Status {
+                  request_.reset_state();
+                  return absl::OkStatus();
+                }));
+}
+
 StatusOr<OutputTensor> OpenVinoRequest::TakeOutput(size_t index) {
   if (state_ != State::kDone || index >= outputs_.size() || (outputs_[index].in_buffer && !outputs_[index].buffer)) {
     return Error(StatusCode::kInternal, "Output {} is not there: no inference has written it", index);

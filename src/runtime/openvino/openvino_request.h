@@ -33,6 +33,7 @@ class OpenVinoRequest final : public InferRequest {
   Status Infer() override;
   void StartAsync(Done done) override;
   StatusOr<OutputTensor> TakeOutput(size_t index) override;
+  Status ResetState() override;
 
  private:
   struct Input {
