@@ -1,7 +1,6 @@
 #include "server/limits.h"
 
 #include <absl/synchronization/mutex.h>
-#include <malloc.h>
 #include <sys/resource.h>
 
 namespace switchyard {
@@ -14,12 +13,6 @@ uint64_t RaiseDescriptorLimit() {
     if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
   }
   return limit.rlim_cur;
-}
-
-void TuneAllocator() {
-  // Image-sized messages (gRPC's slices, JSON texts) stay below the first bound and are reused.
-  mallopt(M_MMAP_THRESHOLD, 8 << 20);
-  mallopt(M_TRIM_THRESHOLD, 64 << 20);
 }
 
 void TuneLocks() { absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore); }

@@ -13,6 +13,7 @@
 #include <memory>
 #include <thread>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "base/timer.h"
 #include "config/command_line.h"
@@ -277,7 +278,7 @@ int RunServer(const ServerSettings& settings, const std::string& program) {
   const sigset_t signals = WaitedSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
-  TuneAllocator();
+  KeepFreedMemory();
   TuneLocks();
   if (const Status status = ConfigureLog(settings.log_level, settings.log_path, settings.log_format); !status.ok()) {
     std::fprintf(stderr, "switchyard: %s\n", std::string(Message(status)).c_str());

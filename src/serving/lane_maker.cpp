@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "device/fault.h"
@@ -141,6 +142,7 @@ Status CheckState(const ModelSettings& settings, const LoadFacts& facts) {
 
 StatusOr<std::shared_ptr<Lane>> MakeLane(Runtime& runtime, const Timer& timer, LaneRequest request) {
   const ModelSettings& settings = request.load.settings;
+  const LongLivedBlocks blocks;
   SY_ASSIGN_OR_RETURN(std::shared_ptr<CompiledModel> model, runtime.Load(request.load));
   SY_RETURN_IF_ERROR(CheckState(settings, model->facts()));
   std::vector<std::unique_ptr<InferRequest>> requests;

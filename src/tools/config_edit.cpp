@@ -66,6 +66,11 @@ constexpr EntryFlag kEntryFlags[] = {
     {"load_timeout_ms", Form::kNumber},
     {"idle_unload_seconds", Form::kNumber},
     {"warmup", Form::kTextOrObject},
+    {"stateful", Form::kBoolean},
+    {"max_sequence_number", Form::kNumber},
+    {"idle_sequence_cleanup", Form::kBoolean},
+    {"sequence_idle_seconds", Form::kNumber},
+    {"low_latency_transformation", Form::kBoolean},
 };
 
 Status Usage(std::string message) { return InvalidArgument("{}", message); }
