@@ -277,10 +277,12 @@ def test_memory_returns_after_many_reloads(tmp_path):
             for reload in range(1, 101):
                 big_version(base, 1, reload + 1)
                 wait_until(lambda n=reload + 1: clients.seen == n, 30, f"reload {reload}")
-                if reload in (5, 100):
+                if reload in (3, 4, 5, 98, 99, 100):
                     wait_until(lambda n=reload: server.log.count("is unloaded") >= n, 10, "the old one to go")
                     sizes[reload] = (settled_bytes(server, clients), descriptors(server), threads(server))
         assert clients.faults == []
     print(sizes)
-    assert sizes[100][0] <= 1.05 * sizes[5][0], sizes
+    # What the last call on the old Version held may lie among what the allocator keeps until the next reload: a table's 8 MB.
+    after_few, after_many = (min(sizes[n][0] for n in reloads) for reloads in ((3, 4, 5), (98, 99, 100)))
+    assert after_many <= 1.05 * after_few, sizes
     assert sizes[100][1:] == sizes[5][1:], sizes

@@ -9,6 +9,7 @@
 #include <system_error>
 #include <thread>
 
+#include "config/batching_values.h"
 #include "config/config_file.h"
 #include "config/device_values.h"
 #include "config/flags.h"
@@ -44,6 +45,7 @@ constexpr std::string_view kModelFlags[] = {"batch_size",
                                             "color_format",
                                             "precision",
                                             "auto_shape_limit",
+                                            "dynamic_batching",
                                             "stateful",
                                             "max_sequence_number",
                                             "idle_sequence_cleanup",
@@ -281,6 +283,9 @@ Status ReadInputs(const GivenFlags& flags, ModelSettings* model) {
   model->shapes = std::move(shapes.shapes);
   model->auto_shapes = std::move(shapes.autos);
   SY_RETURN_IF_ERROR(ReadNumber(flags, "auto_shape_limit", 1, kMaxAutoShapes, &model->auto_shape_limit));
+  if (flags.Has("dynamic_batching")) {
+    SY_RETURN_IF_ERROR(ReadParsed(flags, "dynamic_batching", ParseDynamicBatching, &model->dynamic_batching.emplace()));
+  }
   SY_RETURN_IF_ERROR(ReadParsed(flags, "layout", ParseLayouts, &model->layouts));
   SY_RETURN_IF_ERROR(ReadParsed(flags, "mean", ParseMeans, &model->means));
   SY_RETURN_IF_ERROR(ReadParsed(flags, "scale", ParseScales, &model->scales));

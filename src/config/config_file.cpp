@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "base/log.h"
+#include "config/batching_values.h"
 #include "config/config_schema.h"
 #include "config/device_values.h"
 #include "config/json_text.h"
@@ -73,6 +74,9 @@ Status ReadInputs(const Value& entry, ModelSettings* model) {
   SY_RETURN_IF_ERROR(ReadKey(entry, "scale", ScalesOf, &model->scales));
   SY_RETURN_IF_ERROR(ReadKey(entry, "color_format", ColorFormatsOf, &model->color_formats));
   SY_RETURN_IF_ERROR(ReadKey(entry, "precision", PrecisionsOf, &model->precisions));
+  if (Find(entry, "dynamic_batching") != nullptr) {
+    SY_RETURN_IF_ERROR(ReadKey(entry, "dynamic_batching", DynamicBatchingOf, &model->dynamic_batching.emplace()));
+  }
   if (const Value* json = Find(entry, "auto_shape_limit")) {
     if (!json->IsUint() || json->GetUint() < 1 || json->GetUint() > kMaxAutoShapes) {
       return InvalidArgument("auto_shape_limit: expected an integer from 1 to {}, got {}", kMaxAutoShapes, Describe(*json));

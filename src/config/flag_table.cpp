@@ -16,6 +16,9 @@ std::vector<FlagSpec> InputFlags() {
        "UINT8:FP32 (what clients send : what it is converted to, before mean and scale), UINT8, or a JSON object by input"},
       {"auto_shape_limit", "N", "8",
        "most shapes beside the model's own that auto keeps compiled, from 1 to 1000; the least recently used goes first"},
+      {"dynamic_batching", "JSON", "",
+       "joins calls along the batch dimension: '{\"max_batch_size\": 16, \"max_delay_us\": 2000}', also with "
+       "\"priority_levels\" and \"default_priority_level\""},
   };
 }
 

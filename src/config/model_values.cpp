@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "base/log.h"
+#include "config/batching_values.h"
 #include "config/json_text.h"
 #include "config/preprocess_values.h"
 #include "config/text.h"
@@ -289,6 +290,7 @@ Status Reconcile(ModelSettings* model) {
   if (model->low_latency_transformation && !model->stateful.value_or(false)) {
     return InvalidArgument("low_latency_transformation: it makes a model that keeps state; set stateful to true as well");
   }
+  SY_RETURN_IF_ERROR(CheckBatching(*model));
   return CheckChannels(*model);
 }
 

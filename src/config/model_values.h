@@ -66,7 +66,7 @@ Status CheckModelName(std::string_view name);
 StatusOr<std::string> ResolveBasePath(std::string_view path, const std::string& base_dir);
 
 // What holds between settings. A shape takes the place of a batch size, as with OVMS, with a warning. InvalidArgument: a value
-// for each channel, or a colour format, of an input whose layout nobody told.
+// for each channel, or a colour format, of an input whose layout nobody told; dynamic_batching beside what it cannot go with.
 Status Reconcile(ModelSettings* model);
 
 }  // namespace switchyard

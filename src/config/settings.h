@@ -63,6 +63,21 @@ struct WarmUp {
   friend bool operator==(const WarmUp&, const WarmUp&) = default;
 };
 
+// KServe's `priority` parameter: 1 goes first, what is beyond the levels is the last level, 0 is the standard one.
+struct PriorityLevels {
+  uint32_t levels = 3;
+  uint32_t standard = 2;
+  friend bool operator==(const PriorityLevels&, const PriorityLevels&) = default;
+};
+
+// Calls are joined along the batch dimension.
+struct DynamicBatching {
+  uint32_t max_batch_size = 1;  // rows
+  uint32_t max_delay_us = 0;    // how long a call may be held for others to come
+  PriorityLevels priority;
+  friend bool operator==(const DynamicBatching&, const DynamicBatching&) = default;
+};
+
 struct ModelSettings {
   std::string name;
   std::string base_path;      // absolute; a folder of version folders, or one model file
@@ -77,6 +92,7 @@ struct ModelSettings {
   bool batch_auto = false;
   std::set<std::string> auto_shapes;
   uint32_t auto_shape_limit = 8;
+  std::optional<DynamicBatching> dynamic_batching;
   // What is done to an input before the model gets it, in this order: colours, element type, mean, scale, layout. By input; ""
   // is the single input. One value, or one for each channel.
   std::map<std::string, ColorSetting> color_formats;

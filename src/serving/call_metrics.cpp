@@ -52,6 +52,8 @@ void RecordCall(const InferCall& call, StatusCode code, TimePoint now, const Man
   }
   TellJournal(call, record, now, manager.journal());
   if (call.version) {
+    // What joins calls counts what it joined.
+    if (call.version->batcher() != nullptr) record.batch = 0;
     call.version->metrics().Record(record);
     return;
   }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "device/fault.h"
+#include "serving/priority.h"
 #include "serving/sequences.h"
 #include "serving/string_outputs.h"
 
@@ -13,6 +14,11 @@ namespace {
 
 Status DeadlinePassed(const std::string& model) {
   return Error(StatusCode::kDeadlineExceeded, "The deadline of the call to model {} passed before its inference ended", model);
+}
+
+void SetOrder(InferCall& call, TimePoint now) {
+  call.queue_level = call.batch_calls > 0 ? 1 : LevelOf(PriorityLevels(), call.request.priority);
+  call.queue_order = QueueOrder(call.queue_level, now);
 }
 
 Status StateLost(const std::string& model, const Lane& lane) {
@@ -62,6 +68,17 @@ bool Executor::serving() const {
   const LaneRoute& now = route();
   if (now.lanes.empty() && now.asleep) return true;
   return std::any_of(now.lanes.begin(), now.lanes.end(), [](const auto& lane) { return !lane->closed(); });
+}
+
+size_t Executor::room() const {
+  const LaneRoute& now = route();
+  size_t count = 0;
+  for (const auto& lane : now.lanes) {
+    if (lane->closed()) continue;
+    count += lane->request_count();
+    if (!now.all) break;
+  }
+  return count;
 }
 
 void Executor::SetRoute(LaneRoute next) {
@@ -218,7 +235,7 @@ void Executor::Submit(std::shared_ptr<InferCall> call) {
   const Place place = TakePlace(*call);
   if (place.slot < 0) {
     Enqueue(std::move(call), Entry::kNew);
-  } else if (place.run_inline) {
+  } else if (place.run_inline && call->batch_calls == 0) {
     const TimePoint inline_until = timer_.Now() + kInlineBudget;
     RunInline(*place.lane, place.slot, call);
     ServeQueue(*place.lane, place.slot, inline_until);
@@ -235,9 +252,11 @@ void Executor::Enqueue(std::shared_ptr<InferCall> call, Entry entry) {
   {
     MutexLock lock(&mutex_);
     done = call->completed();
-    full = entry == Entry::kNew && queue_.size() >= options_.max_queue;
+    // A batch's calls were counted where they waited.
+    full = entry == Entry::kNew && call->batch_calls == 0 && queue_.size() >= options_.max_queue;
     if (!done && !full) {
-      call->queue_position_ = queue_.insert(entry == Entry::kAgain ? queue_.begin() : queue_.end(), call);
+      if (entry != Entry::kAgain) SetOrder(*call, timer_.Now());
+      call->queue_position_ = entry == Entry::kAgain ? queue_.insert(queue_.begin(), call) : InsertByOrder(queue_, call);
       call->queued_ = true;
       queued_.store(queue_.size());
     }
@@ -336,7 +355,8 @@ void Executor::ServeQueue(Lane& lane, int slot, TimePoint inline_until) {
       if (slot < 0) return;
       continue;
     }
-    if (!lane.RunsInline() || timer_.Now() >= inline_until) {
+    // A batch is begun where others wait for what the one before gave.
+    if (!lane.RunsInline() || call->batch_calls > 0 || timer_.Now() >= inline_until) {
       StartAsync(lane, slot, std::move(call));
       return;
     }
@@ -364,7 +384,7 @@ void Executor::RunInline(Lane& lane, int index, const std::shared_ptr<InferCall>
   call->device.store(&lane.device(), std::memory_order_relaxed);
   call->started = start;
   if (status.ok()) call->ended = end;
-  Finish(lane, slot, call, std::move(status));
+  if (Finish(lane, slot, call, status)) Answer(*call, status);
 }
 
 void Executor::StartAsync(Lane& lane, int index, std::shared_ptr<InferCall> call) {
@@ -385,7 +405,7 @@ void Executor::StartAsync(Lane& lane, int index, std::shared_ptr<InferCall> call
   }
 }
 
-void Executor::OnAsyncDone(Lane& lane, int index, const Status& status) {
+void Executor::OnAsyncDone(Lane& lane, int index, Status status) {
   Lane::Slot& slot = lane.slot(index);
   Lane::State running = Lane::State::kRunning;
   const bool own = slot.state.compare_exchange_strong(running, Lane::State::kIdle);
@@ -395,18 +415,22 @@ void Executor::OnAsyncDone(Lane& lane, int index, const Status& status) {
   const std::shared_ptr<InferCall> call = std::move(slot.call);
   slot.call = nullptr;
   slot.state.store(Lane::State::kIdle);
+  bool answer = false;  // a batch
   if (own) {
     const TimePoint now = timer_.Now();
     if (status.ok()) {
       lane.RecordService(now - TimePoint(Duration(slot.started_ns.load(std::memory_order_relaxed))), now);
       call->ended = now;
     }
-    Finish(lane, slot, call, status);
+    answer = Finish(lane, slot, call, status);
   }
+  // What a batch is answered with begins the next one: it wants the infer request, and answering many calls takes a while.
   ServeQueue(lane, index, TimePoint::min());
+  if (answer) Answer(*call, status);
 }
 
-void Executor::Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferCall>& call, Status status) {
+// Answers the call or has it run again. True: it is a batch, which is still to be answered with `status`.
+bool Executor::Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferCall>& call, Status& status) {
   if (status.ok() && !call->completed()) {
     InferRequest& request = call->sequence == nullptr ? *slot.request : call->sequence->request();
     call->outputs.clear();
@@ -425,17 +449,19 @@ void Executor::Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferC
   }
   const Fault fault = FaultOf(status);
   if (fault != Fault::kDevice && fault != Fault::kUnclear) {
-    if (status.ok()) lane.CountServed();
+    if (status.ok()) lane.CountServed(std::max(1u, call->batch_calls));
+    if (call->batch_calls > 0) return true;
     if (call->sequence != nullptr && !status.ok()) {
       status = Status(status.code(), fmt::format("{}; the sequence has ended with it: begin it anew", Message(status)));
     }
     AnswerTurn(*call, status.ok() ? Sequence::Turn::kRan : Sequence::Turn::kFailed, status);
-    return;
+    return false;
   }
   // Execution leaves at once.
   if (fault == Fault::kDevice) lane.Close();
   if (options_.on_fault) options_.on_fault(lane, status);
   Retry(lane, call, status);
+  return false;
 }
 
 // Runs the call on another lane that has room now. False when none has.

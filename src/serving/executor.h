@@ -90,6 +90,13 @@ class Executor {
   // Answers with `why`, and frees the place in the queue if the call waits there.
   void Cancel(InferCall& call, const Status& why);
 
+  // Answers a call that does not wait here; its deadline counts no more.
+  void Answer(InferCall& call, const Status& status);
+  // How many inferences may run at once where calls go now.
+  size_t room() const;
+
+  Timer& timer() const { return timer_; }
+  const Options& options() const { return options_; }
   // Calls that wait now.
   size_t queued() const { return queued_.load(std::memory_order_relaxed); }
   // When the call at the head of the queue arrived; nothing when none waits.
@@ -127,13 +134,12 @@ class Executor {
   StatusOr<InferRequest*> RequestOf(Lane& lane, Lane::Slot& slot, const InferCall& call);
   void RunInline(Lane& lane, int slot, const std::shared_ptr<InferCall>& call);
   void StartAsync(Lane& lane, int slot, std::shared_ptr<InferCall> call);
-  void OnAsyncDone(Lane& lane, int slot, const Status& status);
-  void Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferCall>& call, Status status);
+  void OnAsyncDone(Lane& lane, int slot, Status status);
+  bool Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferCall>& call, Status& status);
   void Retry(Lane& lane, const std::shared_ptr<InferCall>& call, const Status& why);
   bool StartElsewhere(Lane& lane, const std::shared_ptr<InferCall>& call);
   void AnswerWaiting(const Status& why);
   void AnswerPinned(const Lane& lane);
-  void Answer(InferCall& call, const Status& status);
   void AnswerTurn(InferCall& call, Sequence::Turn turn, const Status& status);
   void ArmDeadline(const std::shared_ptr<InferCall>& call);
 

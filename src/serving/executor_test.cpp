@@ -106,6 +106,31 @@ TEST_F(ExecutorTest, CallsWaitInOrderForAFreeRequest) {
   EXPECT_EQ(runtime_.max_running(), 1u);
 }
 
+TEST_F(ExecutorTest, PrioritiesOrderWhatWaitsAndNothingStarves) {
+  Load(1);
+  std::vector<int> order;
+  const auto run = [&](int name, uint64_t priority) {
+    TestCall test;
+    test.call->request.priority = priority;
+    test.call->on_done = [&order, name](InferCall&, const Status&) { order.push_back(name); };
+    Run(test);
+  };
+  run(0, 0);
+  run(1, 3);
+  run(2, 0);
+  run(3, 1);
+  run(4, 2);
+  runtime_.CompleteAll();
+  EXPECT_THAT(order, testing::ElementsAre(0, 3, 2, 4, 1));
+  order.clear();
+  run(0, 0);
+  run(1, 0);
+  timer_.Advance(std::chrono::milliseconds(1001));
+  run(2, 1);
+  runtime_.CompleteAll();
+  EXPECT_THAT(order, testing::ElementsAre(0, 1, 2)) << "who waited for a second goes before a fresh call of the next level";
+}
+
 TEST_F(ExecutorTest, AFullQueueRefuses) {
   Load(1, 1);
   std::vector<TestCall> tests(3);

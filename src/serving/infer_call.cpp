@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "serving/batcher.h"
 #include "serving/executor.h"
 
 namespace switchyard {
@@ -16,7 +17,9 @@ bool InferCall::Complete(const Status& status) {
 
 void InferCall::Cancel(const Status& why) {
   const std::shared_ptr<InferCall> held = shared_from_this();
-  if (Executor* const executor = executor_.load()) {
+  if (Batcher* const batcher = batcher_.load()) {
+    batcher->Cancel(*this, why);
+  } else if (Executor* const executor = executor_.load()) {
     executor->Cancel(*this, why);
   } else {
     Complete(why);

@@ -40,15 +40,30 @@ struct DecodedRequest {
   // Names of the outputs that are wanted; empty: all, in the signature's order.
   std::vector<std::string> requested_outputs;
   TimePoint deadline = kNoDeadline;
+  uint64_t priority = 0;                      // KServe's parameter: 1 goes first; 0: the model's standard level
   std::unique_ptr<SequenceRequest> sequence;  // what parameters say of it; serving/ adds what inputs say
 
   std::vector<Buffer> memory;
   std::vector<std::unique_ptr<std::string_view[]>> string_tables;
 };
 
+class Batcher;
+class InferCall;
+
 struct NamedOutput {
   const TensorSpec* spec = nullptr;  // of the Version, which the call's handle keeps alive
   OutputTensor tensor;
+};
+
+struct BatchGroup;
+
+// What the Batcher knows of a call; guarded by its mutex.
+struct BatchEntry {
+  size_t rows = 0;
+  TimePoint since{};            // it waits
+  BatchGroup* group = nullptr;  // where it waits; null: it does not
+  std::list<std::shared_ptr<InferCall>>::iterator position;
+  std::weak_ptr<InferCall> batch;  // that it runs in
 };
 
 // Life: a codec fills `request`; Handle::Infer (serving/version.h) takes the call; `on_done` runs exactly once, on any thread,
@@ -84,6 +99,12 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   TimePoint started{};
   TimePoint ended{};
   bool queue_full = false;  // refused for that
+  // Where it stands in a queue (serving/priority.h).
+  uint32_t queue_level = 1;
+  TimePoint queue_order{};
+  BatchEntry batch_entry;
+  // Of a batch, which the Batcher made: how many calls run in it. 0: a call as it came.
+  uint32_t batch_calls = 0;
   // When the Executor or its sequence was given the call, which was decoded and validated by then. Whoever answers earlier may
   // look at it meanwhile.
   std::atomic<TimePoint> submitted{TimePoint{}};
@@ -98,10 +119,12 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   void Cancel(const Status& why);
 
  private:
+  friend class Batcher;
   friend class Executor;
 
   std::atomic<bool> completed_{false};
-  // Of the Executor, which has had the call once it is set.
+  // What has the call, once it is set: the model's Batcher, or else the Executor.
+  std::atomic<Batcher*> batcher_{nullptr};
   std::atomic<Executor*> executor_{nullptr};
   std::atomic<Timer::Id> timer_id_{0};
   bool queued_ = false;  // guarded by the Executor's mutex, as is the position

@@ -89,7 +89,7 @@ class Lane {
   TimePoint last_success() const { return TimePoint(Duration(last_success_ns_.load(std::memory_order_relaxed))); }
 
   uint64_t served() const { return served_.load(std::memory_order_relaxed); }
-  void CountServed() { served_.fetch_add(1, std::memory_order_relaxed); }
+  void CountServed(uint32_t calls) { served_.fetch_add(calls, std::memory_order_relaxed); }
   size_t request_count() const { return slot_count_; }
   size_t active() const;
   const Options& options() const { return options_; }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "config/text.h"
 #include "serving/absent_devices.h"
+#include "serving/batcher.h"
 #include "serving/executor.h"
 #include "serving/model_map.h"
 
@@ -459,7 +460,9 @@ ModelStatus Manager::StatusOf(const std::string& name, const Model& model) const
 StatusOr<PlacementReport> Manager::Placement(std::string_view name, std::optional<int64_t> version,
                                              const VersionLabel& label) const {
   SY_ASSIGN_OR_RETURN(const Handle handle, Acquire(name, version, label));
-  return handle->placer()->Report();
+  PlacementReport report = handle->placer()->Report();
+  if (handle->batcher() != nullptr) report.batching = handle->batcher()->Report();
+  return report;
 }
 
 std::vector<ModelStatus> Manager::Statuses() const {

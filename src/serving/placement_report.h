@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "runtime/runtime.h"
@@ -35,6 +36,15 @@ struct ShapePlacement {
   uint64_t requests_served = 0;
 };
 
+// How calls are joined, with dynamic_batching.
+struct BatchingReport {
+  uint32_t max_batch_size = 0;
+  uint32_t max_delay_us = 0;
+  uint64_t batches = 0;  // inferences that ended well, and the calls in them
+  uint64_t calls = 0;
+  std::vector<std::pair<size_t, double>> cost_us;  // what an inference takes, by its rows: of those that ran
+};
+
 struct PlacementReport {
   std::string target_device;                   // as asked for
   std::vector<std::string> execution_devices;  // where calls run now
@@ -42,6 +52,7 @@ struct PlacementReport {
   std::vector<TargetPlacement> targets;        // in the plan's order
   std::vector<std::string> reasons;            // sentences: why it is not what was asked for
   bool auto_shapes = false;                    // shape or batch size is "auto"
+  std::optional<BatchingReport> batching;      // with dynamic_batching
   std::vector<ShapePlacement> shapes;          // with auto_shapes: the last used first
 
   // The first that serves; null when none does.

@@ -1,5 +1,6 @@
 #include "serving/version.h"
 
+#include "serving/batcher.h"
 #include "serving/encoded_inputs.h"
 #include "serving/executor.h"
 #include "serving/infer_call.h"
@@ -15,10 +16,12 @@ Version::Version(ModelSettings settings, int64_t number, Signature signature, st
     : settings_(std::move(settings)),
       number_(number),
       number_text_(std::to_string(number)),
-      signature_(std::move(signature)),
+      signature_(Batcher::Open(signature, settings_)),
       metrics_(metrics != nullptr ? std::move(metrics) : std::make_shared<ModelMetrics>(settings_.name, number_text_)),
       decode_options_(decode_options),
       executor_(std::move(executor)),
+      batcher_(!settings_.dynamic_batching ? nullptr
+                                           : std::make_shared<Batcher>(settings_, std::move(signature), executor_, metrics_)),
       placer_(std::move(placer)) {}
 
 Version::~Version() = default;
@@ -31,6 +34,7 @@ size_t Version::queued() const {
   size_t count = executor_->queued();
   if (shapes() != nullptr) count += shapes()->queued();
   if (sequences() != nullptr) count += sequences()->waiting();
+  if (batcher_ != nullptr) count += batcher_->queued();
   return count;
 }
 
@@ -38,7 +42,8 @@ std::optional<TimePoint> Version::oldest_queued() const {
   std::optional<TimePoint> oldest = executor_->oldest_queued();
   const std::optional<TimePoint> other = shapes() == nullptr ? std::nullopt : shapes()->oldest_queued();
   const std::optional<TimePoint> behind = sequences() == nullptr ? std::nullopt : sequences()->oldest_waiting();
-  for (const std::optional<TimePoint>& one : {other, behind}) {
+  const std::optional<TimePoint> joined = batcher_ == nullptr ? std::nullopt : batcher_->oldest_queued();
+  for (const std::optional<TimePoint>& one : {other, behind, joined}) {
     if (one && (!oldest || *one < *oldest)) oldest = one;
   }
   return oldest;
@@ -81,6 +86,7 @@ void Execute(const std::shared_ptr<InferCall>& call) {
     call->Complete(status);
     return;
   }
+  if (version.batcher() != nullptr) return version.batcher()->Submit(call);
   if (ShapeInstances* const shapes = version.shapes()) return shapes->Submit(call);
   if (call->request.sequence != nullptr) {
     if (Sequences* const sequences = version.sequences()) return sequences->Submit(call);

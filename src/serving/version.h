@@ -19,6 +19,7 @@
 
 namespace switchyard {
 
+class Batcher;
 class Executor;
 class InferCall;
 class Placer;
@@ -43,6 +44,8 @@ class Version {
   Executor& executor() const { return *executor_; }
   // What has an instance for each shape; null when no shape is auto.
   ShapeInstances* shapes() const;
+  // What joins calls; null without dynamic_batching.
+  const std::shared_ptr<Batcher>& batcher() const { return batcher_; }
   // What runs the calls of a model that keeps state; null for others.
   Sequences* sequences() const;
   // Calls that wait, and calls that run.
@@ -62,6 +65,7 @@ class Version {
   const std::shared_ptr<ModelMetrics> metrics_;
   const DecodeOptions decode_options_;
   const std::shared_ptr<Executor> executor_;
+  const std::shared_ptr<Batcher> batcher_;
   const std::shared_ptr<Placer> placer_;  // goes first: it takes the lanes away
 };
 
@@ -111,6 +115,7 @@ class Handle {
     if (slot_) slot_->Release();
   }
 
+  // Another one of the same Version. Not of an empty one.
   Handle Another() const {
     slot_->AcquireAnother();
     return Handle(slot_);

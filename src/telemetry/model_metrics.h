@@ -113,6 +113,8 @@ class ModelMetrics {
 
   // Times are counted of calls that ended well.
   void Record(const CallRecord& record);
+  // An inference of so many rows that ran for several calls, whose own records have no rows.
+  void CountBatch(uint64_t rows) { batch_size_.Observe(rows); }
   // What is not an inference, of a versioned endpoint.
   void CountQuery(Endpoint endpoint, bool ok) { outcomes_[static_cast<size_t>(endpoint)].Count(ok); }
 

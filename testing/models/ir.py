@@ -97,6 +97,18 @@ def sink(folder):
     _save(folder, [_output(total, "sum")], [x], "sink")
 
 
+def mlp(folder, width, layers, batch=1):
+    """x [batch,width] -> y: matrix products with a ReLU after each. Large ones are bound by reading their weights, so that more
+    rows cost little. For measuring; not among the models that the tests share."""
+    draw = np.random.default_rng(0)
+    x = _input("x", [batch, width])
+    node = x
+    for _ in range(layers):
+        weights = draw.standard_normal((width, width), np.float32) / np.float32(np.sqrt(width / 2))
+        node = ops.relu(ops.matmul(node, ops.constant(weights), False, True))
+    _save(folder, [_output(node, "y")], [x], "mlp")
+
+
 def loop(folder, trip_count=None):
     """Adds one to `x` FP32 [1,10], one element-wise step after the other: the time is in proportion to the number of steps.
 

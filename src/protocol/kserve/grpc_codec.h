@@ -2,11 +2,11 @@
 // blocks.
 #pragma once
 
+#include <google/protobuf/io/zero_copy_stream.h>
+
 #include <cstddef>
 #include <string>
 #include <string_view>
-
-#include <google/protobuf/io/zero_copy_stream.h>
 
 #include "base/status.h"
 #include "base/timer.h"
@@ -19,8 +19,9 @@ namespace switchyard::kserve {
 // One ModelInferRequest of exactly `size` bytes, read once. raw_input_contents are copied once, to addresses aligned to
 // kBufferAlignment. All inputs' elements stand either in their own `contents` or in raw_input_contents, one entry for each
 // input, in order. BYTES in raw form: each element after its length in 4 bytes, little endian.
-// The `timeout` parameter (microseconds) sets the deadline, counted from `now`. Negative dimensions are kept for the validator.
-// InvalidArgument for everything that is wrong here; `request` then holds what could be read, the id above all.
+// The `timeout` parameter (microseconds) sets the deadline, counted from `now`; `priority` is a whole number. Negative
+// dimensions are kept for the validator. InvalidArgument for everything that is wrong here; `request` then holds what could be
+// read, the id above all.
 Status DecodeInferRequest(google::protobuf::io::ZeroCopyInputStream& message, size_t size, TimePoint now,
                           DecodedRequest& request);
 

@@ -103,8 +103,9 @@ ParameterEntry ReadParameter(WireReader& reader) {
   return entry;
 }
 
-// Whole microseconds, saturated.
-StatusOr<int64_t> TimeoutMicroseconds(const Parameter& value) {
+// A whole number, saturated.
+StatusOr<int64_t> WholeNumber(const ParameterEntry& entry, std::string_view expected) {
+  const Parameter& value = entry.value;
   if (const auto* number = std::get_if<int64_t>(&value); number != nullptr && *number >= 0) return *number;
   if (const auto* number = std::get_if<uint64_t>(&value)) {
     return static_cast<int64_t>(std::min<uint64_t>(*number, std::numeric_limits<int64_t>::max()));
@@ -114,7 +115,7 @@ StatusOr<int64_t> TimeoutMicroseconds(const Parameter& value) {
     const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
     if (error == std::errc() && end == text->data() + text->size() && number >= 0) return number;
   }
-  return InvalidArgument("Invalid parameter timeout - Expected: microseconds as a whole number of at least 0");
+  return InvalidArgument("Invalid parameter {} - Expected: {}", entry.key, expected);
 }
 
 // The parameters that say which sequence a call belongs to, as Triton's clients send them.
@@ -183,14 +184,17 @@ class Decoder {
 
 void Decoder::ReadRequestParameter() {
   const ParameterEntry entry = ReadParameter(reader_);
-  if (entry.key.starts_with("sequence_") && reader_.ok()) {
-    if (entry.key == "sequence_id" || entry.key == "sequence_start" || entry.key == "sequence_end") {
-      Note(TakeSequenceParameter(entry, request_));
-    }
-    return;
+  if (!reader_.ok()) return;
+  if (entry.key == "sequence_id" || entry.key == "sequence_start" || entry.key == "sequence_end") {
+    return Note(TakeSequenceParameter(entry, request_));
   }
-  if (entry.key != "timeout" || !reader_.ok()) return;
-  const StatusOr<int64_t> timeout = TimeoutMicroseconds(entry.value);
+  if (entry.key == "priority") {
+    const StatusOr<int64_t> priority = WholeNumber(entry, "a whole number of at least 0; 1 goes first");
+    if (!priority.ok()) return Note(priority.status());
+    request_.priority = static_cast<uint64_t>(*priority);
+  }
+  if (entry.key != "timeout") return;
+  const StatusOr<int64_t> timeout = WholeNumber(entry, "microseconds as a whole number of at least 0");
   if (!timeout.ok()) return Note(timeout.status());
   // 0 is how clients say "none"; what lies beyond the clock's range never comes either.
   const auto longest = std::chrono::duration_cast<std::chrono::microseconds>(kNoDeadline - now_).count();

@@ -235,6 +235,21 @@ TEST(DecodeInferRequestTest, TheTimeoutParameterIsADeadline) {
   EXPECT_THAT(Fault(deadline([](auto& p) { p.set_double_param(1.5); })), HasSubstr("Invalid parameter timeout"));
 }
 
+TEST(DecodeInferRequestTest, ThePriorityParameter) {
+  const auto decoded = [](const std::function<void(inference::InferParameter&)>& set) {
+    ModelInferRequest message;
+    set((*message.mutable_parameters())["priority"]);
+    return Decode(message);
+  };
+  EXPECT_EQ(Decode(ModelInferRequest()).request.priority, 0u);
+  EXPECT_EQ(decoded([](auto& p) { p.set_int64_param(1); }).request.priority, 1u);
+  EXPECT_EQ(decoded([](auto& p) { p.set_uint64_param(7); }).request.priority, 7u);
+  EXPECT_EQ(decoded([](auto& p) { p.set_string_param("3"); }).request.priority, 3u);
+  EXPECT_GT(decoded([](auto& p) { p.set_uint64_param(~uint64_t{0}); }).request.priority, uint64_t{1} << 60);
+  EXPECT_THAT(Fault(decoded([](auto& p) { p.set_int64_param(-1); })), HasSubstr("Invalid parameter priority"));
+  EXPECT_THAT(Fault(decoded([](auto& p) { p.set_bool_param(true); })), HasSubstr("1 goes first"));
+}
+
 TEST(DecodeInferRequestTest, ParametersSayTheSequence) {
   const auto with = [](const std::map<std::string, std::function<void(inference::InferParameter&)>>& parameters) {
     ModelInferRequest message;

@@ -145,6 +145,9 @@ TEST(KserveRestDecode, RefusesFaultyStructure) {
       Request(ok, "\"parameters\":{\"timeout\":-1},"),
       Request(ok, "\"parameters\":{\"timeout\":\"1\"},"),
       Request(ok, "\"parameters\":{\"timeout\":1.5},"),
+      Request(ok, "\"parameters\":{\"priority\":-1},"),
+      Request(ok, "\"parameters\":{\"priority\":1.5},"),
+      Request(ok, "\"parameters\":{\"priority\":\"1\"},"),
       Request(ok, "\"parameters\":{\"binary_data_output\":1},"),
       Request(ok, "\"outputs\":{},"),
       Request(ok, "\"outputs\":[1],"),
@@ -165,11 +168,12 @@ TEST(KserveRestDecode, ReadsWhatIsSaidAboutTheRequest) {
   const std::string ok = Input("FP32", "[1,-1]", "\"data\":[1]");
   Decoded decoded =
       Decode(Request(ok,
-                     "\"id\":\"7\",\"unknown\":[{}],\"parameters\":{\"timeout\":2500,\"priority\":1.5,\"s\":\"t\"},"
+                     "\"id\":\"7\",\"unknown\":[{}],\"parameters\":{\"timeout\":2500,\"priority\":3,\"x\":1.5,\"s\":\"t\"},"
                      "\"outputs\":[{\"name\":\"b\",\"parameters\":{\"binary_data\":true}},{\"name\":\"a\"}],"));
   ASSERT_TRUE(decoded.status.ok()) << decoded.status;
   EXPECT_EQ(decoded.request.id, "7");
   EXPECT_EQ(decoded.request.deadline, kNow + std::chrono::microseconds(2500));
+  EXPECT_EQ(decoded.request.priority, 3u);
   EXPECT_THAT(decoded.request.requested_outputs, ElementsAre("b", "a"));
   EXPECT_TRUE(decoded.form.IsBinary("b"));
   EXPECT_FALSE(decoded.form.IsBinary("a"));

@@ -297,6 +297,11 @@ Status ReadRequestParameters(JsonValue value, TimePoint now, DecodedRequest& req
   SY_ASSIGN_OR_RETURN(const auto binary, BoolParameter(parameters, "binary_data_output"));
   form.binary_default = binary.value_or(false);
   SY_RETURN_IF_ERROR(ReadSequence(parameters, request));
+  JsonValue priority;
+  if (parameters.at_key("priority").get(priority) == simdjson::SUCCESS && priority.get(request.priority) != simdjson::SUCCESS) {
+    return InvalidArgument("Could not parse parameters - priority must be an integer from 0 (1 goes first), not {}",
+                           JsonExcerpt(priority));
+  }
   JsonValue timeout;
   if (parameters.at_key("timeout").get(timeout) != simdjson::SUCCESS) return Status();
   int64_t microseconds = -1;

@@ -172,6 +172,18 @@ void AppendShapes(std::string& out, const std::vector<ShapePlacement>& shapes) {
   out += ']';
 }
 
+void AppendBatching(std::string& out, const BatchingReport& batching) {
+  JsonObject object(out);
+  object.Integer("max_batch_size", batching.max_batch_size);
+  object.Integer("max_delay_us", batching.max_delay_us);
+  object.Integer("batches", static_cast<int64_t>(batching.batches));
+  object.Integer("calls", static_cast<int64_t>(batching.calls));
+  JsonObject cost(object.Key("cost_us"));
+  for (const auto& [rows, microseconds] : batching.cost_us) {
+    cost.Integer(std::to_string(rows), static_cast<int64_t>(microseconds));
+  }
+}
+
 void AppendDevice(std::string& out, const DeviceReport& device, TimePoint now, std::chrono::system_clock::time_point wall) {
   JsonObject object(out);
   object.Text("name", device.info.name);
@@ -209,6 +221,7 @@ std::string EncodePlacement(const PlacementReport& placement) {
     AppendFacts(object, serving.first, serving.num_requests, serving.memory_bytes);
     AppendTargets(object.Key("by_device"), placement.targets);
     object.Texts("reasons", placement.reasons);
+    if (placement.batching) AppendBatching(object.Key("dynamic_batching"), *placement.batching);
     if (placement.auto_shapes) AppendShapes(object.Key("shapes"), placement.shapes);
   }
   return out;

@@ -92,6 +92,21 @@ TEST(EncodePlacement, SumsUpWhatServesTogether) {
   EXPECT_EQ(json["by_device"]["CPU"]["memory_bytes"].GetInt(), 30);
 }
 
+TEST(EncodePlacement, Batching) {
+  PlacementReport report{.target_device = "CPU"};
+  EXPECT_FALSE(Parse(EncodePlacement(report)).HasMember("dynamic_batching"));
+  report.batching =
+      BatchingReport{.max_batch_size = 8, .max_delay_us = 500, .batches = 3, .calls = 10, .cost_us = {{1, 250.4}, {8, 900.0}}};
+  const rapidjson::Document json = Parse(EncodePlacement(report));
+  const auto& batching = json["dynamic_batching"];
+  EXPECT_EQ(batching["max_batch_size"].GetInt(), 8);
+  EXPECT_EQ(batching["max_delay_us"].GetInt(), 500);
+  EXPECT_EQ(batching["batches"].GetInt(), 3);
+  EXPECT_EQ(batching["calls"].GetInt(), 10);
+  EXPECT_EQ(batching["cost_us"]["1"].GetInt(), 250);
+  EXPECT_EQ(batching["cost_us"]["8"].GetInt(), 900);
+}
+
 TEST(EncodePlacement, NothingServesIsNulls) {
   PlacementReport report{.target_device = "HETERO:GPU.0,CPU", .reasons = {"GPU.0 does not serve: it hangs"}};
   report.targets = {{.target = "HETERO:GPU.0,CPU", .device = "GPU.0", .state = "lost", .reason = "it hangs"},

@@ -15,6 +15,7 @@ TEST(ChildProtocolTest, RequestsComeBackAsTheyWere) {
   LoadRequest load{.settings = {.name = "a \"b\"\n", .nireq = 3}};
   load.settings.batch_size = Dimension{1, Dimension::kUnbounded};
   load.settings.shapes = {{"x", {.dims = {Dimension::Fixed(1), Dimension::Dynamic()}}}, {"", {.dynamic_rank = true}}};
+  load.settings.dynamic_batching = DynamicBatching{.max_batch_size = 16};
   load.settings.layouts = {{"x", {.tensor = "NHWC", .model = "NCHW"}}};
   load.settings.color_formats = {{"x", {.model = "RGB", .tensor = "NV12_2"}}};
   load.settings.precisions = {{"x", {ElementType::kUint8, ElementType::kFp32}}, {"y", {ElementType::kInt64, {}}}};

@@ -139,6 +139,10 @@ void PutSettings(Writer& writer, const ModelSettings& settings) {
     PutKey(writer, "batch_size");
     Put(writer, *settings.batch_size);
   }
+  if (settings.dynamic_batching.has_value()) {
+    PutKey(writer, "max_batch_size");
+    writer.Uint(settings.dynamic_batching->max_batch_size);
+  }
   PutKey(writer, "low_latency");
   writer.Bool(settings.low_latency_transformation);
   PutKey(writer, "shapes");
@@ -274,6 +278,10 @@ ModelSettings SettingsOf(const Json& json) {
   if (!At(json, "nireq").IsUint()) throw BadJson{"\"nireq\" is no number"};
   settings.nireq = At(json, "nireq").GetUint();
   if (json.HasMember("batch_size")) settings.batch_size = DimensionOf(At(json, "batch_size"));
+  if (json.HasMember("max_batch_size")) {
+    if (!At(json, "max_batch_size").IsUint()) throw BadJson{"\"max_batch_size\" is no number"};
+    settings.dynamic_batching = DynamicBatching{.max_batch_size = At(json, "max_batch_size").GetUint()};
+  }
   settings.low_latency_transformation = At(json, "low_latency").IsTrue();
   for (const auto& member : Object(At(json, "shapes")).GetObject()) {
     PartialShape& shape = settings.shapes[TextOf(member.name)];

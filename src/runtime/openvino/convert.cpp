@@ -142,4 +142,20 @@ std::string ReadableMessage(std::string_view what) {
   return message;
 }
 
+std::string LayerMessage(std::string_view what) {
+  constexpr std::string_view kNode = "While validating node '";
+  constexpr std::string_view kName = "with friendly_name '";
+  const size_t node = what.find(kNode);
+  const size_t name = what.find(kName);
+  if (node == std::string_view::npos || name == std::string_view::npos || name < node) return ReadableMessage(what);
+  const std::string_view type = what.substr(node + kNode.size());
+  const std::string_view friendly = what.substr(name + kName.size());
+  const size_t line = friendly.find('\n');
+  const std::string_view reason = line == std::string_view::npos ? std::string_view() : friendly.substr(line);
+  // A name may hold quotes itself; what ends it stands at the end of the line.
+  const std::string_view whole = friendly.substr(0, line);
+  return fmt::format("layer \"{}\" ({}) cannot take it: {}", whole.substr(0, whole.rfind('\'')), type.substr(0, type.find(' ')),
+                     ReadableMessage(reason));
+}
+
 }  // namespace switchyard

@@ -26,6 +26,9 @@ ov::PartialShape ToOpenVino(const PartialShape& shape);
 // What an exception says, without the places in OpenVINO's source that it went through: the first useful lines, "; " between.
 std::string ReadableMessage(std::string_view what);
 
+// "layer "fc1" (opset1::MatMul) cannot take it: ...", from OpenVINO's words about a node that it could not validate.
+std::string LayerMessage(std::string_view what);
+
 // Runs `call`, which uses OpenVINO and returns a Status or a StatusOr. An exception becomes an error with `code` and the
 // message
 // "<context>: <what it says>".

@@ -444,6 +444,7 @@ std::string CacheIdentity(const LoadRequest& request, const std::string& propert
   std::string text = fmt::format("{}\ntarget {}\n{}", OpenVinoVersion(), request.target, properties);
   if (settings.low_latency_transformation) text += "\nlow latency";
   if (settings.batch_size.has_value()) text += fmt::format("\nbatch {}:{}", settings.batch_size->min, settings.batch_size->max);
+  if (settings.dynamic_batching.has_value()) text += fmt::format("\nbatching {}", settings.dynamic_batching->max_batch_size);
   for (const auto& [name, shape] : settings.shapes) text += fmt::format("\nshape {} {}", name, shape.ToString());
   for (const auto& [name, layout] : settings.layouts)
     text += fmt::format("\nlayout {} {}:{}", name, layout.tensor, layout.model);

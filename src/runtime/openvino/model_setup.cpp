@@ -12,46 +12,17 @@
 #include <vector>
 
 #include "base/log.h"
+#include "runtime/openvino/batching.h"
 #include "runtime/openvino/convert.h"
 #include "runtime/openvino/preprocess.h"
 
 namespace switchyard {
 namespace {
 
-// Where N stands. Without a layout the first dimension is the batch.
-std::optional<size_t> BatchDimension(const ov::Layout& layout, const ov::PartialShape& shape) {
-  const bool ranked = shape.rank().is_static();
-  if (ranked && shape.size() == 0) return std::nullopt;
-  if (layout.empty()) return 0;
-  if (!ov::layout::has_batch(layout)) return std::nullopt;
-  int64_t index = ov::layout::batch_idx(layout);
-  // Behind "..." it is counted from the end.
-  if (index < 0 && ranked) index += static_cast<int64_t>(shape.size());
-  if (index < 0 || (ranked && index >= static_cast<int64_t>(shape.size()))) return std::nullopt;
-  return static_cast<size_t>(index);
-}
-
 // A layout that only says where the batch is.
 bool OnlyTells(const LayoutSetting& layout) { return layout.tensor.empty(); }
 // Of what clients send.
 ov::Layout TensorLayout(const LayoutSetting& layout) { return ov::Layout(OnlyTells(layout) ? layout.model : layout.tensor); }
-
-// "layer "fc1" (opset1::MatMul) cannot take it: ...", from OpenVINO's words about a node that it could not validate.
-std::string LayerMessage(std::string_view what) {
-  constexpr std::string_view kNode = "While validating node '";
-  constexpr std::string_view kName = "with friendly_name '";
-  const size_t node = what.find(kNode);
-  const size_t name = what.find(kName);
-  if (node == std::string_view::npos || name == std::string_view::npos || name < node) return ReadableMessage(what);
-  const std::string_view type = what.substr(node + kNode.size());
-  const std::string_view friendly = what.substr(name + kName.size());
-  const size_t line = friendly.find('\n');
-  const std::string_view reason = line == std::string_view::npos ? std::string_view() : friendly.substr(line);
-  // A name may hold quotes itself; what ends it stands at the end of the line.
-  const std::string_view whole = friendly.substr(0, line);
-  return fmt::format("layer \"{}\" ({}) cannot take it: {}", whole.substr(0, whole.rfind('\'')), type.substr(0, type.find(' ')),
-                     ReadableMessage(reason));
-}
 
 class Setup {
  public:
@@ -279,6 +250,7 @@ StatusOr<PortNames> ApplySettings(std::shared_ptr<ov::Model>& model, const Model
       passes.run_passes(model);
       SY_RETURN_IF_ERROR(setup.CheckAuto());
     }
+    SY_RETURN_IF_ERROR(PrepareBatching(*model, settings, setup.names()));
     return setup.names();
   });
 }

@@ -17,7 +17,7 @@ namespace switchyard {
 // size, in place: names in settings are public ones, and shapes are what clients send. The answer are the public names.
 // InvalidArgument when a name is not the model's, or the model refuses a setting (of a shape with the layer that does); the
 // model is of no use then. `batch_size` is not applied when shapes are given, as OVMS does; shapes and batch sizes that are
-// auto leave the model its own.
+// auto leave the model its own. Last comes dynamic_batching (batching.h).
 StatusOr<PortNames> ApplySettings(std::shared_ptr<ov::Model>& model, const ModelSettings& settings, const NameMapping& mapping);
 
 // `names` are ApplySettings' or PublicNames (ports.h). InvalidArgument when a type cannot be carried.

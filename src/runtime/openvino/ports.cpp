@@ -73,4 +73,16 @@ std::optional<size_t> FindPort(const std::vector<Port>& ports, const std::vector
   return std::nullopt;
 }
 
+std::optional<size_t> BatchDimension(const ov::Layout& layout, const ov::PartialShape& shape) {
+  const bool ranked = shape.rank().is_static();
+  if (ranked && shape.size() == 0) return std::nullopt;
+  if (layout.empty()) return 0;
+  if (!ov::layout::has_batch(layout)) return std::nullopt;
+  int64_t index = ov::layout::batch_idx(layout);
+  // Behind "..." it is counted from the end.
+  if (index < 0 && ranked) index += static_cast<int64_t>(shape.size());
+  if (index < 0 || (ranked && index >= static_cast<int64_t>(shape.size()))) return std::nullopt;
+  return static_cast<size_t>(index);
+}
+
 }  // namespace switchyard

@@ -1,6 +1,7 @@
 // The inputs and outputs of a model as it was read: their public names, and which of them a setting means.
 #pragma once
 
+#include <openvino/core/layout.hpp>
 #include <openvino/core/model.hpp>
 #include <optional>
 #include <string>
@@ -35,5 +36,8 @@ std::string Describe(const std::vector<Port>& ports, const std::vector<std::stri
 // name alone.
 std::optional<size_t> FindPort(const std::vector<Port>& ports, const std::vector<std::string>& public_names,
                                const std::vector<bool>& renamed, const std::string& name);
+
+// Where N stands. Without a layout the first dimension is the batch.
+std::optional<size_t> BatchDimension(const ov::Layout& layout, const ov::PartialShape& shape);
 
 }  // namespace switchyard

@@ -7,10 +7,14 @@
 #include <optional>
 #include <utility>
 
+#include "config/batching_values.h"
 #include "device/target.h"
 
 namespace switchyard::tune {
 namespace {
+
+// Rows of one inference where calls are joined.
+constexpr uint32_t kJoined = 16;
 
 using Properties = std::vector<std::pair<std::string, PropertyValue>>;
 
@@ -24,8 +28,10 @@ class Space {
     candidates_.push_back({"default", base, "what the server does with these settings"});
   }
 
-  void Add(const std::string& target, const Properties& properties, std::string label, std::string why) {
+  void Add(const std::string& target, const Properties& properties, std::string label, std::string why,
+           std::optional<DynamicBatching> batching = std::nullopt) {
     Candidate candidate{std::move(label), base_, std::move(why)};
+    if (batching) candidate.settings.dynamic_batching = batching;
     candidate.settings.target_device = target;
     for (const auto& [key, value] : properties) candidate.settings.plugin_config.try_emplace(key, value);
     const bool known = std::any_of(candidates_.begin(), candidates_.end(), [&](const Candidate& other) {
@@ -34,6 +40,7 @@ class Space {
     if (!known) candidates_.push_back(std::move(candidate));
   }
   std::vector<Candidate> Take() { return std::move(candidates_); }
+  const ModelSettings& base() const { return base_; }
 
  private:
   const ModelSettings& base_;
@@ -94,9 +101,20 @@ void AddThreads(Space& space, const std::string& target, const std::vector<std::
   }
 }
 
-// At the device's own precision, and at f32.
+// At the device's own precision, and at f32. Where the user has calls joined already, that stays as it is, and so does what
+// each shape is compiled for.
 void AddBatches(Space& space, const std::string& device, std::initializer_list<int> sizes) {
+  const ModelSettings& base = space.base();
+  if (base.dynamic_batching) return;
+  const bool open = !base.batch_size && !base.batch_auto && base.auto_shapes.empty();
   for (const std::string_view precision : {"", "f32"}) {
+    if (open) {
+      Properties properties;
+      if (!precision.empty()) properties.emplace_back("INFERENCE_PRECISION_HINT", Text(std::string(precision)));
+      space.Add(device, properties,
+                fmt::format("{} dynamic_batching {}{}{}", device, kJoined, precision.empty() ? "" : " ", precision),
+                "calls that wait at the same time run as one", DynamicBatching{.max_batch_size = kJoined});
+    }
     for (const int size : sizes) {
       Properties properties = {{"AUTO_BATCH_TIMEOUT", Number(10)}};
       if (!precision.empty()) properties.emplace_back("INFERENCE_PRECISION_HINT", Text(std::string(precision)));
@@ -149,9 +167,35 @@ std::vector<Candidate> MakeCandidates(const ModelSettings& base, const Inventory
   return space.Take();
 }
 
+namespace {
+
+// Held for a while, and larger and smaller batches.
+std::vector<Candidate> BatchingNeighbours(const Candidate& candidate) {
+  std::vector<Candidate> neighbours;
+  const DynamicBatching own = *candidate.settings.dynamic_batching;
+  for (const uint32_t delay_us : {0u, 1000u, 5000u}) {
+    if (delay_us == own.max_delay_us) continue;
+    Candidate& one = neighbours.emplace_back(candidate);
+    one.settings.dynamic_batching->max_delay_us = delay_us;
+    one.label += fmt::format(" delay {} us", delay_us);
+    one.why = "another limit of the time that a call is held for others to come";
+  }
+  for (const uint32_t size : {own.max_batch_size * 2, own.max_batch_size / 2}) {
+    if (size == 0 || size > kMaxBatchSize || candidate.settings.batch_size) continue;
+    Candidate& one = neighbours.emplace_back(candidate);
+    one.settings.dynamic_batching->max_batch_size = size;
+    one.label += fmt::format(" max_batch_size {}", size);
+    one.why = "another limit of the rows of one inference";
+  }
+  return neighbours;
+}
+
+}  // namespace
+
 std::vector<Candidate> Neighbours(const Candidate& candidate, size_t requests, Objective objective) {
   std::vector<Candidate> neighbours;
   if (objective == Objective::kLatency || candidate.settings.nireq != 0) return neighbours;
+  if (candidate.settings.dynamic_batching) return BatchingNeighbours(candidate);
   const bool batch = candidate.settings.target_device.starts_with("BATCH:");
   if (!batch && requests > 0) {
     for (const size_t n : {requests * 2, requests / 2}) {

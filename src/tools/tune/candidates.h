@@ -33,8 +33,8 @@ struct SpaceOptions {
 // kept as they are. Never two with the same settings. Pure.
 std::vector<Candidate> MakeCandidates(const ModelSettings& base, const Inventory& inventory, const SpaceOptions& options);
 
-// Neighbours of one that did well, which has `requests` infer requests: more and fewer of these, and for a batch its waiting
-// time. Pure.
+// Neighbours of one that did well, which has `requests` infer requests: more and fewer of these; for a batch its waiting
+// time, and where calls are joined the delay and the size. Pure.
 std::vector<Candidate> Neighbours(const Candidate& candidate, size_t requests, Objective objective);
 
 }  // namespace switchyard::tune

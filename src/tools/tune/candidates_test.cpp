@@ -59,6 +59,31 @@ TEST(Candidates, WhatTheUserSetStays) {
   }
 }
 
+TEST(Candidates, CallsAreJoinedUnlessTheUserSaidHow) {
+  EXPECT_THAT(Labels("CPU", Objective::kThroughput), IsSupersetOf({"CPU dynamic_batching 16", "CPU dynamic_batching 16 f32"}));
+  ModelSettings base;
+  base.target_device = "CPU";
+  base.batch_auto = true;
+  for (const Candidate& one : MakeCandidates(base, Devices(), {Objective::kThroughput, 4})) {
+    EXPECT_FALSE(one.settings.dynamic_batching.has_value()) << one.label;
+  }
+  base.batch_auto = false;
+  base.dynamic_batching = DynamicBatching{.max_batch_size = 8, .max_delay_us = 1000};
+  for (const Candidate& one : MakeCandidates(base, Devices(), {Objective::kThroughput, 4})) {
+    EXPECT_EQ(one.settings.dynamic_batching, base.dynamic_batching) << one.label;
+    EXPECT_THAT(one.settings.target_device, Not(HasSubstr("BATCH")));
+  }
+}
+
+TEST(Candidates, NeighboursOfJoinedCallsHaveOtherDelaysAndSizes) {
+  Candidate one{"CPU", {}, ""};
+  one.settings.dynamic_batching = DynamicBatching{.max_batch_size = 8, .max_delay_us = 1000};
+  std::vector<std::string> labels;
+  for (const Candidate& other : Neighbours(one, 8, Objective::kGoodput)) labels.push_back(other.label);
+  EXPECT_THAT(labels,
+              ::testing::ElementsAre("CPU delay 0 us", "CPU delay 5000 us", "CPU max_batch_size 16", "CPU max_batch_size 4"));
+}
+
 TEST(Candidates, NeighboursHaveMoreAndFewerRequests) {
   Candidate one{"CPU THROUGHPUT f32", {}, ""};
   one.settings.target_device = "CPU";

@@ -96,6 +96,8 @@ StatusOr<Loaded> ModelTrials::Load(const Candidate& candidate) {
     if (!target.facts->precision.empty()) add(loaded.precision, target.facts->precision);
     if (target.facts->num_streams) add(loaded.streams, std::to_string(*target.facts->num_streams));
   }
+  // A batch takes a call of one row for each of its rows.
+  if (placed->batching) loaded.requests *= placed->batching->max_batch_size;
   {
     SY_ASSIGN_OR_RETURN(const Handle handle, manager_.Acquire(model_, std::nullopt));
     if (inputs_.empty()) SY_RETURN_IF_ERROR(MakeInputs(handle->signature()));

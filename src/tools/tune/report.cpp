@@ -76,6 +76,19 @@ void WriteSettings(Writer& writer, const ModelSettings& settings) {
     Key(writer, "nireq");
     writer.Uint(settings.nireq);
   }
+  if (settings.dynamic_batching) {
+    Key(writer, "dynamic_batching");
+    writer.StartObject();
+    const auto number = [&writer](std::string_view key, uint32_t value) {
+      Key(writer, key);
+      writer.Uint(value);
+    };
+    number("max_batch_size", settings.dynamic_batching->max_batch_size);
+    number("max_delay_us", settings.dynamic_batching->max_delay_us);
+    number("priority_levels", settings.dynamic_batching->priority.levels);
+    number("default_priority_level", settings.dynamic_batching->priority.standard);
+    writer.EndObject();
+  }
   if (!settings.plugin_config.empty()) {
     Key(writer, "plugin_config");
     Write(writer, settings.plugin_config);
