@@ -43,6 +43,11 @@ def write_config(file, entries):
     return file
 
 
+def serve_dummy(folder, models, *args, **more):
+    """A server of the dummy model on the CPU."""
+    return Server(folder, "--model_name", "dummy", "--model_path", models / "dummy", "--target_device", "CPU", *args, **more)
+
+
 def magika() -> pathlib.Path:
     """The model of ./start, with real weights; fetched here when it isn't there yet."""
     subprocess.run([ROOT / "scripts/fetch_magika"], check=True)

@@ -84,27 +84,35 @@ def batches(server):
     return server.metric(r'switchyard_batch_size_count{.*}'), server.metric(r'switchyard_batch_size_sum{.*}')
 
 
+def run_clients(count, connect, work):
+    """`work(client, number)` on `count` threads at once, each with a client of its own; none may fail."""
+    faults = []
+
+    def run(number):
+        client = connect(number)
+        try:
+            work(client, number)
+        except Exception as fault:
+            faults.append(f"client {number}: {fault!r}")
+        finally:
+            client.close()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults, faults[:3]
+
+
 @pytest.mark.parametrize("front_end", FRONT_ENDS, ids=lambda kind: kind.name)
 def test_32_clients_get_their_own_rows(model, tmp_path, front_end):
-    faults = []
+    def work(client, number):
+        for i in range(6):
+            ask(client, 1 + (number + i) % 3, seed=100 * number + i)
+
     with serve(tmp_path, model) as server:
-
-        def client(number):
-            made = front_end(server)
-            try:
-                for i in range(6):
-                    ask(made, 1 + (number + i) % 3, seed=100 * number + i)
-            except Exception as fault:
-                faults.append(f"client {number}: {fault!r}")
-            finally:
-                made.close()
-
-        threads = [threading.Thread(target=client, args=(number,)) for number in range(32)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert not faults, faults[:3]
+        run_clients(32, lambda number: front_end(server), work)
         count, rows = batches(server)
         calls = 32 * 6
         assert rows == sum(1 + (number + i) % 3 for number in range(32) for i in range(6))
@@ -184,37 +192,25 @@ def test_pictures_and_texts_are_joined_like_tensors(tmp_path):
         ir.passthrough(tmp_path / name / "1", kind, shape, name="data")
         batching = {"max_batch_size": 8, "max_delay_us": 20_000}
         entries.append({"name": name, "base_path": str(tmp_path / name), "target_device": "CPU", "dynamic_batching": batching})
-    faults = []
+
+    def work(front, number):
+        for i in range(5):
+            rows = 1 + (number + i) % 2
+            colours = np.random.default_rng(100 * number + i).integers(0, 256, (rows, 1, 1, 3)).astype(np.uint8)
+            pictures = np.broadcast_to(colours, (rows, 16, 16, 3))
+            encoded = [cv2.imencode(".png", picture)[1].tobytes() for picture in pictures]
+            if number % 2 == 0:
+                got = front.infer("picture", [tensor("data", "BYTES", encoded)])
+                assert got.ok, got
+                assert np.array_equal(np.asarray(got.outputs["data"].data).reshape(pictures.shape), pictures)
+            texts = [[f"client {number}".encode(), f"call {i} row {row}".encode()] for row in range(rows)]
+            got = front.infer("text", [tensor("data", "BYTES", texts)])
+            assert got.ok, got
+            answer = [item.encode() if isinstance(item, str) else item for item in got.outputs["data"].flat()]
+            assert answer == [item for row in texts for item in row]
+
     with Server(tmp_path, "--config_path", write_config(tmp_path / "config.json", entries)) as server:
-
-        def client(number):
-            front = (KserveGrpc, KserveRest)[number % 2](server)
-            try:
-                for i in range(5):
-                    rows = 1 + (number + i) % 2
-                    colours = np.random.default_rng(100 * number + i).integers(0, 256, (rows, 1, 1, 3)).astype(np.uint8)
-                    pictures = np.broadcast_to(colours, (rows, 16, 16, 3))
-                    encoded = [cv2.imencode(".png", picture)[1].tobytes() for picture in pictures]
-                    if number % 2 == 0:
-                        got = front.infer("picture", [tensor("data", "BYTES", encoded)])
-                        assert got.ok, got
-                        assert np.array_equal(np.asarray(got.outputs["data"].data).reshape(pictures.shape), pictures)
-                    texts = [[f"client {number}".encode(), f"call {i} row {row}".encode()] for row in range(rows)]
-                    got = front.infer("text", [tensor("data", "BYTES", texts)])
-                    assert got.ok, got
-                    answer = [item.encode() if isinstance(item, str) else item for item in got.outputs["data"].flat()]
-                    assert answer == [item for row in texts for item in row]
-            except Exception as fault:
-                faults.append(f"client {number}: {fault!r}")
-            finally:
-                front.close()
-
-        threads = [threading.Thread(target=client, args=(number,)) for number in range(12)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert not faults, faults[:3]
+        run_clients(12, lambda number: (KserveGrpc, KserveRest)[number % 2](server), work)
         for name, calls in (("picture", 30), ("text", 60)):
             told = server.http("GET", f"/v1/models/{name}/placement").json()["dynamic_batching"]
             assert told["calls"] == calls and told["batches"] < calls, told

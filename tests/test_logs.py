@@ -11,7 +11,7 @@ import tritonclient.grpc
 import tritonclient.http
 
 from clients import FRONT_ENDS, KserveGrpc, KserveRest, tensor
-from conftest import write_config
+from conftest import serve_dummy, write_config
 from harness import Server, run_binary, wait_until
 
 TEN = np.arange(10, dtype=np.float32).reshape(1, 10)
@@ -24,10 +24,6 @@ DEFAULTS = {
     "log_verbose_level": 0,
     "log_format": "default",
 }
-
-
-def start(folder, models, *args, **more):
-    return Server(folder, "--model_name", "dummy", "--model_path", models / "dummy", "--target_device", "CPU", *args, **more)
 
 
 def lines(path):
@@ -48,7 +44,7 @@ def body(**more):
 @pytest.fixture(scope="module")
 def logged(models, tmp_path_factory):
     folder = tmp_path_factory.mktemp("access")
-    with start(folder, models, "--access_log", folder / "access.log") as server:
+    with serve_dummy(folder, models, "--access_log", folder / "access.log") as server:
         server.access = folder / "access.log"
         yield server
 
@@ -115,7 +111,7 @@ def test_what_is_no_inference_has_no_line(logged):
 
 
 def test_the_last_lines_are_there_after_the_stop(models, tmp_path):
-    with start(tmp_path, models, "--access_log", tmp_path / "access.log") as server:
+    with serve_dummy(tmp_path, models, "--access_log", tmp_path / "access.log") as server:
         client = KserveRest(server)
         for _ in range(50):
             assert client.infer("dummy", [tensor("b", "FP32", TEN)]).ok
@@ -124,7 +120,7 @@ def test_the_last_lines_are_there_after_the_stop(models, tmp_path):
 
 
 def test_a_disk_that_is_full_stops_no_request(models, tmp_path):
-    with start(tmp_path, models, "--access_log", "/dev/full") as server:
+    with serve_dummy(tmp_path, models, "--access_log", "/dev/full") as server:
         for _ in range(5):
             assert server.http("POST", "/v2/models/dummy/infer", body()).code == 200
         dropped = r"^switchyard_access_log_lines_total\{result=\"dropped\""
@@ -133,7 +129,7 @@ def test_a_disk_that_is_full_stops_no_request(models, tmp_path):
 
 
 def test_a_file_that_cannot_be_written_ends_the_start(models, tmp_path):
-    failed = start(tmp_path, models, "--access_log", tmp_path / "none" / "x")
+    failed = serve_dummy(tmp_path, models, "--access_log", tmp_path / "none" / "x")
     assert failed.wait_exit() == 1
     assert "access_log" in failed.log and "none/x" in failed.log
 
@@ -143,7 +139,7 @@ def test_a_file_that_cannot_be_written_ends_the_start(models, tmp_path):
 
 def test_json_lines(models, tmp_path):
     args = ["--log_format", "json", "--access_log", "-", "--log_path", tmp_path / "file.log"]
-    with start(tmp_path, models, *args) as server:
+    with serve_dummy(tmp_path, models, *args) as server:
         assert server.http("POST", "/v2/models/dummy/infer", body()).code == 200
     documents = [json.loads(line) for line in server.log.splitlines()]
     events = [each for each in documents if "level" in each]
@@ -167,7 +163,7 @@ def test_faulty_flags(models, args, text):
 
 
 def test_the_logging_extension_over_rest(models, tmp_path):
-    with start(tmp_path, models) as server:
+    with serve_dummy(tmp_path, models) as server:
         assert "logging" in server.http("GET", "/v2").json()["extensions"]
         assert server.http("GET", "/v2/logging").json() == DEFAULTS
         answer = server.http("POST", "/v2/logging", {"log_verbose_level": 1, "log_format": "ISO8601"})
@@ -185,7 +181,7 @@ def test_the_logging_extension_over_rest(models, tmp_path):
 
 
 def test_the_logging_extension_by_tritonclient(models, tmp_path):
-    with start(tmp_path, models) as server:
+    with serve_dummy(tmp_path, models) as server:
         over_rest = tritonclient.http.InferenceServerClient(server.rest)
         over_grpc = tritonclient.grpc.InferenceServerClient(server.grpc)
         assert over_rest.get_log_settings() == DEFAULTS

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from clients import KserveGrpc, TfsGrpc, tensor
-from harness import Server, run_binary, wait_until
+from conftest import serve_dummy
+from harness import run_binary, wait_until
 
 TEN = np.arange(10, dtype=np.float32).reshape(1, 10)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -71,14 +72,10 @@ def collector():
     made.close()
 
 
-def start(folder, models, *args, **more):
-    return Server(folder, "--model_name", "dummy", "--model_path", models / "dummy", "--target_device", "CPU", *args, **more)
-
-
 @pytest.fixture(scope="module")
 def server(models, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tracing")
-    with start(folder, models, "--access_log", folder / "access.log") as running:
+    with serve_dummy(folder, models, "--access_log", folder / "access.log") as running:
         running.access = folder / "access.log"
         yield running
 
@@ -169,7 +166,7 @@ def test_a_stream_passes_a_trace_on(server):
 def test_spans_at_the_collector(models, tmp_path, collector):
     began = time.time_ns()
     environment = {"OTEL_SERVICE_NAME": "under test"}
-    with start(tmp_path, models, "--otlp_endpoint", collector.url, "--trace_sample_rate", "0", env=environment) as server:
+    with serve_dummy(tmp_path, models, "--otlp_endpoint", collector.url, "--trace_sample_rate", "0", env=environment) as server:
         document = {**BODY, "id": "seven"}
         headers = {"traceparent": SAMPLED, "tracestate": "rojo=1"}
         answer = server.http("POST", "/v2/models/dummy/infer", document, headers)
@@ -199,7 +196,7 @@ def test_spans_at_the_collector(models, tmp_path, collector):
 
 
 def test_requests_without_a_trace_begin_one_by_the_rate(models, tmp_path, collector):
-    with start(tmp_path, models, "--otlp_endpoint", collector.url + "/v1/traces") as server:
+    with serve_dummy(tmp_path, models, "--otlp_endpoint", collector.url + "/v1/traces") as server:
         answers = [server.http("POST", "/v2/models/dummy/infer", BODY) for _ in range(3)]
     # The stop sends what is there.
     roots = [span for span in collector.spans() if span["kind"] == 2]
@@ -209,7 +206,7 @@ def test_requests_without_a_trace_begin_one_by_the_rate(models, tmp_path, collec
 
 def test_a_collector_that_is_busy_is_asked_again(models, tmp_path, collector):
     collector.answers = [503]
-    with start(tmp_path, models, "--otlp_endpoint", collector.url) as server:
+    with serve_dummy(tmp_path, models, "--otlp_endpoint", collector.url) as server:
         assert server.http("POST", "/v2/models/dummy/infer", BODY).code == 200
         wait_until(lambda: server.metric(r'^switchyard_traced_requests_total\{result="exported"') == 1, 20, "exported")
     assert len(collector.requests) == 2
@@ -218,7 +215,7 @@ def test_a_collector_that_is_busy_is_asked_again(models, tmp_path, collector):
 
 def test_a_collector_that_refuses_is_not(models, tmp_path, collector):
     collector.answers = [400]
-    with start(tmp_path, models, "--otlp_endpoint", collector.url) as server:
+    with serve_dummy(tmp_path, models, "--otlp_endpoint", collector.url) as server:
         assert server.http("POST", "/v2/models/dummy/infer", BODY).code == 200
         wait_until(lambda: server.metric(r'^switchyard_traced_requests_total\{result="failed"') == 1, 20, "failed")
     assert len(collector.requests) == 1
@@ -227,7 +224,7 @@ def test_a_collector_that_refuses_is_not(models, tmp_path, collector):
 def test_credentials_go_to_the_collector_and_into_no_log(models, tmp_path, collector):
     collector.answers = [400]
     endpoint = collector.url.replace("http://", "http://me:hunter2@") + "/v1/traces?key=hunter3"
-    with start(tmp_path, models, "--otlp_endpoint", endpoint, "--log_level", "TRACE") as server:
+    with serve_dummy(tmp_path, models, "--otlp_endpoint", endpoint, "--log_level", "TRACE") as server:
         assert server.http("POST", "/v2/models/dummy/infer", BODY).code == 200
         wait_until(lambda: server.metric(r'^switchyard_traced_requests_total\{result="failed"') == 1, 20, "failed")
     path, headers, _ = collector.requests[0]
@@ -238,7 +235,7 @@ def test_credentials_go_to_the_collector_and_into_no_log(models, tmp_path, colle
 
 def test_a_collector_that_hangs_costs_requests_nothing(models, tmp_path, collector):
     collector.hold.clear()
-    with start(tmp_path, models, "--otlp_endpoint", collector.url) as server:
+    with serve_dummy(tmp_path, models, "--otlp_endpoint", collector.url) as server:
         client = KserveGrpc(server)
         for _ in range(4000):  # more than the queue takes
             assert client.infer("dummy", [tensor("b", "FP32", TEN)]).ok

@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <fmt/chrono.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/dist_sink.h>
@@ -42,12 +43,8 @@ class JsonFormatter final : public spdlog::formatter {
  public:
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& to) override {
     const auto since_epoch = std::chrono::duration_cast<std::chrono::milliseconds>(message.time.time_since_epoch()).count();
-    const std::time_t seconds = since_epoch / 1000;
-    std::tm utc{};
-    gmtime_r(&seconds, &utc);
-    std::string line = fmt::format(
-        "{{\"time\":\"{}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z\",\"level\":\"{}\",\"message\":", utc.tm_year + 1900,
-        utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, since_epoch % 1000, NameOf(message.level));
+    std::string line = fmt::format("{{\"time\":\"{:%FT%T}.{:03}Z\",\"level\":\"{}\",\"message\":",
+                                   fmt::gmtime(std::time_t{since_epoch / 1000}), since_epoch % 1000, NameOf(message.level));
     AppendJsonString(line, {message.payload.data(), message.payload.size()});
     line += "}\n";
     to.append(line.data(), line.data() + line.size());

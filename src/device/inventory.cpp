@@ -29,6 +29,14 @@ const DeviceInfo* Find(const Inventory& inventory, std::string_view device) {
   return found == inventory.end() ? nullptr : &*found;
 }
 
+bool HasKind(const DeviceList& devices, std::string_view kind) {
+  const auto is_of_kind = [kind](const auto& device) {
+    return device.name.starts_with(kind) && (device.name.size() == kind.size() || device.name[kind.size()] == '.');
+  };
+  return std::any_of(devices.found.begin(), devices.found.end(), is_of_kind) ||
+         std::any_of(devices.broken.begin(), devices.broken.end(), is_of_kind);
+}
+
 std::string RecommendDevice(const Inventory& inventory) {
   const DeviceInfo* discrete = nullptr;
   const DeviceInfo* integrated = nullptr;

@@ -39,6 +39,9 @@ struct DeviceList {
 // The entry of that canonical name; null when it is not there. "GPU" and "GPU.0" are the same.
 const DeviceInfo* Find(const Inventory& inventory, std::string_view device);
 
+// Whether one of the devices, broken ones included, is of that plugin: "GPU" for "GPU" and "GPU.1".
+bool HasKind(const DeviceList& devices, std::string_view kind);
+
 // OVMS's rule for an empty target_device: the discrete GPU with the most free memory, else the first integrated GPU, else CPU.
 // An NPU is never taken unasked.
 std::string RecommendDevice(const Inventory& inventory);

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "device/doctor.h"
 #include "device/system_view.h"
 
@@ -13,9 +11,7 @@ std::vector<AbsentDevice> FindAbsentDevices(const DeviceList& devices) {
   std::vector<AbsentDevice> absent;
   for (const BrokenDevice& broken : devices.broken) absent.push_back({broken.name, broken.reason, std::string(kBrokenRemedy)});
   for (const std::string kind : {"GPU", "NPU"}) {
-    const auto is_of_kind = [&](const auto& device) { return device.name == kind || device.name.starts_with(kind + "."); };
-    if (std::any_of(devices.found.begin(), devices.found.end(), is_of_kind)) continue;
-    if (std::any_of(devices.broken.begin(), devices.broken.end(), is_of_kind)) continue;
+    if (HasKind(devices, kind)) continue;
     const Absence absence = DescribeAbsence(kind, SystemView::Own());
     absent.push_back({kind, absence.reason, absence.remedy});
   }

@@ -177,4 +177,10 @@ StatusOr<std::shared_ptr<Lane>> MakeLane(Runtime& runtime, const Timer& timer, L
   return std::make_shared<Lane>(std::move(model), std::move(requests), std::move(request.options));
 }
 
+Status LoadedTooLate(const std::string& target, std::chrono::milliseconds limit) {
+  return MarkFault(
+      Error(StatusCode::kDeadlineExceeded, "loading on {} did not end within {} ms (load_timeout_ms)", target, limit.count()),
+      Fault::kUnclear);
+}
+
 }  // namespace switchyard

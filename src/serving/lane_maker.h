@@ -1,6 +1,7 @@
 // Loads a model for one target and makes a lane of it: infer requests, and the cost of an inference on the caller's thread.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -26,5 +27,8 @@ struct LaneRequest {
 // Runs settings.warm_up before it returns. Made-up inputs that the model refuses are no fault of the model's; recorded ones
 // are. A model with variables is left as it is, unless its requests are recorded. Blocks on the device: for its own thread.
 StatusOr<std::shared_ptr<Lane>> MakeLane(Runtime& runtime, const Timer& timer, LaneRequest request);
+
+// What a load is answered with that took longer than load_timeout_ms.
+Status LoadedTooLate(const std::string& target, std::chrono::milliseconds limit);
 
 }  // namespace switchyard

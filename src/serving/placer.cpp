@@ -143,10 +143,7 @@ void Placer::OnFault(const Lane& lane, const Status& status) {
 DeviceMonitor::Limit Placer::LimitOf(const std::shared_ptr<Compilation>& task, const std::string& target) const {
   const ModelSettings& settings = base_.settings;
   const std::chrono::milliseconds limit(uint64_t{settings.load_timeout_ms} * (settings.isolated_compile ? 2 : 1));
-  const Status late = MarkFault(
-      Error(StatusCode::kDeadlineExceeded, "loading on {} did not end within {} ms (load_timeout_ms)", target, limit.count()),
-      Fault::kUnclear);
-  return {limit, [task, late, wake = env_.wake] {
+  return {limit, [task, late = LoadedTooLate(target, limit), wake = env_.wake] {
             task->GiveUp(late);
             wake();
           }};

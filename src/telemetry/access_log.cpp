@@ -1,6 +1,7 @@
 #include "telemetry/access_log.h"
 
 #include <fcntl.h>
+#include <fmt/chrono.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -82,18 +83,10 @@ void AppendId(std::string& out, std::string_view key, const uint8_t* bytes, size
   out += '"';
 }
 
-// UTC, to the second.
-std::string TextOf(std::time_t seconds) {
-  std::tm utc{};
-  gmtime_r(&seconds, &utc);
-  return fmt::format("{}-{:02}-{:02}T{:02}:{:02}:{:02}", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour,
-                     utc.tm_min, utc.tm_sec);
-}
-
-// Many lines are of the same second.
+// In UTC. Many lines are of the same second.
 void AppendSecond(std::string& out, std::time_t second) {
   thread_local std::pair<std::time_t, std::string> last;
-  if (last.second.empty() || last.first != second) last = {second, TextOf(second)};
+  if (last.second.empty() || last.first != second) last = {second, fmt::format("{:%FT%T}", fmt::gmtime(second))};
   out += last.second;
 }
 

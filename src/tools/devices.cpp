@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -119,13 +118,7 @@ int Run(const Options& options, RuntimeFactory make_runtime) {
   }
   report.devices = MakeRows(devices, report.cpu, view);
   for (const auto& [name, path] : options.plugins) {
-    const auto is_of_kind = [&, prefix = name + "."](const auto& one) {
-      return one.name == name || one.name.starts_with(prefix);
-    };
-    if (!devices || std::any_of(devices->found.begin(), devices->found.end(), is_of_kind) ||
-        std::any_of(devices->broken.begin(), devices->broken.end(), is_of_kind)) {
-      continue;
-    }
+    if (!devices || HasKind(*devices, name)) continue;
     report.devices.push_back(
         {DeviceInfo{.name = name}, Absence{fmt::format("its plugin {} loads, and finds no device", Printable(path)),
                                            "see the plugin's own documentation for the drivers that it needs"}});

@@ -80,8 +80,7 @@ StatusOr<std::shared_ptr<Lane>> MakeLaneInTime(Runtime& runtime, const std::shar
     promise->set_value(MakeLane(runtime, *timer, std::move(request)));
   }).detach();
   if (made.wait_for(limit) == std::future_status::ready) return made.get();
-  return Error(StatusCode::kDeadlineExceeded, "loading on {} did not end within {} ms (load_timeout_ms)", target,
-               limit.count());
+  return LoadedTooLate(target, limit);
 }
 
 // Loads the candidate as a server does, with as many requests, and frees it.
