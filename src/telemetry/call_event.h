@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <string_view>
 
@@ -41,7 +40,7 @@ class ShortText {
  public:
   void Set(std::string_view text) {
     size_ = static_cast<uint16_t>(std::min(text.size(), N));
-    std::memcpy(bytes_, text.data(), size_);
+    std::copy_n(text.data(), size_, bytes_);
   }
   std::string_view view() const { return {bytes_, size_}; }
 
