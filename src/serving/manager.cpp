@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "config/text.h"
+#include "device/cpu_facts.h"
 #include "serving/absent_devices.h"
 #include "serving/batcher.h"
 #include "serving/executor.h"
@@ -47,7 +48,7 @@ Manager::Options Manager::FromSettings(const ServerSettings& settings) {
                   .cache_dir = settings.cache_dir,
                   .cache_max_bytes = settings.cache_max_bytes,
                   .ready_needs_all = settings.ready_needs_all,
-                  .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency()),
+                  .inline_threads = 2 * UsableProcessors(),
                   .strict = settings.strict,
                   .explain_absent = FindAbsentDevices,
                   .max_image_pixels = settings.max_image_pixels,
@@ -63,7 +64,7 @@ Manager::Manager(Runtime& runtime, Timer& timer, Options options)
       options_(std::move(options)),
       own_metrics_(options_.metrics == nullptr ? std::make_unique<MetricsRegistry>() : nullptr),
       metrics_(own_metrics_ != nullptr ? *own_metrics_ : *options_.metrics),
-      decode_pool_(std::max(1u, std::thread::hardware_concurrency())),
+      decode_pool_(UsableProcessors()),
       waker_(std::make_shared<Waker>()),
       loads_waker_(std::make_shared<Waker>()) {
   DeviceMonitor::Options devices = options_.devices;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "device/cpu_facts.h"
 #include "device/placement.h"
 #include "serving/absent_devices.h"
 #include "serving/executor.h"
@@ -445,7 +446,7 @@ void Manager::TakeLoad(const std::string& name, Entry& entry) {
       metrics_.ForModel(name, entry.version),
       DecodeOptions{.pool = &decode_pool_,
                     // A pool that is free takes work also where nothing may queue.
-                    .max_waiting = std::max<size_t>(options_.max_queue, std::max(1u, std::thread::hardware_concurrency())),
+                    .max_waiting = std::max<size_t>(options_.max_queue, UsableProcessors()),
                     .max_image_pixels = options_.max_image_pixels});
   entry.slot = std::make_shared<VersionSlot>(std::move(version), [this](VersionSlot& slot) {
     MutexLock lock(&mutex_);
