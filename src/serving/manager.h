@@ -26,6 +26,7 @@
 #include "serving/device_monitor.h"
 #include "serving/placement_report.h"
 #include "serving/placer.h"
+#include "serving/shared_regions.h"
 #include "serving/version.h"
 #include "serving/version_label.h"
 #include "serving/work_pool.h"
@@ -91,6 +92,8 @@ class Manager {
     ReadRecorded read_recorded;  // see Placer::Environment
     // Where versions count; must outlive the Manager. Null: in one of its own.
     MetricsRegistry* metrics = nullptr;
+    // Memory that clients share; must outlive the Manager. Null: off.
+    SharedRegions* shared_memory = nullptr;
     // Who is told of requests; must outlive the Manager. Null: nobody.
     const CallJournal* journal = nullptr;
   };
@@ -148,6 +151,8 @@ class Manager {
 
   const Runtime& runtime() const { return runtime_; }
   MetricsRegistry& metrics() const { return metrics_; }
+  // Null: clients may share no memory.
+  SharedRegions* shared_memory() const { return options_.shared_memory; }
   const CallJournal& journal() const { return options_.journal != nullptr ? *options_.journal : no_journal_; }
 
  private:

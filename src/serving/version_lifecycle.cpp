@@ -446,8 +446,9 @@ void Manager::TakeLoad(const std::string& name, Entry& entry) {
       metrics_.ForModel(name, entry.version),
       DecodeOptions{.pool = &decode_pool_,
                     // A pool that is free takes work also where nothing may queue.
-                    .max_waiting = std::max<size_t>(options_.max_queue, UsableProcessors()),
-                    .max_image_pixels = options_.max_image_pixels});
+                     .max_waiting = std::max<size_t>(options_.max_queue, UsableProcessors()),
+                     .max_image_pixels = options_.max_image_pixels,
+                     .shared_memory = options_.shared_memory});
   entry.slot = std::make_shared<VersionSlot>(std::move(version), [this](VersionSlot& slot) {
     MutexLock lock(&mutex_);
     const auto it = std::find_if(draining_.begin(), draining_.end(), [&](const auto& s) { return s.get() == &slot; });
