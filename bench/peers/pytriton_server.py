@@ -23,7 +23,7 @@ if __name__ == "__main__":
             model_name=model.name,
             infer_func=infer,
             inputs=[Tensor(name=t["name"], dtype=NUMPY_TYPES[t["kind"]], shape=tuple(t["shape"])) for t in model.inputs],
-            outputs=[Tensor(name=name, dtype=np.dtype(kind.to_dtype()), shape=tuple(shape)) for name, shape, kind in model.outputs],
+            outputs=[Tensor(name=name, dtype=kind.to_dtype().type, shape=tuple(shape)) for name, shape, kind in model.outputs],
             config=ModelConfig(batching=False),
         )
         triton.serve()

@@ -138,7 +138,7 @@ def offer(offer, workload, model, plan, folder, rows, limit_us, seed):
 def workload(workload, plan):
     """All rows of one workload."""
     model = workload.path()
-    offers = [servers.SWITCHYARD, *plan.peers]
+    offers = [servers.switchyard(), *plan.peers]
     if workload.name in servers.ECHOES:
         offers.insert(0, servers.ECHOES[workload.name])
     limit = Row(workload, "in process", "")
@@ -194,7 +194,7 @@ def cross_check(workloads, plan):
 def _checked(tool, server, name, workload, plan, folder):
     paths.progress(f"{workload.name}: {name}, by perf_analyzer")
     row = {"workload": workload.name, "protocol": name, "error": None}
-    request = servers.SWITCHYARD.request(name, workload)
+    request = servers.switchyard().request(name, workload)
     connections = 4 if request.kind == "rest" else 1
     try:
         alone = clients.load(server, request, folder, plan.client_pin, seconds=plan.warm_s)

@@ -24,10 +24,11 @@ def _save(chart, path):
 def bars(axes, rows, name, heading):
     rows = [row for row in rows if not row["error"] and report.middle(row, name) is not None]
     values = [report.middle(row, name) for row in rows]
-    axes.barh(range(len(rows)), values, color=[colour(row) for row in rows], log=max(values) > 50 * min(values))
+    wide = max(values) > 50 * min(values)
+    axes.barh(range(len(rows)), values, color=[colour(row) for row in rows], log=wide)
     axes.set_yticks(range(len(rows)), [report.title(row) for row in rows])
     axes.invert_yaxis()
-    axes.set_title(heading, loc="left", fontsize=9)
+    axes.set_title(heading + (" (logarithmic)" if wide else ""), loc="left", fontsize=9)
     for place, value in enumerate(values):
         axes.annotate(report.number(value), (value, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
     axes.margins(x=0.15)

@@ -32,7 +32,8 @@ def spread(row, name="cpu_us"):
 
 
 def title(row):
-    return f"{row['server']}, {row['protocol']}" if row["protocol"] else row["server"]
+    many = row["protocol"] and row["server"] != "bare gRPC"
+    return f"{row['server']}, {row['protocol']}" if many else row["server"]
 
 
 def times(values):

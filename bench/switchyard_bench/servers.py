@@ -1,6 +1,7 @@
 """Processes that serve one workload: Switchyard and the bare echo; peers.py has the others."""
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -114,7 +115,12 @@ class Offer:
     request_of: typing.Callable = wire.request  # (protocol, model's name, tensors) -> wire.Request
 
     def protocols_for(self, workload):
-        return [p for p in self.protocols if workload.json_too or "JSON" not in p]
+        def is_measured(protocol):
+            if "JSON" in protocol:
+                return workload.json_too
+            return workload.shared_too if "shared memory" in protocol else True
+
+        return [protocol for protocol in self.protocols if is_measured(protocol)]
 
     def request(self, protocol, workload):
         return self.request_of(protocol, workload.name, workload.inputs)
@@ -127,12 +133,34 @@ def _ready_file(server, file):
 
 
 class SwitchyardServer(Server):
+    shared = None  # a file in shared memory with the inputs
+
+    def share(self, tensors):
+        """Registers the inputs' values as wire.REGION."""
+        self.shared = pathlib.Path(f"/dev/shm/switchyard_bench_{self.process.pid}")
+        self.shared.write_bytes(b"".join(tensor.raw for tensor in tensors))
+        body = {"key": f"/{self.shared.name}", "offset": 0, "byte_size": self.shared.stat().st_size}
+        url = f"http://{self.address['rest']}/v2/systemsharedmemory/region/{wire.REGION}/register"
+        with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), method="POST"), timeout=10):
+            pass
+
+    def stop(self):
+        super().stop()
+        if self.shared is not None:
+            self.shared.unlink(missing_ok=True)
+
     def answered(self):
         """How many inferences it counted as answered until now."""
         with urllib.request.urlopen(f"http://{self.address['rest']}/metrics", timeout=10) as page:
             lines = page.read().decode().splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines
                    if line.startswith("switchyard_requests_total{") and 'code="OK"' in line)
+
+
+@functools.cache
+def _has_shared_memory():
+    help_text = subprocess.run([str(paths.BUILD / "switchyard"), "--help"], capture_output=True, text=True, check=False).stdout
+    return "--allow_shared_memory" in help_text
 
 
 def start_switchyard(workload, model, folder, pin, flags=()):
@@ -142,7 +170,12 @@ def start_switchyard(workload, model, folder, pin, flags=()):
     command = [*pin, paths.BUILD / "switchyard", "--model_name", workload.name, "--model_path", model, "--port", "auto",
                "--rest_port", "auto", "--grpc_bind_address", "127.0.0.1", "--rest_bind_address", "127.0.0.1",
                "--ready_file", ready, "--log_level", "WARNING", *workload.switchyard_flags(), *flags]
-    return _ready_file(SwitchyardServer("Switchyard", command, folder / "switchyard.log"), ready)
+    if _has_shared_memory():
+        command.append("--allow_shared_memory")
+    server = _ready_file(SwitchyardServer("Switchyard", command, folder / "switchyard.log"), ready)
+    if workload.shared_too and _has_shared_memory():
+        server.share(workload.inputs)
+    return server
 
 
 def start_echo(answer_bytes):
@@ -156,7 +189,12 @@ def start_echo(answer_bytes):
     return start
 
 
-SWITCHYARD = Offer("Switchyard", wire.PROTOCOLS, start_switchyard)
+def switchyard():
+    """What the build that is there offers."""
+    shared = (wire.GRPC_SHARED, wire.REST_SHARED) if _has_shared_memory() else ()
+    return Offer("Switchyard", (*wire.PROTOCOLS, *shared), start_switchyard)
+
+
 ECHOES = {
     "add": Offer("bare gRPC", (wire.KSERVE_GRPC,), start_echo(0), "sends every message back as it came"),
     "sink": Offer("bare gRPC", (wire.KSERVE_GRPC,), start_echo(60), "answers every message with 60 bytes"),
