@@ -1,5 +1,6 @@
 """litserve_server.py SETTINGS GRPC_PORT REST_PORT: LitServe, REST alone, one worker."""
 
+import logging
 import sys
 
 import litserve
@@ -22,5 +23,6 @@ class Api(litserve.LitAPI):
 
 
 if __name__ == "__main__":
+    logging.disable(logging.INFO)  # no line for each request
     server = litserve.LitServer(Api(), accelerator="cpu", workers_per_device=1, timeout=False, track_requests=False)
     server.run(host="127.0.0.1", port=int(sys.argv[3]), num_api_servers=1, generate_client_file=False, log_level="warning")

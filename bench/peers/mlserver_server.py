@@ -1,6 +1,7 @@
 """mlserver_server.py SETTINGS GRPC_PORT REST_PORT: MLServer, with the model in the server's own process."""
 
 import asyncio
+import logging
 import pathlib
 import sys
 
@@ -36,4 +37,5 @@ async def serve():
 
 
 if __name__ == "__main__":
+    logging.disable(logging.INFO)  # no line for each request
     asyncio.run(serve())

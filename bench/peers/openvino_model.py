@@ -30,7 +30,7 @@ class OpenVinoModel:
             pipeline.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
             pipeline.input().model().set_layout(ov.Layout("NCHW"))
             steps = pipeline.input().preprocess().convert_element_type(ov.Type.f32)
-            steps.mean(settings["mean"]).scale(settings["scale"]).convert_layout()
+            steps.mean(settings["mean"]).scale(settings["scale"]).convert_layout(ov.Layout("NCHW"))
             model = pipeline.build()
         compiled = core.compile_model(model, "CPU", settings["properties"])
         self.outputs = [(port.get_any_name(), list(port.shape), port.element_type) for port in compiled.outputs]

@@ -1,5 +1,6 @@
 """pytriton_server.py SETTINGS GRPC_PORT REST_PORT: tritonserver by PyTriton, with a Python callable that runs OpenVINO."""
 
+import logging
 import sys
 
 import numpy as np
@@ -8,6 +9,7 @@ from pytriton.model_config import ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
 
 if __name__ == "__main__":
+    logging.disable(logging.INFO)  # no line for each request
     model = OpenVinoModel(sys.argv[1])
 
     def infer(requests):

@@ -11,8 +11,9 @@ from . import clients, paths, servers, wire
 
 PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "p99.9": 99.9}
 OPEN_LOAD = 0.7
-# An open loop lasts until so many calls were due, even if that takes longer than one measurement.
+# An open loop lasts until so many calls were due, even if that takes longer than one measurement, but not for ever.
 LEAST_CALLS = 20
+LONGEST = 8
 # A model that computes for so long has no need of many calls in flight, and they would take long to finish.
 SLOW_US = 3000
 
@@ -102,7 +103,7 @@ def protocol(server, request, plan, folder, row, limit_us, seed):
     rate = OPEN_LOAD * per_s
     # Enough connections that HTTP/1.1's calls wait in the server, not in the client.
     at_rate = {"connections": 4 if request.kind == "grpc" else 32}
-    seconds = max(plan.seconds, LEAST_CALLS / rate)
+    seconds = min(max(plan.seconds, LEAST_CALLS / rate), LONGEST * plan.seconds)
     opened = clients.load(server, request, folder, plan.client_pin, seconds=seconds, rate=rate, seed=seed, **at_rate)
     row.add_latencies("open", opened["latencies_us"])
     row.rates.append(rate)

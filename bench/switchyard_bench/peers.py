@@ -74,13 +74,22 @@ ALL = {
     "pytriton": _peer("pytriton", "Triton (PyTriton)", (wire.KSERVE_GRPC, wire.KSERVE_BINARY, wire.KSERVE_JSON),
                       "/v2/health/ready", "NVIDIA's tritonserver as nvidia-pytriton carries it; it has no OpenVINO backend, "
                       "so a Python callable runs OpenVINO in a process beside it"),
-    "kserve": _peer("kserve", "KServe", (wire.KSERVE_GRPC, wire.KSERVE_JSON), "/v2/health/ready",
+    "kserve": _peer("kserve", "KServe", (wire.KSERVE_GRPC, wire.KSERVE_BINARY, wire.KSERVE_JSON), "/v2/health/ready",
                     "KServe's Python model server; the model is a Python class that runs OpenVINO"),
     "mlserver": _peer("mlserver", "MLServer", (wire.KSERVE_GRPC, wire.KSERVE_JSON), "/v2/health/ready",
                       "the runtime is a Python class that runs OpenVINO, in the server's process"),
     "litserve": _peer("litserve", "LitServe", (LITSERVE_JSON,), "/health",
                       "a protocol of its own: the same JSON, posted to /predict", request_of=_litserve_request),
 }
+
+
+def prepare(offers):
+    """Makes their environments, so that this is over before anything is measured; what fails is said by start again."""
+    for offer in offers:
+        try:
+            offer.start.find_python()
+        except servers.Unavailable as error:
+            paths.progress(f"  {offer.name}: {error}")
 
 
 def chosen(text):

@@ -36,11 +36,15 @@ def title(row):
     return f"{row['server']}, {row['protocol']}" if many else row["server"]
 
 
+def milliseconds(microseconds):
+    return number(microseconds / 1000, 3 if microseconds < 100 else 2 if microseconds < 1e5 else 0)
+
+
 def times(values):
     """p50 / p90 / p99 / p99.9 in ms."""
     if not values:
         return "–"
-    return " / ".join(number(values[name] / 1000, 2) if name in values else "–" for name in ("p50", "p90", "p99", "p99.9"))
+    return " / ".join(milliseconds(values[name]) if name in values else "–" for name in ("p50", "p90", "p99", "p99.9"))
 
 
 HEADS = ("server", "CPU µs each", "(least .. most)", "ratio", "per s", "one call at a time, ms: p50 / p90 / p99 / p99.9",
@@ -105,7 +109,7 @@ def check_cells(check):
         for client, key in (("perf_analyzer", "perf_analyzer"), ("bench_load", "own")):
             if key in row:
                 f = row[key]
-                latencies = [number(f[f"p{p}_us"] / 1000, 2) for p in (50, 90, 99)]
+                latencies = [milliseconds(f[f"p{p}_us"]) for p in (50, 90, 99)]
                 yield [name, client, number(f["cpu_us"]), number(f["per_s"]), *latencies]
         if row["error"]:
             yield [name, FAULT + row["error"], *[""] * 5]
