@@ -445,7 +445,7 @@ void Manager::TakeLoad(const std::string& name, Entry& entry) {
       placer->settings(), entry.version, placer->signature(), placer->executor(), placer,
       metrics_.ForModel(name, entry.version),
       DecodeOptions{.pool = &decode_pool_,
-                    // A pool that is free takes work also where nothing may queue.
+                     // A pool that is free takes work also where nothing may queue.
                      .max_waiting = std::max<size_t>(options_.max_queue, UsableProcessors()),
                      .max_image_pixels = options_.max_image_pixels,
                      .shared_memory = options_.shared_memory});
