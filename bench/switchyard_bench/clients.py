@@ -51,8 +51,7 @@ def find_perf_analyzer():
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
         raise RuntimeError(lines[-1] if lines else "scripts/fetch_perf_analyzer failed")
-    binary, libraries = done.stdout.split()
-    return binary, {**os.environ, "LD_LIBRARY_PATH": libraries}
+    return done.stdout.strip(), dict(os.environ)
 
 
 def perf_analyzer(tool, server, protocol, workload, pin, *, calls, concurrency):

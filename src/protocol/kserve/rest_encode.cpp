@@ -61,7 +61,8 @@ Status AppendOutput(const NamedOutput& output, bool binary, std::string& json) {
     AppendJsonString(json, output.shared->region);
     json += fmt::format(",\"{}\":{}", kserve::kBytesParameter, tensor.bytes);
     if (output.shared->offset != 0) json += fmt::format(",\"{}\":{}", kserve::kOffsetParameter, output.shared->offset);
-    json += "}}";
+    // Triton's C++ client takes any parameters of an output for those of a binary part.
+    json += ",\"binary_data_size\":0}}";
     return Status();
   }
   if (binary) {

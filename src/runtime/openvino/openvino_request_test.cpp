@@ -245,9 +245,13 @@ TEST_F(OpenVinoRequestTest, OutputsGoToTheirPlaces) {
         EXPECT_EQ(output->shape, (Shape{rows, 10}));
         const bool fits = i < places.size() && places[i].bytes >= count * sizeof(float);
         EXPECT_EQ(output->owner == nullptr, fits);
-        if (fits) EXPECT_EQ(output->data, places[i].data);
+        if (fits) {
+          EXPECT_EQ(output->data, places[i].data);
+        }
       }
-      if (places.size() < 2) EXPECT_EQ(sum[0], -1);
+      if (places.size() < 2) {
+        EXPECT_EQ(sum[0], -1);
+      }
       EXPECT_EQ(same[count], -1);
     }
   }
