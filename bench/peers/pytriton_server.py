@@ -1,7 +1,9 @@
 """pytriton_server.py SETTINGS GRPC_PORT REST_PORT: tritonserver by PyTriton, with a Python callable that runs OpenVINO."""
 
 import logging
+import os
 import sys
+import sysconfig
 
 import numpy as np
 from openvino_model import NUMPY_TYPES, OpenVinoModel
@@ -10,6 +12,8 @@ from pytriton.triton import Triton, TritonConfig
 
 if __name__ == "__main__":
     logging.disable(logging.INFO)  # no line for each request
+    # Triton's own process for the callable must have the library of this very Python, not another one of the system's.
+    os.environ["LD_LIBRARY_PATH"] = sysconfig.get_config_var("LIBDIR")
     model = OpenVinoModel(sys.argv[1])
 
     def infer(requests):

@@ -61,7 +61,7 @@ class _Starter:
         environment.update(VIRTUAL_ENV=str(python.parent.parent), OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
         command = [*pin, python, paths.BENCH / "peers" / f"{self.name}_server.py", settings, grpc, rest]
         server = servers.Server(self.title, command, folder / f"{self.name}.log", environment, cwd=folder)
-        server.wait(lambda: _answers(f"http://127.0.0.1:{rest}{self.ready_path}"), 0.05)
+        server.wait(lambda: _answers(f"http://127.0.0.1:{rest}{self.ready_path.format(workload.name)}"), 0.05)
         server.address = {"grpc": f"127.0.0.1:{grpc}", "rest": f"127.0.0.1:{rest}"}
         return server
 
@@ -72,11 +72,11 @@ def _peer(name, title, protocols, ready_path, note, **more):
 
 ALL = {
     "pytriton": _peer("pytriton", "Triton (PyTriton)", (wire.KSERVE_GRPC, wire.KSERVE_BINARY, wire.KSERVE_JSON),
-                      "/v2/health/ready", "NVIDIA's tritonserver as nvidia-pytriton carries it; it has no OpenVINO backend, "
+                      "/v2/models/{}/ready", "NVIDIA's tritonserver as nvidia-pytriton carries it; it has no OpenVINO backend, "
                       "so a Python callable runs OpenVINO in a process beside it"),
-    "kserve": _peer("kserve", "KServe", (wire.KSERVE_GRPC, wire.KSERVE_BINARY, wire.KSERVE_JSON), "/v2/health/ready",
+    "kserve": _peer("kserve", "KServe", (wire.KSERVE_GRPC, wire.KSERVE_BINARY, wire.KSERVE_JSON), "/v2/models/{}/ready",
                     "KServe's Python model server; the model is a Python class that runs OpenVINO"),
-    "mlserver": _peer("mlserver", "MLServer", (wire.KSERVE_GRPC, wire.KSERVE_JSON), "/v2/health/ready",
+    "mlserver": _peer("mlserver", "MLServer", (wire.KSERVE_GRPC, wire.KSERVE_JSON), "/v2/models/{}/ready",
                       "the runtime is a Python class that runs OpenVINO, in the server's process"),
     "litserve": _peer("litserve", "LitServe", (LITSERVE_JSON,), "/health",
                       "a protocol of its own: the same JSON, posted to /predict", request_of=_litserve_request),
