@@ -1,7 +1,8 @@
 """Models come, change and go while eight clients of all protocols call them without pause and check every answer.
 
-Version N of a model adds N, so that an answer tells what made it. No call may fail, wait long, or be answered by what was replaced
-before it began; descriptors, threads and memory return to what they were. The quick set has a few of each change, the slow one many.
+Version N of a model adds N, so that an answer tells what made it. No call may fail, wait long, or be answered by what was
+replaced before it began; descriptors, threads and memory return to what they were. The quick set has a few of each change, the
+slow one many.
 """
 
 import errno
@@ -199,6 +200,25 @@ def test_version_changes(tmp_path, many):
         clients.check()
 
 
+@pytest.mark.timeout(240)
+def test_an_alias_moves(tmp_path, many):
+    """To a model that has to be loaded first, while the one before it leaves the configuration."""
+    bases = [tmp_path / "repository" / name for name in ("a", "b")]
+    for addend, base in enumerate(bases, 1):
+        add_version(base, 1, addend)
+    entries = [[entry(base.name, base, aliases=["front"])] for base in bases]
+    config = write_config(tmp_path / "config.json", entries[0])
+    with Server(tmp_path / "server", "--config_path", config, "--file_system_poll_wait_seconds", 0) as server:
+        with CheckingClients(server, callers_of("front"), {"front": [1]}) as clients:
+            for change in range(many(50)):
+                clients.may_serve("front", 2 - change % 2)
+                write_config(config, entries[(change + 1) % 2])
+                assert server.http("POST", "/v1/config/reload").code == 201
+                clients.wait_for_newest("front")
+            print(f"{many(50)} moves: {sum(clients.calls)} calls, longest {clients.longest * 1000:.0f} ms")
+        clients.check()
+
+
 SETTINGS = (
     {"nireq": 3},
     {"plugin_config": {"NUM_STREAMS": 2}},
@@ -235,7 +255,8 @@ def test_settings_change(tmp_path, many):
                     answer = server.http("POST", "/v1/config/reload")
                     assert answer.code == 201, (settings, answer)
                 else:
-                    told = wait_until(lambda t=then: last_reload(server).get("time") != t and last_reload(server), 20, "a reload")
+                    wait_until(lambda t=then: last_reload(server).get("time") != t, 20, "a reload")
+                    told = last_reload(server)
                     assert told["code"] == 201, (settings, told)
                 clients.go_on()
                 assert not clients.faults, (settings, clients.faults[:3])
@@ -261,7 +282,7 @@ FAULTS = (
 
 @pytest.mark.timeout(240)
 def test_broken_configs(tmp_path, many):
-    """Each has several faults: the refusal names all of them, and nothing changes. Half of the files are noticed by the watching."""
+    """Each has several faults: the refusal names all of them, and nothing changes. The watching notices half of the files."""
     base = tmp_path / "repository" / "dummy"
     add_version(base, 1)
     config = write_config(tmp_path / "config.json", [entry("dummy", base)])
@@ -370,7 +391,7 @@ def fill(folder):
 
 @pytest.mark.timeout(240)
 def test_a_full_disk(tmp_path, small_disk, many):
-    """The cache and both logs are on it: versions come and serve all the same, and when there is room again all is kept again."""
+    """The cache and both logs are on it: versions come and serve all the same; when there is room again, all is kept again."""
     base = tmp_path / "repository" / "dummy"
     add_version(base, 1)
     log, cache = small_disk / "server.log", small_disk / "cache"
@@ -418,7 +439,7 @@ def matrix_model(base, seed):
 
 @pytest.mark.timeout(240)
 def test_a_server_is_killed_while_it_writes_the_cache(tmp_path, many):
-    """Two that share the folder start after it: each answers by the model that is there now, bit for bit, whatever was left behind."""
+    """Two that share the folder start after it: each answers by the model that is there now, bit for bit."""
     base, cache = tmp_path / "repository" / "m", tmp_path / "cache"
     args = ("--model_name", "m", "--model_path", base, "--target_device", "CPU", "--cache_dir", cache)
     value = np.random.default_rng(0).standard_normal((1, 256), np.float32)

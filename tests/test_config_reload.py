@@ -156,18 +156,6 @@ def test_twenty_broken_files_under_load(tmp_path):
     assert not clients.faults, clients.faults[:3]
 
 
-def test_settings_change_under_load(tmp_path):
-    """Each change is a new version of the settings, and no call fails or gets a wrong answer."""
-    add_model(tmp_path, "dummy")
-    config = write_config(tmp_path / "config.json", [entry("dummy")])
-    with serve(tmp_path) as server, SteadyClients(server.grpc) as clients:
-        for i in range(50):
-            write_config(config, [entry("dummy", nireq=1 + i % 7)])
-            assert server.http("POST", "/v1/config/reload").code == 201
-        clients.go_on()
-    assert not clients.faults, clients.faults[:3]
-
-
 def test_the_file_is_watched(two):
     with serve(two, "--file_system_poll_wait_seconds", 1) as server:
         write_config(two / "config.json", [entry("b")])
