@@ -29,8 +29,8 @@ MB = 1 << 20
 
 @pytest.fixture(params=["few", pytest.param("many", marks=pytest.mark.slow)])
 def many(request):
-    """many(50) is 50 in the slow set, a tenth of it in the quick one; five of 20 are the least."""
-    return lambda number: number if request.param == "many" else max(number // 10, min(number, 5))
+    """many(50) is 50 in the slow set, and `few` in the quick one."""
+    return lambda number, few=5: number if request.param == "many" else few
 
 
 class CheckingClients:
@@ -341,7 +341,7 @@ def test_corrupt_models_and_a_vanished_folder(tmp_path, many):
     with Server(tmp_path / "server", "--model_name", "dummy", "--model_path", base, "--target_device", "CPU") as server:
         with CheckingClients(server, callers_of("dummy"), {"dummy": [1]}) as clients:
             before, addend = None, 1
-            for change in range(many(15)):
+            for change in range(many(15, 3)):
                 name, corrupt = list(CORRUPTIONS.items())[change % len(CORRUPTIONS)]
                 if change == 2:
                     before = Vitals(server, clients)
@@ -364,7 +364,7 @@ def test_corrupt_models_and_a_vanished_folder(tmp_path, many):
                 add_version(base, 1, addend)
                 clients.wait_for_newest("dummy")
                 wait_until(lambda: reason(server, "dummy", 1) in ("", "OK"), 20, "no reason")
-            check_vitals(before, server, clients, f"{many(15)} times garbage and a vanished folder")
+            check_vitals(before, server, clients, f"{many(15, 3)} times garbage and a vanished folder")
         clients.check()
 
 
@@ -400,7 +400,7 @@ def test_a_full_disk(tmp_path, small_disk, many):
         with CheckingClients(server, callers_of("dummy"), {"dummy": [1]}) as clients:
             before = None
             fill(small_disk)
-            for change in range(many(10)):
+            for change in range(many(10, 3)):
                 number = change + 2
                 clients.may_serve("dummy", number)
                 add_version(base, number)
@@ -411,7 +411,7 @@ def test_a_full_disk(tmp_path, small_disk, many):
                 if change == 1:
                     before = Vitals(server, clients)
             assert not list(cache.glob("*.bad"))
-            check_vitals(before, server, clients, f"{many(10)} versions on a full disk")
+            check_vitals(before, server, clients, f"{many(10, 3)} versions on a full disk")
         clients.check()
         (small_disk / "filling").unlink()
         # What clients asked for in the meantime fills it, too.
@@ -444,7 +444,7 @@ def test_a_server_is_killed_while_it_writes_the_cache(tmp_path, many):
     args = ("--model_name", "m", "--model_path", base, "--target_device", "CPU", "--cache_dir", cache)
     value = np.random.default_rng(0).standard_normal((1, 256), np.float32)
     killed = []
-    for turn in range(many(20)):
+    for turn in range(many(10, 2)):
         path = matrix_model(base, turn)
         compiled = ov.Core().compile_model(str(path), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
         expected = np.array(compiled([value])[0])
