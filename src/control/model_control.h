@@ -60,7 +60,7 @@ class ModelControl {
   struct Options {
     ModelControlMode mode = ModelControlMode::kPoll;
     std::string config_path;  // absolute; empty: there is none
-    Duration poll{};  // between two looks at it, beside what the kernel tells; 0: it is not watched
+    Duration poll{};          // between two looks at it, beside what the kernel tells; 0: it is not watched
     bool strict = false;      // a warning about settings is a fault
     std::vector<std::string> device_plugins;
     // Of the start.
