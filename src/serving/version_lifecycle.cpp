@@ -2,6 +2,7 @@
 // go.
 #include <algorithm>
 #include <chrono>
+#include <set>
 #include <utility>
 
 #include "base/log.h"
@@ -518,6 +519,27 @@ void Manager::Retire(Entry& entry) {
   entry.state = VersionState::kGone;
   entry.wanted = entry.settling = false;
   entry.missing_since.reset();
+}
+
+// What nobody wants goes, but for models that an alias leads to until the model that has it now serves.
+void Manager::RetireUnwanted() {
+  std::set<std::string> needed;
+  for (const auto& [name, model] : models_) {
+    if (!model->wanted) continue;
+    for (const std::string& alias : model->aliases) needed.insert(AliasLeadsTo(alias, name));
+  }
+  for (auto& [name, model] : models_) {
+    if (model->wanted) continue;
+    model->lent = needed.contains(name);
+    for (auto& [number, entry] : model->entries) {
+      if (!model->lent || entry.slot == nullptr) {
+        if (entry.state != VersionState::kGone) Retire(entry);
+      } else if (entry.placer != nullptr) {
+        discarded_.push_back(std::exchange(entry.placer, nullptr));
+        entry.state = VersionState::kAvailable;
+      }
+    }
+  }
 }
 
 void Manager::CloseRetired() {
