@@ -156,18 +156,6 @@ def test_twenty_broken_files_under_load(tmp_path):
     assert not clients.faults, clients.faults[:3]
 
 
-def test_settings_change_under_load(tmp_path):
-    """Each change is a new version of the settings, and no call fails or gets a wrong answer."""
-    add_model(tmp_path, "dummy")
-    config = write_config(tmp_path / "config.json", [entry("dummy")])
-    with serve(tmp_path) as server, SteadyClients(server.grpc) as clients:
-        for i in range(50):
-            write_config(config, [entry("dummy", nireq=1 + i % 7)])
-            assert server.http("POST", "/v1/config/reload").code == 201
-        clients.go_on()
-    assert not clients.faults, clients.faults[:3]
-
-
 def test_the_file_is_watched(two):
     with serve(two, "--file_system_poll_wait_seconds", 1) as server:
         write_config(two / "config.json", [entry("b")])
@@ -184,6 +172,34 @@ def test_the_file_is_watched(two):
         refused = wait_until(report, what="the refusal")
         assert refused["by"] == "watch" and refused["faults"][0]["pointer"] == "/model_config_list/1/config/nireq"
         assert answer_of(server, "a") is None and answer_of(server, "b") == 1
+
+
+@pytest.mark.parametrize("how", ["written", "moved", "config_map"])
+def test_the_kernel_tells_of_changes(two, how):
+    """Looks at the file are an hour apart."""
+
+    def write(entries, turn):
+        if how == "written":
+            write_config(two / "config.json", entries)
+        elif how == "moved":
+            write_config(two / "new", entries).rename(two / "config.json")
+        else:  # ..data leads to a folder of the time, config.json to ..data/config.json
+            (two / f"..{turn}").mkdir()
+            write_config(two / f"..{turn}" / "config.json", entries)
+            (two / "..data_tmp").symlink_to(f"..{turn}")
+            (two / "..data_tmp").rename(two / "..data")
+
+    if how == "config_map":
+        (two / "config.json").unlink()
+        (two / "config.json").symlink_to("..data/config.json")
+    bases = {name: str(two / name) for name in "ab"}
+    write([entry(name, base_path=base) for name, base in bases.items()], 0)
+    with serve(two, "--file_system_poll_wait_seconds", 3600) as server:
+        for turn in range(1, 4):
+            gone, stays = "ab"[turn % 2], "ab"[1 - turn % 2]
+            write([entry(stays, base_path=bases[stays])], turn)
+            wait_until(lambda m=gone: answer_of(server, m) is None, what=f"{gone} to go")
+            wait_until(lambda m=stays: answer_of(server, m) == 1, what=f"{stays} to serve")
 
 
 def test_a_file_that_vanishes_changes_nothing(two):

@@ -1,11 +1,14 @@
 """KServe's statistics and model-configuration extensions, as Triton's own clients ask for them, over gRPC and REST."""
 
+import threading
+
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
+from conftest import write_config
 from harness import Server
 
 CALLS = 7
@@ -97,3 +100,65 @@ def test_all_models_by_plain_http(triton):
     assert [model["name"] for model in server.http("GET", "/v2/models/stats").json()["model_stats"]] == ["m"]
     assert server.http("GET", "/v2/models/m/versions/1/config").json()["name"] == "m"
     assert server.http("GET", "/v2/models/other/config").code == server.http("GET", "/v2/models/other/stats").code == 404
+
+
+@pytest.fixture(scope="module")
+def joining(models, tmp_path_factory):
+    entry = {"name": "joined", "base_path": str(models / "dynamic_batch"), "target_device": "CPU",
+             "dynamic_batching": {"max_batch_size": 8, "max_delay_us": 100000}}
+    plain = {"name": "plain", "base_path": str(models / "dynamic_batch"), "target_device": "CPU"}
+    folder = tmp_path_factory.mktemp("joining")
+    with Server(folder, "--config_path", write_config(folder / "config.json", [entry, plain])) as server:
+        yield server
+
+
+def report_of(server, model):
+    (report,) = server.http("GET", f"/v2/models/{model}/stats").json()["model_stats"]
+    return report
+
+
+def call_rows(server, model, rows):
+    body = {"inputs": [{"name": "b", "shape": [rows, 10], "datatype": "FP32", "data": [0.0] * (10 * rows)}]}
+    assert server.http("POST", f"/v2/models/{model}/infer", body).code == 200
+
+
+def test_rows_and_inferences_of_calls_that_are_joined(joining):
+    """Four calls of two rows fill a batch; one of three rows waits and runs alone."""
+    threads = [threading.Thread(target=call_rows, args=(joining, "joined", 2)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    call_rows(joining, "joined", 3)
+    report = report_of(joining, "joined")
+    assert report["inference_count"] == 11
+    assert report["inference_stats"]["success"]["count"] == 5
+    sizes = {batch["batch_size"]: batch["compute_infer"] for batch in report["batch_stats"]}
+    # A machine that is busy may not bring the four together in time.
+    assert 2 <= report["execution_count"] == sum(infer["count"] for infer in sizes.values()) <= 5
+    assert sum(size * infer["count"] for size, infer in sizes.items()) == 11
+    assert sizes[3]["count"] == 1 and all(infer["ns"] > 0 for infer in sizes.values())
+
+
+def test_rows_of_calls_that_run_alone(joining):
+    for rows in (1, 5, 5):
+        call_rows(joining, "plain", rows)
+    report = report_of(joining, "plain")
+    assert report["inference_count"] == 11 and report["execution_count"] == 3
+    assert [(batch["batch_size"], batch["compute_infer"]["count"]) for batch in report["batch_stats"]] == [(1, 1), (5, 2)]
+    with triton_grpc.InferenceServerClient(joining.grpc) as client:
+        (same,) = client.get_inference_statistics("plain", as_json=True)["model_stats"]
+    assert [int(batch["batch_size"]) for batch in same["batch_stats"]] == [1, 5]
+    assert same["batch_stats"][1]["compute_infer"]["count"] == "2"
+
+
+def test_the_configuration_of_a_model_that_joins_calls(joining):
+    found = joining.http("GET", "/v2/models/joined/config").json()
+    assert found["max_batch_size"] == 8 and found["input"][0]["dims"] == [10] and found["output"][0]["dims"] == [10]
+    assert found["dynamic_batching"]["max_queue_delay_microseconds"] == 100000
+    assert found["dynamic_batching"]["priority_levels"] == 3 and found["dynamic_batching"]["default_priority_level"] == 2
+    with triton_grpc.InferenceServerClient(joining.grpc) as client:
+        same = client.get_model_config("joined", as_json=True)["config"]
+    assert same["max_batch_size"] == 8 and same["dynamic_batching"]["max_queue_delay_microseconds"] == "100000"
+    plain = joining.http("GET", "/v2/models/plain/config").json()
+    assert plain["max_batch_size"] == 0 and plain["input"][0]["dims"] == [-1, 10] and "dynamic_batching" not in plain

@@ -1,8 +1,10 @@
 """What the server and `plan` say of where models run, on the CPU and a second device that is the CPU's plugin once more."""
 
 import json
+import os
 import pathlib
 import re
+import subprocess
 from datetime import datetime, timedelta, timezone
 from xml.etree import ElementTree
 
@@ -13,7 +15,7 @@ from openapi import Api
 from openvino import opset13 as ops
 
 from conftest import write_config
-from harness import Server, run_binary, wait_until
+from harness import Server, binary, run_binary, wait_until
 
 CPU_PLUGIN = pathlib.Path(openvino.__file__).parent / "libs" / "libopenvino_intel_cpu_plugin.so"
 VCPU = ["--device_plugin", f"VCPU={CPU_PLUGIN}"]
@@ -238,3 +240,44 @@ def test_plan_refuses_a_faulty_command_line(models):
     for args in (["--target_device", "CPU"], ["--model_path", models / "dummy", "--nonsense"], ["--config_path", "x.json"]):
         done = run_binary("plan", *args)
         assert done.returncode == 64 and done.stderr.startswith("switchyard plan: "), done
+
+
+@pytest.fixture
+def one_processor():
+    """A control group that grants the time of one processor: the file that takes processes."""
+    parent = pathlib.Path("/sys/fs/cgroup/cpu")
+    if not parent.is_dir():
+        parent = pathlib.Path("/sys/fs/cgroup")
+    folder = parent / f"switchyard-test-{os.getpid()}"
+    try:
+        folder.mkdir()
+        if (folder / "cpu.cfs_quota_us").exists():
+            (folder / "cpu.cfs_quota_us").write_text("100000")
+            (folder / "cpu.cfs_period_us").write_text("100000")
+        else:
+            (folder / "cpu.max").write_text("100000 100000")
+        procs = folder / "cgroup.procs"
+        # Some machines let a group be made, but nobody be put into it.
+        subprocess.run(["sh", "-c", f"echo $$ > {procs}"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        if folder.is_dir():
+            folder.rmdir()
+        pytest.skip(f"no control group can be made here: {error}")
+    yield procs
+    wait_until(lambda: not procs.read_text(), limit_s=10, what="the control group's processes to end")
+    folder.rmdir()
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
+def test_inference_threads_follow_the_control_groups_quota(models, one_processor):
+    def plan(*flags):
+        command = [binary(), "plan", "--model_path", str(models / "dummy"), "--target_device", "CPU", "--json", *flags]
+        text = f'echo $$ > {one_processor}; exec "$@"'
+        ran = subprocess.run(["sh", "-c", text, "sh", *command], capture_output=True, text=True, timeout=60)
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout)["reasons"]
+
+    said = [reason for reason in plan() if "inference thread" in reason]
+    assert len(said) == 1 and said[0].startswith("CPU runs 1 inference thread, since /sys/fs/cgroup/"), said
+    assert "grants 1 of " in said[0]
+    assert not any("inference thread" in reason for reason in plan("--plugin_config", '{"INFERENCE_NUM_THREADS": 2}'))

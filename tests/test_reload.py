@@ -82,21 +82,6 @@ def test_versions_that_come_and_go_are_followed(tmp_path, base, poll):
         assert clients.faults == []
 
 
-def test_many_version_changes(tmp_path, base):
-    """Each version's folder is there as a whole at once, and the one before it is removed as soon as it serves no more."""
-    with serve(tmp_path, base) as server:
-        with Clients(server.grpc, set(range(1, 31))) as clients:
-            for number in range(2, 31):
-                made = tmp_path / "staging"
-                add_version(made, number)
-                age(made / str(number))
-                os.rename(made / str(number), base / str(number))
-                wait_until(lambda n=number: clients.seen == n, 15, f"version {number}")
-                shutil.rmtree(base / str(number - 1))
-            clients.go_on()
-        assert clients.faults == []
-
-
 def test_files_that_are_overwritten_where_they_lie_are_a_new_version(tmp_path, base):
     """Also while they are half written: what serves was read, not mapped."""
     with serve(tmp_path, base) as server:

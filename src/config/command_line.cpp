@@ -229,6 +229,7 @@ Status ReadRest(const GivenFlags& flags, ServerSettings* settings) {
   ReadText(flags, "cpu_extension", &settings->cpu_extension);
   ReadText(flags, "tokenizers_extension", &settings->tokenizers_extension);
   settings->strict = flags.IsOn("strict");
+  settings->allow_shared_memory = flags.IsOn("allow_shared_memory");
   for (const std::string& plugin : flags.All("device_plugin")) {
     const Status added = AddDevicePlugin(plugin, &settings->device_plugins);
     if (!added.ok()) return InvalidArgument("--device_plugin: {}", Message(added));

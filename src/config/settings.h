@@ -164,6 +164,7 @@ struct ServerSettings {
   uint32_t grace_seconds = 30;
   uint32_t sequence_cleaner_poll_wait_minutes = 5;  // a sequence without a call for so long has ended; 0: never
   bool ready_needs_all = false;                     // --readiness all
+  bool allow_shared_memory = false;                 // clients may register regions
   bool strict = false;                              // every warning about settings is an error
   // Device plugins that OpenVINO does not ship: the device's name, and the path of its library.
   std::vector<std::pair<std::string, std::string>> device_plugins;

@@ -1,5 +1,7 @@
 // ModelControl's part about config.json: reading it anew, because a call asks for it or because it changed.
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "base/log.h"
@@ -52,12 +54,24 @@ void ModelControl::StartCalledReload(bool joins, Done done) {
   }
 }
 
+// The file, what it leads to, and the link by which a mounted config map is exchanged.
+void ModelControl::WatchFile() {
+  namespace fs = std::filesystem;
+  const fs::path file = options_.config_path;
+  std::vector<std::string> paths = {file.string(), (file.parent_path() / "..data").string()};
+  std::error_code error;
+  const fs::path target = fs::canonical(file, error);
+  if (!error && target != file) paths.push_back(target.string());
+  watcher_->Watch(std::move(paths));
+}
+
 void ModelControl::LookAtFile() {
   if (!watch_.Look(ConfigStamp::Of(options_.config_path), std::chrono::steady_clock::now())) return;
   {
     MutexLock lock(&mutex_);
     ++watch_reloads_;
   }
+  WatchFile();  // it may be another one's link by now
   RunReload(false, [this](const ControlOutcome& outcome) {
     EndReload(false, outcome);
     std::vector<Done> joined = std::move(joined_);

@@ -1,6 +1,7 @@
 // When config.json is to be read again: it changed and has been quiet since, or what was wrong with it may be mended.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -35,6 +36,10 @@ class ConfigWatch {
   void Read(const ConfigStamp& stamp, bool refused, TimePoint now);
   // What a look at `now` saw: whether the file is to be read.
   bool Look(const ConfigStamp& stamp, TimePoint now);
+  // Something may have changed: look now, but for a change that was seen and has yet to be quiet for long enough.
+  void Hint(TimePoint now) {
+    if (!restless_) next_look_ = std::min(next_look_, now);
+  }
   TimePoint next_look() const { return next_look_; }
 
  private:

@@ -72,6 +72,13 @@ ModelControl::ModelControl(Manager& manager, Runtime& runtime, Options options)
 
 void ModelControl::Start() {
   manager_.SetWanted(wanted_.Models(), wanted_.FaultyModels());
+  if (options_.mode == ModelControlMode::kPoll && options_.poll > Duration::zero() && !options_.config_path.empty()) {
+    watcher_ = std::make_unique<FolderWatcher>(options_.poll, FolderWatcher::Means::kNotify, [this](const std::string&) {
+      MutexLock lock(&mutex_);
+      file_changed_ = true;
+    });
+    WatchFile();
+  }
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -84,6 +91,7 @@ void ModelControl::Finish() {
   } else {
     AnswerStopped();
   }
+  watcher_.reset();
 }
 
 void ModelControl::Stop() {
@@ -92,13 +100,12 @@ void ModelControl::Stop() {
 }
 
 void ModelControl::Run() {
-  const bool watches =
-      options_.mode == ModelControlMode::kPoll && options_.poll > Duration::zero() && !options_.config_path.empty();
+  const bool watches = watcher_ != nullptr;
   for (;;) {
     std::optional<Job> job;
     {
       MutexLock lock(&mutex_);
-      const auto wake = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !jobs_.empty(); };
+      const auto wake = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || file_changed_ || !jobs_.empty(); };
       if (!waiting_.empty()) {
         mutex_.AwaitFor(kLoadPoll, wake);
       } else if (watches) {
@@ -107,6 +114,7 @@ void ModelControl::Run() {
         mutex_.Await(wake);
       }
       if (stopping_) break;
+      if (std::exchange(file_changed_, false)) watch_.Hint(std::chrono::steady_clock::now());
       if (!jobs_.empty()) {
         job = std::move(jobs_.front());
         jobs_.pop_front();

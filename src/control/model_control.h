@@ -8,6 +8,7 @@
 #include <deque>
 #include <list>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -22,6 +23,7 @@
 #include "config/settings.h"
 #include "control/config_watch.h"
 #include "control/wanted_set.h"
+#include "repository/folder_watcher.h"
 #include "runtime/runtime.h"
 #include "serving/manager.h"
 
@@ -58,7 +60,7 @@ class ModelControl {
   struct Options {
     ModelControlMode mode = ModelControlMode::kPoll;
     std::string config_path;  // absolute; empty: there is none
-    Duration poll{};          // between two looks at it; 0: it is not watched
+    Duration poll{};          // between two looks at it, beside what the kernel tells; 0: it is not watched
     bool strict = false;      // a warning about settings is a fault
     std::vector<std::string> device_plugins;
     // Of the start.
@@ -126,6 +128,7 @@ class ModelControl {
   ControlOutcome OutcomeOf(const Waiting& waiting) const;
 
   // config_reload.cpp
+  void WatchFile();
   void LookAtFile();
   void StartCalledReload(bool joins, Done done);
   void RunReload(bool by_call, Done done);
@@ -151,8 +154,10 @@ class ModelControl {
   std::optional<ReloadReport> last_reload_ ABSL_GUARDED_BY(mutex_);
   bool call_reloads_ ABSL_GUARDED_BY(mutex_) = false;  // a reload that was called for is running
   int watch_reloads_ ABSL_GUARDED_BY(mutex_) = 0;      // reloads that the watching began are running
+  bool file_changed_ ABSL_GUARDED_BY(mutex_) = false;  // so the kernel says
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 
+  std::unique_ptr<FolderWatcher> watcher_;  // null: the file is not watched
   std::thread thread_;
 };
 

@@ -177,6 +177,22 @@ CpuFacts ReadCpuFacts(const SystemView& view) {
   return facts;
 }
 
+const CpuFacts& OwnCpuFacts() {
+  static const CpuFacts facts = ReadCpuFacts(SystemView::Own());
+  return facts;
+}
+
+unsigned UsableProcessors() {
+  static const int usable = std::max(1, OwnCpuFacts().usable());
+  return static_cast<unsigned>(usable);
+}
+
+std::optional<int> ThreadsForQuota(const CpuFacts& facts) {
+  const int processors = facts.affinity.empty() ? facts.processors : static_cast<int>(facts.affinity.size());
+  if (!facts.quota || facts.usable() >= processors) return std::nullopt;
+  return std::max(1, facts.usable());
+}
+
 std::vector<int> ParseCpuList(std::string_view text) {
   std::vector<int> processors;
   for (const std::string_view part : SplitText(Trim(text), ',')) {

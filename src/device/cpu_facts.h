@@ -34,6 +34,16 @@ struct CpuFacts {
 
 CpuFacts ReadCpuFacts(const SystemView& view);
 
+// This process's, as the first call found them. Thread-safe.
+const CpuFacts& OwnCpuFacts();
+// How many of this process's threads can run at the same time; at least 1.
+unsigned UsableProcessors();
+
+// How many threads inference on the CPU should have where the control groups grant less time than the affinity's processors
+// have. OpenVINO looks at the affinity alone: with a thread for each of its processors, all of them stand still for the rest of
+// every period once the time is used up. None: OpenVINO's own choice.
+std::optional<int> ThreadsForQuota(const CpuFacts& facts);
+
 // "0-3,8" to its numbers. Empty when it is no such list, or one of more than 65536 processors.
 std::vector<int> ParseCpuList(std::string_view text);
 std::string FormatCpuList(const std::vector<int>& processors);  // ascending

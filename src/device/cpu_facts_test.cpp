@@ -73,6 +73,18 @@ TEST_F(CpuFactsTest, NumaNodesByNumber) {
   EXPECT_EQ(facts.numa_nodes[1].id, 10);
 }
 
+TEST_F(CpuFactsTest, ThreadsFollowTheQuotaWhereItIsTheTighterOne) {
+  const auto threads = [&](const char* quota) {
+    root_.File("/proc/self/cgroup", "0::/\n").File("/sys/fs/cgroup/cpu.max", quota);
+    return ThreadsForQuota(Read());
+  };
+  EXPECT_EQ(threads("max 100000\n"), std::nullopt);
+  EXPECT_EQ(threads("400000 100000\n"), std::nullopt) << "the affinity has four";
+  EXPECT_EQ(threads("350000 100000\n"), std::nullopt) << "half of the fourth is there";
+  EXPECT_EQ(threads("250000 100000\n"), 3);
+  EXPECT_EQ(threads("10000 100000\n"), 1);
+}
+
 TEST_F(CpuFactsTest, FilesThatMakeNoSense) {
   for (const char* text : {"0::/../../../etc\n", "::\n", "0:\n", "1:cpu:relative\n"}) {
     root_.File("/proc/self/cgroup", text);

@@ -30,14 +30,17 @@ class InferRequest {
   virtual ~InferRequest() = default;
 
   // Inputs in the signature's order, already validated against it: the device reads them where they lie, or they are copied
-  // here when they are so small that this costs less.
-  virtual Status Bind(absl::Span<const TensorView> inputs) = 0;
+  // here when they are so small that this costs less. Where `places` has room for an output (the signature's order; fewer, or
+  // none: no place), the elements end there: written by the device, or copied by TakeOutput. Only the CPU writes there itself,
+  // since what a device does that was given up on would come late.
+  virtual Status Bind(absl::Span<const TensorView> inputs, absl::Span<const OutputPlace> places) = 0;
+  Status Bind(absl::Span<const TensorView> inputs) { return Bind(inputs, {}); }
   // Blocks the calling thread for the time of the inference.
   virtual Status Infer() = 0;
   // Returns at once. `done` runs once, on a thread of the runtime's or on this one, also when the start itself fails.
   virtual void StartAsync(Done done) = 0;
-  // After a successful inference: output `index` of the signature, in memory that belongs to the result from now on; the next
-  // inference writes elsewhere.
+  // After a successful inference: output `index` of the signature, in memory that belongs to the result from now on, or in its
+  // place, without an owner; the next inference writes elsewhere.
   virtual StatusOr<OutputTensor> TakeOutput(size_t index) = 0;
   // The model's variables, which an inference leaves as the next one finds them, are as at the beginning again. Between
   // inferences.

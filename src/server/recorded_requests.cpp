@@ -35,6 +35,7 @@ StatusOr<DecodedRequest> OfJson(std::string_view text) {
   DecodedRequest request;
   KserveOutputForm form;
   SY_RETURN_IF_ERROR(DecodeKserveInfer(BodyOf(text), std::nullopt, TimePoint(), request, form));
+  if (request.shared != nullptr) return InvalidArgument("shared memory cannot be recorded; write the elements as data");
   request.deadline = kNoDeadline;
   return request;
 }

@@ -78,6 +78,9 @@ TEST_F(RecordedRequestsTest, FaultsSayWhatIsWrong) {
   EXPECT_THAT(std::string(Message(Read("[]").status())), HasSubstr("is empty"));
   EXPECT_THAT(std::string(Message(Read(std::string("[") + kRequest + ", {}]").status())), HasSubstr("request 2"));
   EXPECT_FALSE(Read(std::string(100'000, '[')).ok());
+  const auto shared = Read(R"({"inputs": [{"name": "b", "shape": [1, 2], "datatype": "FP32", "parameters": {
+      "shared_memory_region": "r", "shared_memory_byte_size": 8}}]})");
+  EXPECT_THAT(std::string(Message(shared.status())), HasSubstr("shared memory cannot be recorded"));
   EXPECT_FALSE(ReadRecordedRequests((folder_ / "none").string(), signature_).ok());
 }
 

@@ -28,6 +28,7 @@
 #include "server/report.h"
 #include "server/server_metrics.h"
 #include "serving/manager.h"
+#include "serving/shared_regions.h"
 #include "telemetry/call_journal.h"
 #include "transport/grpc/grpc_server.h"
 #include "transport/http/http_server.h"
@@ -99,6 +100,7 @@ class Server {
   MetricsRegistry metrics_;
   const std::unique_ptr<CallJournal> journal_;
   std::unique_ptr<Runtime> runtime_;
+  std::unique_ptr<SharedRegions> shared_memory_;
   std::unique_ptr<Manager> manager_;
   std::unique_ptr<ModelControl> control_;
   std::unique_ptr<RestApi> rest_api_;
@@ -118,6 +120,8 @@ Status Server::Start() {
   options.settle = kSettle;
   options.read_recorded = ReadRecordedRequests;
   options.journal = journal_.get();
+  if (settings_.allow_shared_memory) shared_memory_ = std::make_unique<SharedRegions>();
+  options.shared_memory = shared_memory_.get();
   options.on_failover = [this](const std::string& model, const std::string& from, const std::string& to,
                                const std::string& reason) { metrics_.CountFailover(model, from, to, reason); };
   options.on_retry = [this](const std::string& model, const std::string& device) { metrics_.CountRetry(model, device); };

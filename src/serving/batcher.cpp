@@ -33,6 +33,7 @@ struct Batcher::Run {
   std::vector<std::shared_ptr<InferCall>> calls;
   size_t rows = 0;        // of the calls
   size_t total_rows = 0;  // of the inference
+  Duration gathering{0};  // its inputs
   // Set at the end.
   const std::string* device = nullptr;
   TimePoint started{};
@@ -187,7 +188,9 @@ void Batcher::Start(const std::shared_ptr<Run>& run) {
   whole->received = first.batch_entry.since;
   // Also of what is read in the callers' memory.
   whole->attachment = run;
+  const TimePoint begin = timer_.Now();
   JoinInputs(signature_, run->calls, run->total_rows, *whole);
+  run->gathering = timer_.Now() - begin;
   for (const auto& call : run->calls) {
     for (const size_t index : call->wanted_outputs) {
       if (std::find(run->output_indices.begin(), run->output_indices.end(), index) == run->output_indices.end()) {
@@ -195,6 +198,8 @@ void Batcher::Start(const std::shared_ptr<Run>& run) {
       }
     }
   }
+  // One call that fills the batch: its outputs lie in shared memory as if it ran alone.
+  if (run->calls.size() == 1 && run->rows == run->total_rows) whole->output_places = first.output_places;
   whole->wanted_outputs.assign(run->output_indices.begin(), run->output_indices.end());
   whole->on_done = [this, run = run.get()](InferCall& done, const Status& status) {
     // The call holds it, and its Version this object.
@@ -224,8 +229,14 @@ void Batcher::End(const std::shared_ptr<Run>& run, const Status& status) {
   if (again) RunAlone(run);
   // The device first, then those who wait for an answer.
   Serve();
-  if (status.ok()) metrics_->CountBatch(run->rows);
-  if (!again) Deliver(*run, status);
+  // Counted first: whoever has the answer may look at the metrics at once.
+  if (status.ok()) {
+    metrics_->CountExecution({.rows = run->rows, .input = run->gathering, .infer = run->ended - run->started, .output = {}});
+  }
+  if (again) return;
+  const TimePoint begin = timer_.Now();
+  Deliver(*run, status);
+  if (status.ok()) metrics_->AddOutputTime(run->rows, timer_.Now() - begin);
 }
 
 void Batcher::RunAlone(const std::shared_ptr<Run>& run) {
@@ -254,7 +265,10 @@ void Batcher::Deliver(const Run& run, const Status& status) {
           answer = part.status();
           break;
         }
-        call->outputs.push_back(NamedOutput{whole.spec, *std::move(part)});
+        NamedOutput named{whole.spec, *std::move(part)};
+        answer = PutOutput(*call, index, named);
+        if (!answer.ok()) break;
+        call->outputs.push_back(std::move(named));
       }
     }
     executor_->Answer(*call, answer);

@@ -520,5 +520,28 @@ TEST_F(BatcherTest, ManyThreadsGetTheirOwnRows) {
   EXPECT_THAT(Ran(), Each(testing::Le(4)));
 }
 
+TEST_F(BatcherTest, ABatchCountsAsOneInferenceOfItsRows) {
+  Load();
+  for (int i = 0; i < 2; ++i) {
+    const RowsCall first = Start(1), second = Start(2, 3);
+    timer_.Advance(microseconds(40));
+    ASSERT_TRUE(runtime_.CompleteNext());
+    EXPECT_TRUE(first.Good(1) && second.Good(2, 3));
+  }
+  const RowsCall alone = Start(1, 2);
+  timer_.Advance(microseconds(1000));
+  timer_.Advance(microseconds(30));
+  ASSERT_TRUE(runtime_.CompleteNext());
+  const CallStatistics statistics = version_->metrics().Statistics();
+  EXPECT_EQ(statistics.executions, 3u);
+  EXPECT_EQ(statistics.rows, 10u);
+  ASSERT_EQ(statistics.batches.size(), 2u);
+  EXPECT_EQ(statistics.batches[0].rows, 2u);
+  EXPECT_EQ(statistics.batches[0].infer.ns, 30'000u);
+  EXPECT_EQ(statistics.batches[1].rows, 4u);
+  EXPECT_EQ(statistics.batches[1].infer.count, 2u);
+  EXPECT_EQ(statistics.batches[1].infer.ns, 80'000u);
+}
+
 }  // namespace
 }  // namespace switchyard

@@ -3,11 +3,12 @@
 namespace switchyard {
 namespace {
 
-// The rows of the first input; a number alone is one.
+// The rows of the first input; without a batch dimension it is one.
 uint64_t BatchOf(const InferCall& call) {
   if (call.bound_inputs.empty()) return 0;
   const auto& shape = call.bound_inputs.front().shape;
-  return shape.empty() ? 1 : static_cast<uint64_t>(shape.front());
+  const auto dim = call.version->signature().inputs.front().batch_dim;
+  return dim && *dim < shape.size() ? static_cast<uint64_t>(shape[*dim]) : 1;
 }
 
 void TellJournal(const InferCall& call, const CallRecord& record, TimePoint now, const CallJournal& journal) {
@@ -53,7 +54,7 @@ void RecordCall(const InferCall& call, StatusCode code, TimePoint now, const Man
   TellJournal(call, record, now, manager.journal());
   if (call.version) {
     // What joins calls counts what it joined.
-    if (call.version->batcher() != nullptr) record.batch = 0;
+    record.joined = call.version->batcher() != nullptr;
     call.version->metrics().Record(record);
     return;
   }

@@ -377,7 +377,7 @@ void Executor::RunInline(Lane& lane, int index, const std::shared_ptr<InferCall>
   const TimePoint start = timer_.Now();
   const StatusOr<InferRequest*> request = RequestOf(lane, slot, *call);
   Status status = request.status();
-  if (status.ok()) status = (*request)->Bind(call->bound_inputs);
+  if (status.ok()) status = (*request)->Bind(call->bound_inputs, call->output_places);
   if (status.ok()) status = (*request)->Infer();
   const TimePoint end = timer_.Now();
   lane.RecordInlineCost(end - start);
@@ -397,7 +397,7 @@ void Executor::StartAsync(Lane& lane, int index, std::shared_ptr<InferCall> call
   slot.started_ns.store(Nanoseconds(held->started), std::memory_order_relaxed);
   slot.state.store(Lane::State::kRunning);
   const StatusOr<InferRequest*> request = RequestOf(lane, slot, *held);
-  const Status status = request.ok() ? (*request)->Bind(held->bound_inputs) : request.status();
+  const Status status = request.ok() ? (*request)->Bind(held->bound_inputs, held->output_places) : request.status();
   if (status.ok()) {
     (*request)->StartAsync([this, &lane, index](const Status& done) { OnAsyncDone(lane, index, done); });
   } else {
@@ -443,7 +443,10 @@ bool Executor::Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferC
       }
       const TensorSpec& spec = call->version->signature().outputs[index];
       if (GivesStringRows(spec)) output = ToStrings(*output);
-      call->outputs.push_back(NamedOutput{&spec, *std::move(output)});
+      NamedOutput named{&spec, *std::move(output)};
+      status = PutOutput(*call, index, named);
+      if (!status.ok()) break;
+      call->outputs.push_back(std::move(named));
     }
     if (call->sequence != nullptr) AppendSequenceId(*call);
   }

@@ -11,7 +11,7 @@ bool InferCall::Complete(const Status& status) {
   if (completed_.exchange(true, std::memory_order_acq_rel)) return false;
   // Out of the call first: it may hold the call, and it may destroy what it captured.
   OnDone done = std::move(on_done);
-  if (done) done(*this, status);
+  if (done) done(*this, status.ok() && request.shared != nullptr ? request.shared->Health() : status);
   return true;
 }
 

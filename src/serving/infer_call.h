@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "base/timer.h"
 #include "serving/sequence.h"
+#include "serving/shared_tensors.h"
 #include "serving/version.h"
 #include "serving/version_label.h"
 #include "telemetry/model_metrics.h"
@@ -42,6 +43,7 @@ struct DecodedRequest {
   TimePoint deadline = kNoDeadline;
   uint64_t priority = 0;                      // KServe's parameter: 1 goes first; 0: the model's standard level
   std::unique_ptr<SequenceRequest> sequence;  // what parameters say of it; serving/ adds what inputs say
+  std::unique_ptr<SharedTensors> shared;      // what lies in shared memory; null: nothing
 
   std::vector<Buffer> memory;
   std::vector<std::unique_ptr<std::string_view[]>> string_tables;
@@ -53,6 +55,7 @@ class InferCall;
 struct NamedOutput {
   const TensorSpec* spec = nullptr;  // of the Version, which the call's handle keeps alive
   OutputTensor tensor;
+  const SharedPlace* shared = nullptr;  // of the request: the elements are there, and go nowhere else
 };
 
 struct BatchGroup;
@@ -92,6 +95,8 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   std::shared_ptr<void> instance;                   // keeps what runs the call, when that is not the Version's own Executor
   absl::InlinedVector<TensorView, 4> bound_inputs;  // in the signature's order
   absl::InlinedVector<size_t, 4> wanted_outputs;    // indices into the signature's outputs
+  // By the signature's outputs: where the device may write them. Empty: into memory of its own.
+  absl::InlinedVector<OutputPlace, 4> output_places;
   absl::InlinedVector<NamedOutput, 4> outputs;
   // Set by the Executor: the device of the last try (null: none had it; lives as long as the Version), and when that began and
   // ended. The times are there to be read once the call has ended well; other ends may come while a device is at work on it.
@@ -110,7 +115,7 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   std::atomic<TimePoint> submitted{TimePoint{}};
 
   // Answers the call, once: the first caller wins and runs on_done, every later one gets false. on_done is destroyed after it
-  // ran.
+  // ran. OK becomes an error where shared memory of the call was damaged meanwhile.
   bool Complete(const Status& status);
   bool completed() const { return completed_.load(std::memory_order_acquire); }
 

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "config/text.h"
+#include "device/cpu_facts.h"
 #include "serving/absent_devices.h"
 #include "serving/batcher.h"
 #include "serving/executor.h"
@@ -47,7 +48,7 @@ Manager::Options Manager::FromSettings(const ServerSettings& settings) {
                   .cache_dir = settings.cache_dir,
                   .cache_max_bytes = settings.cache_max_bytes,
                   .ready_needs_all = settings.ready_needs_all,
-                  .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency()),
+                  .inline_threads = 2 * UsableProcessors(),
                   .strict = settings.strict,
                   .explain_absent = FindAbsentDevices,
                   .max_image_pixels = settings.max_image_pixels,
@@ -63,7 +64,7 @@ Manager::Manager(Runtime& runtime, Timer& timer, Options options)
       options_(std::move(options)),
       own_metrics_(options_.metrics == nullptr ? std::make_unique<MetricsRegistry>() : nullptr),
       metrics_(own_metrics_ != nullptr ? *own_metrics_ : *options_.metrics),
-      decode_pool_(std::max(1u, std::thread::hardware_concurrency())),
+      decode_pool_(UsableProcessors()),
       waker_(std::make_shared<Waker>()),
       loads_waker_(std::make_shared<Waker>()) {
   DeviceMonitor::Options devices = options_.devices;
@@ -132,6 +133,7 @@ void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyMod
     std::unique_ptr<Model>& model = models_[name];
     if (model == nullptr) model = std::make_unique<Model>();
     model->wanted = true;
+    model->lent = false;
     model->look = model->retry = model->pending = true;
     model->faulty = false;
     model->failed_looks = 0;
@@ -153,10 +155,7 @@ void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyMod
     LogError("Model {} cannot be served: {}", faulty_model.name, faulty_model.reason);
     model.fault = Status(StatusCode::kInvalidArgument, faulty_model.reason);
   }
-  for (auto& [name, model] : models_) {
-    if (model->wanted) continue;
-    for (auto& [number, entry] : model->entries) Retire(entry);
-  }
+  RetireUnwanted();
   loads_pending_ = woken_ = watch_changed_ = true;
   Publish();
 }
@@ -303,6 +302,7 @@ void Manager::StepPlacers() {
     }
     if (model->wanted) RetireSuperseded(*model);
   }
+  RetireUnwanted();
   ForgetGone();
   for (const auto& [name, model] : models_) model->pending = LoadPending(*model, timer_.Now());
   loads_pending_ = due_ || LoadsPending();
@@ -322,13 +322,27 @@ int64_t Manager::LeadOf(Model& model, const std::string& label, int64_t named) {
   return led_to;
 }
 
+// An alias moves when the model that it is given to serves, as a label does. It may have been the name of what it led to.
+std::string Manager::AliasLeadsTo(const std::string& alias, const std::string& owner) const {
+  const auto serves = [this](const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const auto model = models_.find(name);
+    return model != models_.end() && std::any_of(model->second->entries.begin(), model->second->entries.end(),
+                                                 [](const auto& item) { return item.second.slot != nullptr; });
+  };
+  if (serves(owner)) return owner;
+  const auto led = alias_led_to_.find(alias);
+  const std::string& before = led == alias_led_to_.end() ? alias : led->second;
+  return serves(before) ? before : owner;
+}
+
 void Manager::Publish() {
   auto next = std::make_shared<Snapshot>();
   bool any = false;
   bool all = true;
+  std::map<std::string, Snapshot::ModelRow> lent;
   for (const auto& [name, model] : models_) {
-    if (!model->wanted) continue;
-    Snapshot::ModelRow& row = next->models[name];
+    if (!model->wanted && !model->lent) continue;
+    Snapshot::ModelRow& row = model->wanted ? next->models[name] : lent[name];
     for (const auto& [label, number] : model->labels) row.labels[label] = LeadOf(*model, label, number);
     row.status = model->fault;
     if (!row.status.ok())
@@ -353,13 +367,20 @@ void Manager::Publish() {
     }
     if (row.serving == nullptr && row.status.ok()) row.status = NotLoadedYet(name);
     const bool serves = row.serving != nullptr && row.serving->get()->executor().serving();
-    any = any || serves;
-    all = all && serves;
+    any = any || (serves && model->wanted);
+    all = all && (serves || !model->wanted);
   }
+  std::map<std::string, std::string> led_to;
   for (const auto& [name, model] : models_) {
     if (!model->wanted) continue;
-    for (const std::string& alias : model->aliases) next->models.emplace(alias, next->models[name]);
+    for (const std::string& alias : model->aliases) {
+      if (next->models.contains(alias)) continue;
+      const std::string& target = led_to[alias] = AliasLeadsTo(alias, name);
+      const auto row = lent.find(target);
+      next->models.emplace(alias, row != lent.end() ? row->second : next->models[target]);
+    }
   }
+  alias_led_to_ = std::move(led_to);
   const bool enough = next->models.empty() || (options_.ready_needs_all ? all : any);
   ready_.store(first_loads_tried_ && !shutting_down_ && enough);
   const uint64_t id = next->id = ++last_snapshot_id;

@@ -26,6 +26,7 @@
 #include "serving/device_monitor.h"
 #include "serving/placement_report.h"
 #include "serving/placer.h"
+#include "serving/shared_regions.h"
 #include "serving/version.h"
 #include "serving/version_label.h"
 #include "serving/work_pool.h"
@@ -91,6 +92,8 @@ class Manager {
     ReadRecorded read_recorded;  // see Placer::Environment
     // Where versions count; must outlive the Manager. Null: in one of its own.
     MetricsRegistry* metrics = nullptr;
+    // Memory that clients share; must outlive the Manager. Null: off.
+    SharedRegions* shared_memory = nullptr;
     // Who is told of requests; must outlive the Manager. Null: nobody.
     const CallJournal* journal = nullptr;
   };
@@ -106,7 +109,8 @@ class Manager {
   // The whole wanted set: what is left out is unloaded. Returns at once. `faulty` models are listed as failed; what serves of
   // them goes on. What is changed is loaded beside the old one, and takes its place when it is there; what failed before is
   // tried again at once, and else by itself, after 1 s, then twice as long each time, up to kLongestBackoff. An alias that is a
-  // model's name, or another's alias before it, is not heeded. A label that is given to another version moves when that serves.
+  // model's name, or another's alias before it, is not heeded. A label that is given to another version moves when that serves,
+  // and so does an alias that is given to another model: what it led to goes on serving it, wanted or not.
   void SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty);
   // Until every load that the last SetWanted asked for was tried, or Shutdown was called. Files that go on changing are not
   // waited for longer than a few times Options::settle.
@@ -148,6 +152,8 @@ class Manager {
 
   const Runtime& runtime() const { return runtime_; }
   MetricsRegistry& metrics() const { return metrics_; }
+  // Null: clients may share no memory.
+  SharedRegions* shared_memory() const { return options_.shared_memory; }
   const CallJournal& journal() const { return options_.journal != nullptr ? *options_.journal : no_journal_; }
 
  private:
@@ -199,6 +205,9 @@ class Manager {
   static int64_t LeadOf(Model& model, const std::string& label, int64_t named);
   static StatusOr<std::optional<int64_t>> VersionIn(const Snapshot& snapshot, std::string_view name, const VersionLabel& label);
   void Publish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whose versions serve the alias that is `owner`'s.
+  std::string AliasLeadsTo(const std::string& alias, const std::string& owner) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RetireUnwanted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TellReadiness() ABSL_LOCKS_EXCLUDED(mutex_);
   ModelStatus StatusOf(const std::string& name, const Model& model) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   const Snapshot& CurrentSnapshot() const;
@@ -219,6 +228,7 @@ class Manager {
   mutable Mutex mutex_;
   std::map<std::string, std::unique_ptr<Model>, std::less<>> models_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<const Snapshot> snapshot_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::string> alias_led_to_ ABSL_GUARDED_BY(mutex_);  // when the map was published last
   // The way out of a Version: retired_ (to be closed, outside the mutex, since closing may call back) -> draining_ (in use) ->
   // drained_ (to be destroyed by the loader's thread, never by a callback of the device).
   std::vector<std::shared_ptr<VersionSlot>> retired_ ABSL_GUARDED_BY(mutex_);

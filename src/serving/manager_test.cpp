@@ -93,6 +93,42 @@ TEST_F(ManagerTest, ModelsThatWereUnloadedAreListedUpToANumber) {
   EXPECT_GE(manager_->Statuses().size(), 200u);
 }
 
+TEST_F(ManagerTest, AnAliasMovesWhenItsNewModelServes) {
+  Start();
+  ModelSettings first = repository_.Add("first", {1});
+  ModelSettings second = repository_.Add("second", {1});
+  ModelSettings third = repository_.Add("third", {1});
+  first.aliases = {"front"};
+  Want({first});
+  manager_->WaitForLoads();
+  const auto serves = [&](const std::string& name) -> std::string {
+    const auto handle = manager_->Acquire(name, std::nullopt);
+    return handle.ok() ? (*handle)->model_name() : "nobody";
+  };
+  EXPECT_EQ(serves("front"), "first");
+  // Also when the model that it led to goes in the same change.
+  runtime_.Update("second", [](FakeRuntime::Script& script) { script.hold_load = true; });
+  second.aliases = {"front"};
+  Want({second});
+  EXPECT_EQ(serves("front"), "first");
+  EXPECT_EQ(serves("first"), "nobody");
+  runtime_.Update("second", [](FakeRuntime::Script& script) { script.hold_load = false; });
+  manager_->WaitForLoads();
+  EXPECT_EQ(serves("front"), "second");
+  EXPECT_EQ(manager_->StatusOf("first")->versions[0].state, VersionState::kGone);
+  // The alias may have been a model's name.
+  runtime_.Update("third", [](FakeRuntime::Script& script) { script.hold_load = true; });
+  third.aliases = {"front", "second"};
+  Want({third});
+  EXPECT_EQ(serves("front"), "second");
+  EXPECT_EQ(serves("second"), "second");
+  runtime_.Update("third", [](FakeRuntime::Script& script) { script.hold_load = false; });
+  manager_->WaitForLoads();
+  EXPECT_EQ(serves("front"), "third");
+  EXPECT_EQ(serves("second"), "third");
+  EXPECT_EQ(serves("third"), "third");
+}
+
 TEST_F(ManagerTest, ALabelMovesWhenItsNewVersionServes) {
   Start();
   ModelSettings settings = repository_.Add("dummy", {3, 4});

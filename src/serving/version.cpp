@@ -82,7 +82,9 @@ namespace {
 
 void Execute(const std::shared_ptr<InferCall>& call) {
   const Version& version = *call->version;
-  if (const Status status = ValidateAndBind(version.signature(), *call); !status.ok()) {
+  Status status = ValidateAndBind(version.signature(), *call);
+  if (status.ok()) status = PlaceOutputs(*call);
+  if (!status.ok()) {
     call->Complete(status);
     return;
   }
@@ -98,6 +100,10 @@ void Execute(const std::shared_ptr<InferCall>& call) {
 
 void Infer(Handle handle, std::shared_ptr<InferCall> call) {
   call->version = std::move(handle);
+  if (const Status status = ResolveShared(call->version->decode_options().shared_memory, *call); !status.ok()) {
+    call->Complete(status);
+    return;
+  }
   if (Sequences* const sequences = call->version->sequences()) {
     if (const Status status = sequences->Route(*call); !status.ok()) {
       call->Complete(status);

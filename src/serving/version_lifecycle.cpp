@@ -2,9 +2,11 @@
 // go.
 #include <algorithm>
 #include <chrono>
+#include <set>
 #include <utility>
 
 #include "base/log.h"
+#include "device/cpu_facts.h"
 #include "device/placement.h"
 #include "serving/absent_devices.h"
 #include "serving/executor.h"
@@ -444,9 +446,10 @@ void Manager::TakeLoad(const std::string& name, Entry& entry) {
       placer->settings(), entry.version, placer->signature(), placer->executor(), placer,
       metrics_.ForModel(name, entry.version),
       DecodeOptions{.pool = &decode_pool_,
-                    // A pool that is free takes work also where nothing may queue.
-                    .max_waiting = std::max<size_t>(options_.max_queue, std::max(1u, std::thread::hardware_concurrency())),
-                    .max_image_pixels = options_.max_image_pixels});
+                     // A pool that is free takes work also where nothing may queue.
+                     .max_waiting = std::max<size_t>(options_.max_queue, UsableProcessors()),
+                     .max_image_pixels = options_.max_image_pixels,
+                     .shared_memory = options_.shared_memory});
   entry.slot = std::make_shared<VersionSlot>(std::move(version), [this](VersionSlot& slot) {
     MutexLock lock(&mutex_);
     const auto it = std::find_if(draining_.begin(), draining_.end(), [&](const auto& s) { return s.get() == &slot; });
@@ -516,6 +519,27 @@ void Manager::Retire(Entry& entry) {
   entry.state = VersionState::kGone;
   entry.wanted = entry.settling = false;
   entry.missing_since.reset();
+}
+
+// What nobody wants goes, but for models that an alias leads to until the model that has it now serves.
+void Manager::RetireUnwanted() {
+  std::set<std::string> needed;
+  for (const auto& [name, model] : models_) {
+    if (!model->wanted) continue;
+    for (const std::string& alias : model->aliases) needed.insert(AliasLeadsTo(alias, name));
+  }
+  for (auto& [name, model] : models_) {
+    if (model->wanted) continue;
+    model->lent = needed.contains(name);
+    for (auto& [number, entry] : model->entries) {
+      if (!model->lent || entry.slot == nullptr) {
+        if (entry.state != VersionState::kGone) Retire(entry);
+      } else if (entry.placer != nullptr) {
+        discarded_.push_back(std::exchange(entry.placer, nullptr));
+        entry.state = VersionState::kAvailable;
+      }
+    }
+  }
 }
 
 void Manager::CloseRetired() {

@@ -197,5 +197,50 @@ TEST(MetricsRegistryTest, LosesNothingAmongThreads) {
   EXPECT_THAT(text, HasSubstr(R"(device="NPU",code="OK"} 20000)"));
 }
 
+TEST(ModelMetricsTest, InferencesAreCountedByTheirRows) {
+  ModelMetrics metrics("m", "1");
+  CallRecord alone = Good("CPU");
+  alone.batch = 3;
+  alone.total = microseconds(100);
+  alone.input = microseconds(10);
+  alone.wait = microseconds(30);
+  alone.infer = microseconds(50);
+  metrics.Record(alone);
+  metrics.Record(alone);
+  CallRecord joined = alone;
+  joined.joined = true;
+  for (int i = 0; i < 4; ++i) metrics.Record(joined);
+  metrics.CountExecution({.rows = 12, .input = microseconds(5), .infer = microseconds(60), .output = {}});
+  metrics.AddOutputTime(12, microseconds(7));
+  const CallStatistics statistics = metrics.Statistics();
+  EXPECT_EQ(statistics.success.count, 6u);
+  EXPECT_EQ(statistics.infer.count, 6u);
+  EXPECT_EQ(statistics.executions, 3u);
+  EXPECT_EQ(statistics.rows, 18u);
+  ASSERT_EQ(statistics.batches.size(), 2u);
+  EXPECT_EQ(statistics.batches[0].rows, 3u);
+  EXPECT_EQ(statistics.batches[0].infer.count, 2u);
+  EXPECT_EQ(statistics.batches[0].input.ns, 20'000u);
+  EXPECT_EQ(statistics.batches[0].infer.ns, 100'000u);
+  EXPECT_EQ(statistics.batches[0].output.ns, 40'000u);
+  EXPECT_EQ(statistics.batches[1].rows, 12u);
+  EXPECT_EQ(statistics.batches[1].infer.ns, 60'000u);
+  EXPECT_EQ(statistics.batches[1].output.ns, 7'000u);
+}
+
+TEST(ModelMetricsTest, SizesBeyondWhatIsKeptCountInTheSums) {
+  ModelMetrics metrics("m", "1");
+  uint64_t rows = 0;
+  for (uint64_t size = 0; size < 1000; ++size) {
+    metrics.CountExecution({.rows = size});
+    rows += size;
+  }
+  const CallStatistics statistics = metrics.Statistics();
+  EXPECT_EQ(statistics.batches.size(), 256u);
+  EXPECT_EQ(statistics.batches.back().rows, 255u);
+  EXPECT_EQ(statistics.executions, 1000u);
+  EXPECT_EQ(statistics.rows, rows);
+}
+
 }  // namespace
 }  // namespace switchyard

@@ -64,6 +64,9 @@ ModelMetrics::ModelMetrics(std::string model, std::string version, std::shared_p
 
 ModelMetrics::~ModelMetrics() {
   for (Device* device = devices_.load(); device != nullptr;) delete std::exchange(device, device->next);
+  for (const auto& list : batches_) {
+    for (Batch* batch = list.load(); batch != nullptr;) delete std::exchange(batch, batch->next);
+  }
 }
 
 ModelMetrics::Device& ModelMetrics::DeviceNamed(std::string_view name) {
@@ -81,13 +84,45 @@ ModelMetrics::Device& ModelMetrics::DeviceNamed(std::string_view name) {
   return *added;
 }
 
+ModelMetrics::Batch& ModelMetrics::BatchOf(uint64_t rows) {
+  std::atomic<Batch*>& list = batches_[rows % batches_.size()];
+  const auto find = [&]() -> Batch* {
+    Batch* batch = list.load(std::memory_order_acquire);
+    while (batch != nullptr && batch->rows != rows) batch = batch->next;
+    return batch;
+  };
+  if (Batch* const batch = find()) return *batch;
+  MutexLock lock(&adding_);
+  if (Batch* const batch = find()) return *batch;
+  if (batch_sizes_ == kMostBatchSizes) return other_batches_;
+  ++batch_sizes_;
+  auto* const added = new Batch(rows);
+  added->next = list.load();
+  list.store(added, std::memory_order_release);
+  return *added;
+}
+
+void ModelMetrics::CountExecution(const Execution& execution) {
+  if (execution.rows > 0) batch_size_.Observe(execution.rows);
+  Batch& batch = BatchOf(execution.rows);
+  batch.count.Add();
+  batch.input_ns.Add(Nanoseconds(execution.input));
+  batch.infer_ns.Add(Nanoseconds(execution.infer));
+  batch.output_ns.Add(Nanoseconds(execution.output));
+  if (&batch == &other_batches_) other_rows_.Add(execution.rows);
+}
+
+void ModelMetrics::AddOutputTime(uint64_t rows, Duration output) { BatchOf(rows).output_ns.Add(Nanoseconds(output)); }
+
 CallStatistics ModelMetrics::Statistics() const {
   const auto total = [](const Histogram& histogram) {
     const auto counts = histogram.Counts();
     return CallStatistics::Total{std::accumulate(counts.begin(), counts.end(), uint64_t{0}), histogram.SumNanoseconds()};
   };
   const auto less = [](uint64_t from, uint64_t what) { return from - std::min(from, what); };
-  CallStatistics statistics{.success = total(grpc_time_), .infer = total(infer_time_)};
+  CallStatistics statistics;
+  statistics.success = total(grpc_time_);
+  statistics.infer = total(infer_time_);
   const CallStatistics::Total rest = total(rest_time_);
   const CallStatistics::Total wait = total(wait_time_);
   statistics.success.count += rest.count;
@@ -97,6 +132,20 @@ CallStatistics ModelMetrics::Statistics() const {
   statistics.queue = {wait.count, less(wait.ns, statistics.input.ns)};
   statistics.output = {statistics.infer.count, less(statistics.success.ns, wait.ns + statistics.infer.ns)};
   statistics.last = TimePoint(Duration(last_ns_.load(std::memory_order_relaxed)));
+  statistics.executions = other_batches_.count.value();
+  statistics.rows = other_rows_.value();
+  for (const auto& list : batches_) {
+    for (const Batch* batch = list.load(std::memory_order_acquire); batch != nullptr; batch = batch->next) {
+      const uint64_t count = batch->count.value();
+      statistics.executions += count;
+      statistics.rows += count * batch->rows;
+      statistics.batches.push_back({.rows = batch->rows,
+                                    .input = {count, batch->input_ns.value()},
+                                    .infer = {count, batch->infer_ns.value()},
+                                    .output = {count, batch->output_ns.value()}});
+    }
+  }
+  std::sort(statistics.batches.begin(), statistics.batches.end(), [](const auto& a, const auto& b) { return a.rows < b.rows; });
   return statistics;
 }
 
@@ -118,10 +167,14 @@ void ModelMetrics::Record(const CallRecord& record) {
   }
   last_ns_.store(record.at.time_since_epoch().count(), std::memory_order_relaxed);
   if (record.input) input_ns_.Add(Nanoseconds(*record.input));
-  if (record.batch > 0) batch_size_.Observe(record.batch);
   (rest ? rest_time_ : grpc_time_).Observe(record.total);
   if (record.wait) wait_time_.Observe(*record.wait);
-  if (record.infer) infer_time_.Observe(*record.infer);
+  if (!record.infer) return;
+  infer_time_.Observe(*record.infer);
+  if (record.joined) return;
+  const Duration input = record.input.value_or(Duration(0));
+  const Duration wait = std::max(record.wait.value_or(input), input);
+  CountExecution({.rows = record.batch, .input = input, .infer = *record.infer, .output = record.total - wait - *record.infer});
 }
 
 void ModelMetrics::CountUnrun(const CallRecord& record) {

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/mutex.h"
 #include "base/status.h"
@@ -65,9 +66,18 @@ struct CallRecord {
   std::optional<Duration> wait;   // from its arrival until an infer request took it
   std::optional<Duration> infer;  // on the device
   bool queue_full = false;        // refused, since too many calls waited
-  uint64_t batch = 0;             // rows of the first input; 0: not known
+  uint64_t batch = 0;             // rows of the first input; 0: none, or not known
+  bool joined = false;            // ran in an inference with others, which is counted by itself
   uint64_t bytes_in = 0;
   uint64_t bytes_out = 0;
+};
+
+// Inferences on the device that ended well: each once, whatever calls it ran for.
+struct Execution {
+  uint64_t rows = 0;   // the batch
+  Duration input{0};   // until it could begin, without waiting for an infer request
+  Duration infer{0};   // on the device
+  Duration output{0};  // until its calls were answered
 };
 
 // Of all calls of a version. Times that are read together may be of slightly different moments.
@@ -85,6 +95,18 @@ struct CallStatistics {
   Total infer;
   Total output;
   TimePoint last{};  // when one was answered well; TimePoint{}: never
+
+  // By the rows of the inference, ascending.
+  struct Batch {
+    uint64_t rows = 0;
+    Total input;
+    Total infer;
+    Total output;
+  };
+  std::vector<Batch> batches;
+  // Of all inferences, those included whose size has no place in `batches`.
+  uint64_t executions = 0;
+  uint64_t rows = 0;
 };
 
 inline constexpr size_t kStatusCodes = 17;  // of gRPC
@@ -113,8 +135,10 @@ class ModelMetrics {
 
   // Times are counted of calls that ended well.
   void Record(const CallRecord& record);
-  // An inference of so many rows that ran for several calls, whose own records have no rows.
-  void CountBatch(uint64_t rows) { batch_size_.Observe(rows); }
+  // An inference that ran for calls whose own records say `joined`; Record counts those of all others.
+  void CountExecution(const Execution& execution);
+  // What came after it was counted.
+  void AddOutputTime(uint64_t rows, Duration output);
   // What is not an inference, of a versioned endpoint.
   void CountQuery(Endpoint endpoint, bool ok) { outcomes_[static_cast<size_t>(endpoint)].Count(ok); }
 
@@ -128,11 +152,24 @@ class ModelMetrics {
     CodeCounters* total = nullptr;  // null: no device
     Device* next = nullptr;
   };
+  // Inferences of one size.
+  struct Batch {
+    explicit Batch(uint64_t rows) : rows(rows) {}
+    const uint64_t rows;
+    Counter count;
+    Counter input_ns;
+    Counter infer_ns;
+    Counter output_ns;
+    Batch* next = nullptr;
+  };
+  // Clients of a model that takes any batch could fill the memory with sizes.
+  static constexpr size_t kMostBatchSizes = 256;
   // Why a call was refused before a device had it.
   enum Rejection { kQueueFull, kTooLarge, kInvalid, kUnavailable, kOther, kRejections };
   enum Stage { kWaiting, kRunning, kStages };
   void CountUnrun(const CallRecord& record);
   Device& DeviceNamed(std::string_view name);
+  Batch& BatchOf(uint64_t rows);
 
   const std::string model_;
   const std::string version_;
@@ -154,6 +191,11 @@ class ModelMetrics {
   const std::shared_ptr<DeviceTotals> device_totals_;
   // A list that only grows, at its head; a model has one or two devices.
   std::atomic<Device*> devices_{nullptr};
+  // Such lists too, by the rows modulo their number.
+  std::array<std::atomic<Batch*>, 64> batches_{};
+  Batch other_batches_{0};  // of whatever size, when there are too many
+  Counter other_rows_;
+  size_t batch_sizes_ ABSL_GUARDED_BY(adding_) = 0;
   Mutex adding_;
 };
 

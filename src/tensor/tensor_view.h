@@ -27,7 +27,13 @@ struct TensorView {
   Origin origin = Origin::kBytes;
 };
 
-// Elements that `owner` keeps alive. What an inference wrote.
+// Memory of somebody else's for the elements of an output. Null: there is none.
+struct OutputPlace {
+  std::byte* data = nullptr;
+  size_t bytes = 0;
+};
+
+// Elements that `owner` keeps alive, or whoever gave an OutputPlace. What an inference wrote.
 struct OutputTensor {
   ElementType type = ElementType::kUndefined;
   Shape shape;

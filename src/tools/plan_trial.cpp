@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/timer.h"
+#include "device/cpu_facts.h"
 #include "device/placement.h"
 #include "device/system_view.h"
 #include "repository/source.h"
@@ -86,7 +87,7 @@ StatusOr<std::shared_ptr<Lane>> MakeLaneInTime(Runtime& runtime, const std::shar
 // Loads the candidate as a server does, with as many requests, and frees it.
 Status Try(const Candidate& candidate, const LoadRequest& base, Runtime& runtime,
            const std::shared_ptr<const ThreadTimer>& timer, TargetPlacement& target) {
-  LaneRequest request{.load = base, .options = {}, .inline_threads = 2 * std::max(1u, std::thread::hardware_concurrency())};
+  LaneRequest request{.load = base, .options = {}, .inline_threads = 2 * UsableProcessors()};
   request.load.target = candidate.target;
   request.load.properties = candidate.properties;
   request.options.target = candidate.target;

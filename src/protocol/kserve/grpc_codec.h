@@ -18,7 +18,8 @@ namespace switchyard::kserve {
 
 // One ModelInferRequest of exactly `size` bytes, read once. raw_input_contents are copied once, to addresses aligned to
 // kBufferAlignment. All inputs' elements stand either in their own `contents` or in raw_input_contents, one entry for each
-// input, in order. BYTES in raw form: each element after its length in 4 bytes, little endian.
+// input, in order. BYTES in raw form: each element after its length in 4 bytes, little endian. Inputs in shared memory have
+// neither: request.shared says where they are.
 // The `timeout` parameter (microseconds) sets the deadline, counted from `now`; `priority` is a whole number. Negative
 // dimensions are kept for the validator. InvalidArgument for everything that is wrong here; `request` then holds what could be
 // read, the id above all.
@@ -26,7 +27,8 @@ Status DecodeInferRequest(google::protobuf::io::ZeroCopyInputStream& message, si
                           DecodedRequest& request);
 
 // A ModelInferResponse for a call that ended well. Elements always stand in raw_output_contents; large ones are referred to,
-// not copied.
+// not copied. An output in shared memory has its place as parameters, and an empty entry there, so that entries and outputs
+// match.
 Frame EncodeInferResponse(const InferCall& call);
 
 // The same within a ModelStreamInferResponse.

@@ -6,6 +6,7 @@
 #include "protocol/kserve/log_settings.h"
 #include "protocol/kserve/metadata.h"
 #include "protocol/kserve/model_reports.h"
+#include "protocol/kserve/shared_memory.h"
 #include "tensor/signature.h"
 
 namespace switchyard::kserve {
@@ -44,13 +45,13 @@ StatusOr<std::string> ModelReady(const Manager& manager, ZeroCopyInputStream& me
   return response.SerializeAsString();
 }
 
-StatusOr<std::string> ServerMetadata(const Manager&, ZeroCopyInputStream& message) {
+StatusOr<std::string> ServerMetadata(const Manager& manager, ZeroCopyInputStream& message) {
   SY_RETURN_IF_ERROR(Parse<inference::ServerMetadataRequest>(message).status());
   inference::ServerMetadataResponse response;
   response.set_name(std::string(kServerName));
   response.set_version(std::string(kServerVersion));
   // binary_tensor_data concerns REST alone; raw contents are part of this protocol itself.
-  for (const std::string_view extension : kExtensions) response.add_extensions(std::string(extension));
+  for (const std::string_view extension : Extensions(manager)) response.add_extensions(std::string(extension));
   return response.SerializeAsString();
 }
 
@@ -109,7 +110,7 @@ StatusOr<std::string> AnswerLogSettings(const Manager&, ZeroCopyInputStream& mes
 }  // namespace
 
 RpcService GrpcInferenceService() {
-  return {
+  RpcService service{
       .name = "inference.GRPCInferenceService",
       .control = {{"/inference.GRPCInferenceService/ServerLive", ServerLive},
                   {"/inference.GRPCInferenceService/ServerReady", ServerReady},
@@ -125,6 +126,8 @@ RpcService GrpcInferenceService() {
                  nullptr, EncodeStreamResponse, EncodeStreamError}},
       .commands = RepositoryMethods(),
   };
+  for (ControlMethod& method : SharedMemoryMethods()) service.control.push_back(method);
+  return service;
 }
 
 }  // namespace switchyard::kserve

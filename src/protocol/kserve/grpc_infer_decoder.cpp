@@ -7,6 +7,7 @@
 
 #include "protocol/kserve/grpc_codec.h"
 #include "protocol/kserve/metadata.h"
+#include "protocol/kserve/shared_memory.h"
 #include "protocol/wire/value_list.h"
 #include "protocol/wire/wire_reader.h"
 #include "tensor/element_type.h"
@@ -160,8 +161,9 @@ class Decoder {
   void ReadInput();
   void ReadShape(Shape& shape);
   void ReadContents(ValueList& values);
+  Status TakeSharedInput(const SharedParameters& shared, bool has_contents);
   void ReadOutput();
-  Status CheckTensorParameter(const ParameterEntry& entry);
+  Status TakeTensorParameter(const ParameterEntry& entry, SharedParameters& shared);
   Status FinishInput(std::string_view datatype, bool too_many_dims, ValueList& values, NamedTensor& input);
   Status TakeContents(ValueList& values, NamedTensor& input);
   Status AssignRaw();
@@ -202,9 +204,19 @@ void Decoder::ReadRequestParameter() {
       *timeout == 0 || *timeout >= longest ? kNoDeadline : now_ + std::chrono::microseconds(*timeout);
 }
 
-Status Decoder::CheckTensorParameter(const ParameterEntry& entry) {
-  if (entry.key == "shared_memory_region") {
-    return InvalidArgument("Shared memory is not enabled on this server; send the tensor in the message");
+Status Decoder::TakeTensorParameter(const ParameterEntry& entry, SharedParameters& shared) {
+  if (entry.key == kRegionParameter) {
+    const auto* name = std::get_if<std::string>(&entry.value);
+    if (name == nullptr) return InvalidArgument("Invalid parameter {} - Expected: the name of a region", entry.key);
+    shared.region = *name;
+  } else if (entry.key == kBytesParameter || entry.key == kOffsetParameter) {
+    SY_ASSIGN_OR_RETURN(const int64_t number, WholeNumber(entry, "bytes as a whole number of at least 0"));
+    if (entry.key == kBytesParameter) {
+      shared.bytes = static_cast<uint64_t>(number);
+    } else {
+      shared.offset = static_cast<uint64_t>(number);
+      shared.has_offset = true;
+    }
   }
   if (entry.key == "classification") {
     const auto* count = std::get_if<int64_t>(&entry.value);
@@ -252,6 +264,7 @@ void Decoder::ReadInput() {
   NamedTensor& input = request_.inputs.back();
   std::string_view datatype;
   ValueList values;
+  SharedParameters shared;
   {
     const auto message = reader_.Enter();
     while (reader_.Next()) {
@@ -260,7 +273,7 @@ void Decoder::ReadInput() {
         case Tag(2, kLengthDelimited): datatype = reader_.Text(arena_); break;
         case Tag(3, kVarint):
         case Tag(3, kLengthDelimited): ReadShape(input.tensor.shape); break;
-        case Tag(4, kLengthDelimited): Note(CheckTensorParameter(ReadParameter(reader_))); break;
+        case Tag(4, kLengthDelimited): Note(TakeTensorParameter(ReadParameter(reader_), shared)); break;
         case Tag(5, kLengthDelimited): ReadContents(values); break;
         default: reader_.Skip();
       }
@@ -270,6 +283,19 @@ void Decoder::ReadInput() {
   with_contents_ += values.count() > 0;
   const bool too_many_dims = input.tensor.shape.size() > kMaxRank;
   Note(FinishInput(datatype, too_many_dims, values, input));
+  if (shared.any()) Note(TakeSharedInput(shared, values.count() > 0));
+}
+
+// Of the input that was read last.
+Status Decoder::TakeSharedInput(const SharedParameters& shared, bool has_contents) {
+  const std::string_view name = request_.inputs.back().name;
+  StatusOr<SharedPlace> place = shared.Take();
+  if (!place.ok()) return InvalidArgument("{}; input name: {}", Message(place.status()), name);
+  if (has_contents) {
+    return InvalidArgument("Invalid contents - the input has both values and {}; input name: {}", kRegionParameter, name);
+  }
+  SharedOf(request_).inputs.push_back({.index = request_.inputs.size() - 1, .place = *std::move(place)});
+  return absl::OkStatus();
 }
 
 Status Decoder::FinishInput(std::string_view datatype, bool too_many_dims, ValueList& values, NamedTensor& input) {
@@ -317,12 +343,21 @@ void Decoder::ReadOutput() {
     return;
   }
   std::string name;
+  SharedParameters shared;
   const auto message = reader_.Enter();
   while (reader_.Next()) {
     switch (reader_.tag()) {
       case Tag(1, kLengthDelimited): reader_.Text(name); break;
-      case Tag(2, kLengthDelimited): Note(CheckTensorParameter(ReadParameter(reader_))); break;
+      case Tag(2, kLengthDelimited): Note(TakeTensorParameter(ReadParameter(reader_), shared)); break;
       default: reader_.Skip();
+    }
+  }
+  if (shared.any()) {
+    StatusOr<SharedPlace> place = shared.Take();
+    if (place.ok()) {
+      SharedOf(request_).outputs.push_back({.index = request_.requested_outputs.size(), .place = *std::move(place)});
+    } else {
+      Note(InvalidArgument("{}; output name: {}", Message(place.status()), name));
     }
   }
   request_.requested_outputs.push_back(std::move(name));
@@ -363,12 +398,21 @@ Status Decoder::AssignRaw() {
         "not allowed - {} inputs have contents, raw_input_contents has {} entries; use one form for all inputs",
         with_contents_, raw_.size());
   }
-  if (raw_.size() != inputs) {
-    return InvalidArgument("Size of raw_input_contents: {} is different than number of inputs: {}", raw_.size(), inputs);
+  const auto* const shared = request_.shared.get();
+  const size_t elsewhere = shared == nullptr ? 0 : shared->inputs.size();
+  if (raw_.size() != inputs - elsewhere) {
+    return InvalidArgument("Size of raw_input_contents: {} is different than number of inputs: {}{}", raw_.size(),
+                           inputs - elsewhere, elsewhere == 0 ? "" : " that are not in shared memory");
   }
+  size_t next = 0;
+  size_t next_shared = 0;
   for (size_t i = 0; i < inputs; ++i) {
     NamedTensor& input = request_.inputs[i];
-    const RawContent& raw = raw_[i];
+    if (next_shared < elsewhere && shared->inputs[next_shared].index == i) {
+      ++next_shared;
+      continue;
+    }
+    const RawContent& raw = raw_[next++];
     input.tensor.origin = TensorView::Origin::kBytes;
     if (input.tensor.type == ElementType::kBytes) {
       SY_RETURN_IF_ERROR(SplitStrings(input, raw));

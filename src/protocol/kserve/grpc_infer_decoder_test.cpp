@@ -282,11 +282,76 @@ TEST(DecodeInferRequestTest, WhatIsNotServedIsRefused) {
   EXPECT_EQ(decoded.request.id, "late");
   (*message.mutable_outputs(0)->mutable_parameters())["classification"].set_int64_param(0);
   EXPECT_TRUE(Decode(message).status.ok());
-  (*message.mutable_outputs(0)->mutable_parameters())["shared_memory_region"].set_string_param("r");
-  EXPECT_THAT(Fault(Decode(message)), HasSubstr("Shared memory is not enabled"));
-  message.clear_outputs();
-  (*AddInput(message, "b", "FP32", {1}).mutable_parameters())["shared_memory_region"].set_string_param("r");
-  EXPECT_THAT(Fault(Decode(message)), HasSubstr("Shared memory is not enabled"));
+}
+
+TEST(DecodeInferRequestTest, WhatLiesInSharedMemoryIsSaid) {
+  ModelInferRequest message;
+  const auto share = [](auto& tensor, int64_t bytes, int64_t offset) {
+    auto& parameters = *tensor.mutable_parameters();
+    parameters["shared_memory_region"].set_string_param("r");
+    parameters["shared_memory_byte_size"].set_int64_param(bytes);
+    if (offset != 0) parameters["shared_memory_offset"].set_uint64_param(static_cast<uint64_t>(offset));
+  };
+  AddInput(message, "first", "FP32", {1});
+  share(AddInput(message, "second", "FP32", {2}), 8, 64);
+  AddInput(message, "third", "BYTES", {1});
+  message.add_outputs()->set_name("here");
+  message.add_outputs()->set_name("there");
+  share(*message.mutable_outputs(1), 40, 0);
+  message.add_raw_input_contents(Raw<float>({1}));
+  message.add_raw_input_contents(std::string("\1\0\0\0x", 5));
+  const Decoded decoded = Decode(message);
+  ASSERT_TRUE(decoded.status.ok()) << decoded.status;
+  EXPECT_THAT(Elements<float>(decoded.request.inputs[0].tensor), ElementsAre(1));
+  EXPECT_THAT(decoded.request.inputs[2].tensor.strings, ElementsAre("x"));
+  ASSERT_NE(decoded.request.shared, nullptr);
+  const SharedTensors& shared = *decoded.request.shared;
+  ASSERT_EQ(shared.inputs.size(), 1u);
+  EXPECT_EQ(shared.inputs[0].index, 1u);
+  EXPECT_EQ(shared.inputs[0].place.region, "r");
+  EXPECT_EQ(shared.inputs[0].place.bytes, 8u);
+  EXPECT_EQ(shared.inputs[0].place.offset, 64u);
+  ASSERT_EQ(shared.outputs.size(), 1u);
+  EXPECT_EQ(shared.outputs[0].index, 1u);
+  EXPECT_EQ(shared.outputs[0].place.offset, 0u);
+
+  message.add_raw_input_contents("more");
+  EXPECT_THAT(Fault(Decode(message)), HasSubstr("number of inputs: 2 that are not in shared memory"));
+  message.clear_raw_input_contents();
+  message.mutable_inputs(1)->mutable_contents()->add_fp32_contents(1);
+  EXPECT_THAT(Fault(Decode(message)), HasSubstr("both values and shared_memory_region; input name: second"));
+  EXPECT_EQ(Decode(ModelInferRequest()).request.shared, nullptr);
+}
+
+TEST(DecodeInferRequestTest, FaultyPlacesInSharedMemory) {
+  using Parameter = inference::InferParameter;
+  const std::vector<std::map<std::string, std::function<void(Parameter&)>>> faulty = {
+      {{"shared_memory_region", [](auto& p) { p.set_string_param("r"); }}},
+      {{"shared_memory_byte_size", [](auto& p) { p.set_int64_param(4); }}},
+      {{"shared_memory_offset", [](auto& p) { p.set_int64_param(0); }}},
+      {{"shared_memory_region", [](auto& p) { p.set_int64_param(1); }},
+       {"shared_memory_byte_size", [](auto& p) { p.set_int64_param(4); }}},
+      {{"shared_memory_region", [](auto& p) { p.set_string_param("r"); }},
+       {"shared_memory_byte_size", [](auto& p) { p.set_int64_param(-4); }}},
+      {{"shared_memory_region", [](auto& p) { p.set_string_param("r"); }},
+       {"shared_memory_byte_size", [](auto& p) { p.set_bool_param(true); }}},
+      {{"shared_memory_region", [](auto& p) { p.set_string_param("r"); }},
+       {"shared_memory_byte_size", [](auto& p) { p.set_int64_param(4); }},
+       {"shared_memory_offset", [](auto& p) { p.set_double_param(1); }}}};
+  for (const auto& parameters : faulty) {
+    ModelInferRequest of_input, of_output;
+    auto& input = AddInput(of_input, "b", "FP32", {1});
+    auto& output = *of_output.add_outputs();
+    for (const auto& [key, set] : parameters) {
+      set((*input.mutable_parameters())[key]);
+      set((*output.mutable_parameters())[key]);
+    }
+    for (const ModelInferRequest* message : {&of_input, &of_output}) {
+      const Decoded decoded = Decode(*message);
+      EXPECT_EQ(decoded.status.code(), StatusCode::kInvalidArgument) << message->ShortDebugString();
+      EXPECT_THAT(Fault(decoded), HasSubstr("shared_memory_"));
+    }
+  }
 }
 
 TEST(DecodeInferRequestTest, RepeatedFieldsMergeAsInProtobuf) {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "protocol/kserve/grpc_codec.h"
+#include "protocol/kserve/shared_memory.h"
 #include "protocol/wire/wire_writer.h"
 #include "tensor/element_type.h"
 
@@ -17,17 +18,44 @@ using wire::FieldSize;
 // Below this, copying costs less than carrying a reference through gRPC.
 constexpr size_t kCopiedBytes = 4096;
 
+// An entry of map<string, InferParameter>, field 4 of whatever has parameters.
+void AppendParameter(std::string& text, std::string_view key, std::string_view value) {
+  const size_t size = FieldSize(3, value.size());
+  AppendHead(text, 4, FieldSize(1, key.size()) + FieldSize(2, size));
+  AppendField(text, 1, key);
+  AppendHead(text, 2, size);
+  AppendField(text, 3, value);
+}
+
+void AppendParameter(std::string& text, std::string_view key, uint64_t value) {
+  // As a signed number where it is one: all clients know that field.
+  const uint32_t field = value <= INT64_MAX ? 2 : 5;
+  const size_t size = wire::VarintFieldSize(field, value);
+  AppendHead(text, 4, FieldSize(1, key.size()) + FieldSize(2, size));
+  AppendField(text, 1, key);
+  AppendHead(text, 2, size);
+  wire::AppendVarintField(text, field, value);
+}
+
 // An InferOutputTensor without its elements.
 void AppendOutput(std::string& text, const NamedOutput& output) {
   const std::string_view datatype = KserveName(output.tensor.type);
   const size_t shape = wire::PackedSize(output.tensor.shape);
+  std::string place;
+  if (output.shared != nullptr) {
+    AppendParameter(place, kRegionParameter, output.shared->region);
+    AppendParameter(place, kBytesParameter, static_cast<uint64_t>(output.tensor.bytes));
+    if (output.shared->offset != 0) AppendParameter(place, kOffsetParameter, output.shared->offset);
+  }
   AppendHead(text, 5, FieldSize(1, output.spec->name.size()) + FieldSize(2, datatype.size()) +
-                          (output.tensor.shape.empty() ? 0 : FieldSize(3, shape)));
+                          (output.tensor.shape.empty() ? 0 : FieldSize(3, shape)) + place.size());
   AppendField(text, 1, output.spec->name);
   AppendField(text, 2, datatype);
-  if (output.tensor.shape.empty()) return;
-  AppendHead(text, 3, shape);
-  for (const int64_t dim : output.tensor.shape) AppendVarint(text, static_cast<uint64_t>(dim));
+  if (!output.tensor.shape.empty()) {
+    AppendHead(text, 3, shape);
+    for (const int64_t dim : output.tensor.shape) AppendVarint(text, static_cast<uint64_t>(dim));
+  }
+  text += place;
 }
 
 void AppendStrings(std::string& text, const std::vector<std::string>& strings) {
@@ -44,19 +72,11 @@ void AppendStrings(std::string& text, const std::vector<std::string>& strings) {
   }
 }
 
-// The entry sequence_id of map<string, InferParameter>.
 void AppendSequenceId(std::string& text, const SequenceId& id) {
-  constexpr std::string_view kKey = "sequence_id";
-  // As a signed number where it is one: all clients know that field.
-  const uint32_t field = id.number <= INT64_MAX ? 2 : 5;
-  const size_t value = id.name.empty() ? wire::VarintFieldSize(field, id.number) : FieldSize(3, id.name.size());
-  AppendHead(text, 4, FieldSize(1, kKey.size()) + FieldSize(2, value));
-  AppendField(text, 1, kKey);
-  AppendHead(text, 2, value);
   if (id.name.empty()) {
-    wire::AppendVarintField(text, field, id.number);
+    AppendParameter(text, "sequence_id", id.number);
   } else {
-    AppendField(text, 3, id.name);
+    AppendParameter(text, "sequence_id", id.name);
   }
 }
 
@@ -77,6 +97,10 @@ Frame EncodeInferResponse(const InferCall& call) {
   for (const NamedOutput& output : call.outputs) AppendOutput(text, output);
   for (const NamedOutput& output : call.outputs) {
     const OutputTensor& tensor = output.tensor;
+    if (output.shared != nullptr) {
+      AppendHead(text, 6, 0);
+      continue;
+    }
     if (tensor.type == ElementType::kBytes) {
       AppendStrings(text, tensor.strings);
       continue;

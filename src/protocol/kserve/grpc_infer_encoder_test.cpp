@@ -109,5 +109,26 @@ TEST(ParseVersionTest, EmptyAndZeroAreTheDefault) {
   EXPECT_TRUE(ParseVersion("stable").label.or_number);
 }
 
+TEST_F(EncodeTest, WhatLiesInSharedMemoryIsNamedAndNotSent) {
+  Add<float>("here", ElementType::kFp32, {2}, {1, 2});
+  Add<float>("there", ElementType::kFp32, {1, 2}, {3, 4});
+  Add<float>("last", ElementType::kFp32, {1}, {5});
+  const SharedPlace place{.region = "r", .offset = 64, .bytes = 100};
+  call_.outputs[1].shared = &place;
+  ModelInferResponse response;
+  ASSERT_TRUE(response.ParseFromString(EncodeInferResponse(call_).Flatten()));
+  ASSERT_EQ(response.outputs_size(), 3);
+  ASSERT_EQ(response.raw_output_contents_size(), 3);
+  EXPECT_EQ(response.raw_output_contents(0).size(), 8u);
+  EXPECT_EQ(response.raw_output_contents(1), "");
+  EXPECT_EQ(response.raw_output_contents(2).size(), 4u);
+  const auto& parameters = response.outputs(1).parameters();
+  EXPECT_EQ(parameters.at("shared_memory_region").string_param(), "r");
+  EXPECT_EQ(parameters.at("shared_memory_byte_size").int64_param(), 8);
+  EXPECT_EQ(parameters.at("shared_memory_offset").int64_param(), 64);
+  EXPECT_THAT(response.outputs(1).shape(), ElementsAre(1, 2));
+  EXPECT_TRUE(response.outputs(0).parameters().empty());
+}
+
 }  // namespace
 }  // namespace switchyard::kserve

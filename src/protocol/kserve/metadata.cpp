@@ -4,6 +4,13 @@
 
 namespace switchyard::kserve {
 
+std::vector<std::string_view> Extensions(const Manager& manager) {
+  std::vector<std::string_view> names = {"binary_tensor_data", "logging",  "model_configuration",
+                                         "model_repository",   "sequence", "statistics"};
+  if (manager.shared_memory() != nullptr) names.push_back("system_shared_memory");
+  return names;
+}
+
 VersionText ParseVersion(std::string_view version) {
   if (version.empty()) return {};
   int64_t number = 0;

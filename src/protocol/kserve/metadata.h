@@ -1,7 +1,6 @@
 // What both of KServe's front ends, gRPC and REST, say about the server and its models.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -18,8 +17,7 @@ inline constexpr std::string_view kServerName = "switchyard";
 inline constexpr std::string_view kServerVersion = SWITCHYARD_VERSION;
 inline constexpr std::string_view kPlatform = "OpenVINO";
 // The protocol's extensions that are served, by the names that Triton gave them.
-inline constexpr std::array<std::string_view, 6> kExtensions = {
-    "binary_tensor_data", "logging", "model_configuration", "model_repository", "sequence", "statistics"};
+std::vector<std::string_view> Extensions(const Manager& manager);
 
 // A version as KServe's clients write it: "" and "0" mean the default one; a negative number is found by nobody later; what is
 // no number is a label.

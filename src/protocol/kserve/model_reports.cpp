@@ -1,5 +1,6 @@
 #include "protocol/kserve/model_reports.h"
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <utility>
@@ -35,8 +36,8 @@ ModelStatistics StatisticsOf(const Version& version) {
   ModelStatistics report;
   report.set_name(version.model_name());
   report.set_version(version.number_text());
-  report.set_inference_count(calls.success.count);
-  report.set_execution_count(calls.infer.count);
+  report.set_inference_count(calls.rows);
+  report.set_execution_count(calls.executions);
   if (calls.last != TimePoint()) {
     const auto ago = std::chrono::steady_clock::now() - calls.last;
     const auto since_epoch = (std::chrono::system_clock::now() - ago).time_since_epoch();
@@ -52,6 +53,13 @@ ModelStatistics StatisticsOf(const Version& version) {
   Set(calls.output, *times.mutable_compute_output());
   times.mutable_cache_hit();
   times.mutable_cache_miss();
+  for (const CallStatistics::Batch& batch : calls.batches) {
+    inference::InferBatchStatistics& row = *report.add_batch_stats();
+    row.set_batch_size(batch.rows);
+    Set(batch.input, *row.mutable_compute_input());
+    Set(batch.infer, *row.mutable_compute_infer());
+    Set(batch.output, *row.mutable_compute_output());
+  }
   if (version.placer() == nullptr) return report;
   const PlacementReport placement = version.placer()->Report();
   for (const TargetPlacement& target : placement.targets) {
@@ -120,6 +128,20 @@ void AddInstances(const Version& version, ModelConfig& config) {
   }
 }
 
+// Triton's clients take a batch that the server makes for the first dimension of each tensor, which the configuration leaves
+// out.
+bool BatchIsFirst(const Signature& signature) {
+  const auto first = [](const TensorSpec& spec) { return spec.batch_dim == size_t{0}; };
+  return std::all_of(signature.inputs.begin(), signature.inputs.end(), first) &&
+         std::all_of(signature.outputs.begin(), signature.outputs.end(), first);
+}
+
+void SetBatching(const DynamicBatching& batching, inference::ModelDynamicBatching& report) {
+  report.set_max_queue_delay_microseconds(batching.max_delay_us);
+  report.set_priority_levels(batching.priority.levels);
+  report.set_default_priority_level(batching.priority.standard);
+}
+
 StatusOr<ModelConfig> Describe(const Manager& manager, std::string_view name, std::string_view version_text) {
   const VersionText text = ParseVersion(version_text);
   SY_ASSIGN_OR_RETURN(const Handle version, manager.Acquire(name, text.number, text.label));
@@ -128,10 +150,15 @@ StatusOr<ModelConfig> Describe(const Manager& manager, std::string_view name, st
   config.set_platform(std::string(kPlatform));
   config.set_backend("openvino");
   SetPolicy(version->settings().version_policy, *config.mutable_version_policy());
-  const auto describe = [](const TensorSpec& spec, auto& tensor) {
+  const auto& batching = version->settings().dynamic_batching;
+  if (batching) SetBatching(*batching, *config.mutable_dynamic_batching());
+  const bool open = batching && BatchIsFirst(version->signature());
+  if (open) config.set_max_batch_size(static_cast<int32_t>(batching->max_batch_size));
+  const auto describe = [open](const TensorSpec& spec, auto& tensor) {
     tensor.set_name(spec.name);
     tensor.set_data_type(TypeOf(spec.type));
-    for (const int64_t dim : spec.shape.Wire()) tensor.add_dims(dim);
+    const Shape dims = spec.shape.Wire();
+    for (size_t i = open ? 1 : 0; i < dims.size(); ++i) tensor.add_dims(dims[i]);
   };
   for (const TensorSpec& spec : version->signature().inputs) describe(spec, *config.add_input());
   for (const TensorSpec& spec : version->signature().outputs) describe(spec, *config.add_output());
@@ -211,7 +238,13 @@ void AppendStatistics(std::string& out, const ModelStatistics& model) {
     AppendDuration(times, out, "cache_hit", stats.cache_hit());
     AppendDuration(times, out, "cache_miss", stats.cache_miss());
   }
-  object.Array("batch_stats", std::vector<int>(), [](int) {});
+  object.Array("batch_stats", model.batch_stats(), [&](const inference::InferBatchStatistics& batch) {
+    JsonObjectWriter row(out);
+    row.Number("batch_size", batch.batch_size());
+    AppendDuration(row, out, "compute_input", batch.compute_input());
+    AppendDuration(row, out, "compute_infer", batch.compute_infer());
+    AppendDuration(row, out, "compute_output", batch.compute_output());
+  });
   object.Array("memory_usage", model.memory_usage(), [&](const inference::MemoryUsage& usage) {
     JsonObjectWriter memory(out);
     memory.Text("type", usage.type());
@@ -253,7 +286,7 @@ void AppendConfig(std::string& out, const ModelConfig& config) {
   object.Text("platform", config.platform());
   object.Text("backend", config.backend());
   AppendPolicy(object, out, config.version_policy());
-  object.Number("max_batch_size", 0);
+  object.Number("max_batch_size", static_cast<uint64_t>(config.max_batch_size()));
   AppendTensors(object, out, "input", config.input());
   AppendTensors(object, out, "output", config.output());
   object.Array("instance_group", config.instance_group(), [&](const inference::ModelInstanceGroup& instances) {
@@ -263,6 +296,15 @@ void AppendConfig(std::string& out, const ModelConfig& config) {
     group.Number("count", static_cast<uint64_t>(instances.count()));
     group.Array("gpus", instances.gpus(), [&](int32_t gpu) { AppendJsonInteger(out, gpu); });
   });
+  if (config.has_dynamic_batching()) {
+    object.Key("dynamic_batching");
+    const inference::ModelDynamicBatching& batching = config.dynamic_batching();
+    JsonObjectWriter one(out);
+    one.Array("preferred_batch_size", batching.preferred_batch_size(), [&](int32_t size) { AppendJsonInteger(out, size); });
+    one.Number("max_queue_delay_microseconds", batching.max_queue_delay_microseconds());
+    one.Number("priority_levels", batching.priority_levels());
+    one.Number("default_priority_level", batching.default_priority_level());
+  }
   if (config.has_sequence_batching()) {
     object.Key("sequence_batching");
     JsonObjectWriter(out).Number("max_sequence_idle_microseconds", config.sequence_batching().max_sequence_idle_microseconds());

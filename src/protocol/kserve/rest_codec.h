@@ -7,6 +7,7 @@
 //   bare words that Python's json writes, and written as bare words (json_writer.h).
 // - Only the outputs that `outputs` names are returned, in that order. binary_data_output is the default for every output
 //   that does not say binary_data itself, whether `outputs` is there or not.
+// - A tensor in shared memory has its place as parameters, in requests and replies, and neither data nor a binary part.
 // - The request parameter `timeout` is in microseconds; 0 is none. `priority` is an integer; 1 goes first, 0 is none.
 #pragma once
 

@@ -6,6 +6,7 @@
 #include "protocol/http/json_elements.h"
 #include "protocol/http/json_reader.h"
 #include "protocol/kserve/rest_codec.h"
+#include "protocol/kserve/shared_memory.h"
 
 namespace switchyard {
 namespace {
@@ -17,6 +18,7 @@ struct InputEntry {
   Shape shape;
   std::optional<JsonValue> data;
   std::optional<uint64_t> binary_size;
+  std::optional<SharedPlace> shared;
 };
 
 // The part of the body behind the JSON, handed out in the order of the inputs.
@@ -39,14 +41,6 @@ StatusOr<std::string_view> StringField(JsonValue value, std::string_view field) 
   return InvalidArgument("Could not parse request - \"{}\" must be a string, not {}", field, JsonTypeName(value));
 }
 
-Status RefuseSharedMemory(JsonObject parameters, std::string_view where) {
-  if (parameters.at_key("shared_memory_region").error() != simdjson::SUCCESS) return Status();
-  return InvalidArgument(
-      "Could not parse parameters - {} asks for shared memory, which this server does not have; send the data "
-      "in the body",
-      where);
-}
-
 StatusOr<JsonObject> ParametersOf(JsonValue value, std::string_view where) {
   JsonObject parameters;
   if (value.get(parameters) != simdjson::SUCCESS) {
@@ -59,8 +53,38 @@ StatusOr<JsonObject> ParametersOf(JsonValue value, std::string_view where) {
                              field.key, where, JsonTypeName(field.value));
     }
   }
-  SY_RETURN_IF_ERROR(RefuseSharedMemory(parameters, where));
   return parameters;
+}
+
+// Where the tensor lies in shared memory, if it does.
+StatusOr<std::optional<SharedPlace>> ReadShared(JsonObject parameters, std::string_view where) {
+  kserve::SharedParameters shared;
+  for (const auto field : parameters) {
+    uint64_t number = 0;
+    if (field.key == kserve::kRegionParameter) {
+      std::string_view name;
+      if (field.value.get(name) != simdjson::SUCCESS) {
+        return InvalidArgument("Could not parse parameters - {} of {} must be a string, not {}", field.key, where,
+                               JsonExcerpt(field.value));
+      }
+      shared.region = std::string(name);
+    } else if (field.key == kserve::kBytesParameter || field.key == kserve::kOffsetParameter) {
+      if (field.value.get(number) != simdjson::SUCCESS) {
+        return InvalidArgument("Could not parse parameters - {} of {} must be an integer from 0, not {}", field.key, where,
+                               JsonExcerpt(field.value));
+      }
+      if (field.key == kserve::kBytesParameter) {
+        shared.bytes = number;
+      } else {
+        shared.offset = number;
+        shared.has_offset = true;
+      }
+    }
+  }
+  if (!shared.any()) return std::optional<SharedPlace>();
+  StatusOr<SharedPlace> place = shared.Take();
+  if (!place.ok()) return InvalidArgument("Could not parse parameters - {}: {}", where, Message(place.status()));
+  return std::optional<SharedPlace>(*std::move(place));
 }
 
 // The boolean `key`, or nothing when it is not there.
@@ -124,8 +148,10 @@ StatusOr<InputEntry> ReadInput(JsonValue value) {
       if (!field.value.is_array()) return BadInput(input.name, "\"data\" must be an array");
       input.data = field.value;
     } else if (field.key == "parameters") {
-      SY_ASSIGN_OR_RETURN(const JsonObject parameters, ParametersOf(field.value, fmt::format("input {}", input.name)));
+      const std::string where = fmt::format("input {}", input.name);
+      SY_ASSIGN_OR_RETURN(const JsonObject parameters, ParametersOf(field.value, where));
       SY_RETURN_IF_ERROR(ReadBinarySize(parameters, input));
+      SY_ASSIGN_OR_RETURN(input.shared, ReadShared(parameters, where));
     }
   }
   if (!has_shape) return BadInput(input.name, "\"shape\" is missing");
@@ -214,6 +240,16 @@ Status ReadJsonInput(const InputEntry& input, size_t json_size, DecodedRequest& 
   return Status();
 }
 
+// Of the input that stands last in `request`.
+Status TakeSharedInput(const InputEntry& input, DecodedRequest& request, TensorView& view) {
+  if (input.data || input.binary_size) {
+    return BadInput(input.name, "it has both data and shared_memory_region; send one of them");
+  }
+  view.type = input.type;
+  kserve::SharedOf(request).inputs.push_back({.index = request.inputs.size() - 1, .place = *input.shared});
+  return Status();
+}
+
 Status ReadInputs(JsonValue value, size_t json_size, BinaryPart& binary, DecodedRequest& request) {
   JsonArray array;
   if (value.get(array) != simdjson::SUCCESS) {
@@ -231,8 +267,9 @@ Status ReadInputs(JsonValue value, size_t json_size, BinaryPart& binary, Decoded
   char* name_to = reinterpret_cast<char*>(names.data());
   for (const InputEntry& input : entries) {
     NamedTensor& named = request.inputs.emplace_back();
-    SY_RETURN_IF_ERROR(input.data ? ReadJsonInput(input, json_size, request, named.tensor)
-                                  : ReadBinaryInput(input, entries.size(), binary, request, named.tensor));
+    SY_RETURN_IF_ERROR(input.shared ? TakeSharedInput(input, request, named.tensor)
+                       : input.data ? ReadJsonInput(input, json_size, request, named.tensor)
+                                    : ReadBinaryInput(input, entries.size(), binary, request, named.tensor));
     named.tensor.shape = input.shape;
     std::copy(input.name.begin(), input.name.end(), name_to);
     named.name = {name_to, input.name.size()};
@@ -259,7 +296,12 @@ Status ReadOutputs(JsonValue value, DecodedRequest& request, KserveOutputForm& f
     request.requested_outputs.emplace_back(name);
     JsonValue field;
     if (object.at_key("parameters").get(field) != simdjson::SUCCESS) continue;
-    SY_ASSIGN_OR_RETURN(const JsonObject parameters, ParametersOf(field, fmt::format("output {}", name)));
+    const std::string where = fmt::format("output {}", name);
+    SY_ASSIGN_OR_RETURN(const JsonObject parameters, ParametersOf(field, where));
+    SY_ASSIGN_OR_RETURN(auto shared, ReadShared(parameters, where));
+    if (shared) {
+      kserve::SharedOf(request).outputs.push_back({.index = request.requested_outputs.size() - 1, .place = *std::move(shared)});
+    }
     JsonValue classes;
     int64_t top = -1;
     if (parameters.at_key("classification").get(classes) == simdjson::SUCCESS &&

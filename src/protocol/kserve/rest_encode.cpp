@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "protocol/kserve/rest_codec.h"
+#include "protocol/kserve/shared_memory.h"
 #include "protocol/http/http_error.h"
 #include "protocol/http/json_writer.h"
 
@@ -55,6 +56,15 @@ Status AppendOutput(const NamedOutput& output, bool binary, std::string& json) {
   json += KserveName(tensor.type);
   json += "\",\"shape\":";
   AppendJsonIntegers(json, tensor.shape);
+  if (output.shared != nullptr) {
+    json += fmt::format(",\"parameters\":{{\"{}\":", kserve::kRegionParameter);
+    AppendJsonString(json, output.shared->region);
+    json += fmt::format(",\"{}\":{}", kserve::kBytesParameter, tensor.bytes);
+    if (output.shared->offset != 0) json += fmt::format(",\"{}\":{}", kserve::kOffsetParameter, output.shared->offset);
+    // Triton's C++ client takes any parameters of an output for those of a binary part.
+    json += ",\"binary_data_size\":0}}";
+    return Status();
+  }
   if (binary) {
     json += ",\"parameters\":{\"binary_data_size\":";
     AppendJsonInteger(json, static_cast<int64_t>(tensor.type == ElementType::kBytes ? RawStringBytes(tensor) : tensor.bytes));
@@ -69,6 +79,11 @@ Status AppendOutput(const NamedOutput& output, bool binary, std::string& json) {
   }
   json += "]}";
   return Status();
+}
+
+// Whether its elements stand behind the JSON.
+bool IsBinary(const NamedOutput& output, const KserveOutputForm& form) {
+  return output.shared == nullptr && form.IsBinary(output.spec->name);
 }
 
 }  // namespace
@@ -106,7 +121,7 @@ StatusOr<HttpReply> EncodeKserveInfer(const InferCall& call, const KserveOutputF
   bool any_binary = false;
   for (size_t i = 0; i < call.outputs.size(); ++i) {
     if (i != 0) json += ',';
-    const bool binary = form.IsBinary(call.outputs[i].spec->name);
+    const bool binary = IsBinary(call.outputs[i], form);
     any_binary |= binary;
     SY_RETURN_IF_ERROR(AppendOutput(call.outputs[i], binary, json));
   }
@@ -118,7 +133,7 @@ StatusOr<HttpReply> EncodeKserveInfer(const InferCall& call, const KserveOutputF
   AppendJsonInteger(reply.headers, static_cast<int64_t>(json.size()));
   reply.headers += "\r\n";
   for (const NamedOutput& output : call.outputs) {
-    if (form.IsBinary(output.spec->name)) AppendBinary(output.tensor, json, reply.body);
+    if (IsBinary(output, form)) AppendBinary(output.tensor, json, reply.body);
   }
   reply.body.Append(std::move(json));
   return reply;

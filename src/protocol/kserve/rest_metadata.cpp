@@ -33,13 +33,13 @@ void AppendTensors(std::string& out, const std::vector<TensorSpec>& specs) {
 
 }  // namespace
 
-std::string EncodeKserveServerMetadata() {
+std::string EncodeKserveServerMetadata(const Manager& manager) {
   std::string out = "{\"name\":";
   AppendJsonString(out, kserve::kServerName);
   out += ",\"version\":";
   AppendJsonString(out, kserve::kServerVersion);
   out += ",\"extensions\":";
-  AppendStrings(out, kserve::kExtensions);
+  AppendStrings(out, kserve::Extensions(manager));
   out += '}';
   return out;
 }

@@ -7,7 +7,7 @@
 
 namespace switchyard {
 
-std::string EncodeKserveServerMetadata();
+std::string EncodeKserveServerMetadata(const Manager& manager);
 // Dimensions that are not fixed are -1; a shape whose rank is not fixed is [-1].
 std::string EncodeKserveModelMetadata(const kserve::ModelDescription& model);
 

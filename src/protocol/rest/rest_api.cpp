@@ -11,6 +11,7 @@
 #include "protocol/kserve/repository.h"
 #include "protocol/kserve/rest_codec.h"
 #include "protocol/kserve/rest_metadata.h"
+#include "protocol/kserve/shared_memory.h"
 #include "protocol/rest/control_replies.h"
 #include "protocol/rest/ledger.h"
 #include "protocol/tfs/rest_codec.h"
@@ -116,12 +117,12 @@ void RestApi::Handle(HttpRequest request, std::shared_ptr<HttpResponder> respond
     default:
       break;
   }
-  HttpReply reply = found.route.kind == RouteKind::kLogChange ? ChangeLog(request) : Query(found.route);
+  HttpReply reply = Query(found.route, request);
   EncodeContent(request.accept_encoding, reply);
   responder->Reply(std::move(reply));
 }
 
-HttpReply RestApi::Query(const Route& route) const {
+HttpReply RestApi::Query(const Route& route, HttpRequest& request) const {
   switch (route.kind) {
     case RouteKind::kServerLive:
       return HttpReply();
@@ -129,7 +130,7 @@ HttpReply RestApi::Query(const Route& route) const {
       if (manager_.Ready()) return HttpReply();
       return ErrorReply(503, "The server is not ready: models are being loaded, none could be loaded, or it is shutting down");
     case RouteKind::kServerMetadata:
-      return JsonReply(EncodeKserveServerMetadata());
+      return JsonReply(EncodeKserveServerMetadata(manager_));
     case RouteKind::kModelReady:
       return ModelReady(route);
     case RouteKind::kModelMetadata:
@@ -169,6 +170,11 @@ HttpReply RestApi::Query(const Route& route) const {
     case RouteKind::kLogSettings:
       return JsonReply(kserve::EncodeLogSettings());
     case RouteKind::kLogChange:
+      return ChangeLog(request);
+    case RouteKind::kRegionStatus:
+    case RouteKind::kRegionAdd:
+    case RouteKind::kRegionRemove:
+      return SharedMemory(route, request);
     case RouteKind::kConfigReload:
     case RouteKind::kRepositoryIndex:
     case RouteKind::kModelLoad:
@@ -233,6 +239,27 @@ HttpReply RestApi::ChangeLog(HttpRequest& request) const {
   }
   const Status changed = kserve::ChangeLog(request.body.view());
   return changed.ok() ? JsonReply(kserve::EncodeLogSettings()) : ErrorReply(changed);
+}
+
+HttpReply RestApi::SharedMemory(const Route& route, HttpRequest& request) const {
+  const auto kind = route.cuda ? kserve::RegionKind::kCuda : kserve::RegionKind::kSystem;
+  if (route.kind == RouteKind::kRegionStatus) {
+    const auto regions = kserve::ListRegions(manager_, kind, route.region);
+    return regions.ok() ? JsonReply(kserve::EncodeRegions(*regions)) : ErrorReply(regions.status());
+  }
+  Status done;
+  if (route.kind == RouteKind::kRegionRemove) {
+    done = kserve::UnregisterRegions(manager_, kind, route.region);
+  } else if (route.cuda) {
+    done = kserve::RegisterCudaRegion();
+  } else {
+    if (auto refused = DecodeContent(request.content_encoding, 0, kserve::kMaxRegisterBytes, request.body)) {
+      return *std::move(refused);
+    }
+    auto info = kserve::ReadRegistration(route.region, request.body.view());
+    done = info.ok() ? kserve::RegisterRegion(manager_, *std::move(info)) : info.status();
+  }
+  return done.ok() ? HttpReply() : ErrorReply(done);
 }
 
 HttpReply RestApi::ModelReady(const Route& route) const {

@@ -28,12 +28,13 @@ class RestApi final : public HttpHandler {
 
  private:
   // Answers everything but inferences.
-  HttpReply Query(const Route& route) const;
+  HttpReply Query(const Route& route, HttpRequest& request) const;
   HttpReply ConfigStatus() const;
   // What the control plane answers, at once or later.
   void Command(const Route& route, HttpRequest request, std::shared_ptr<HttpResponder> responder);
   HttpReply ModelReady(const Route& route) const;
   HttpReply ChangeLog(HttpRequest& request) const;
+  HttpReply SharedMemory(const Route& route, HttpRequest& request) const;
   HttpReply KserveMetadata(const Route& route) const;
   HttpReply TfsStatus(const Route& route) const;
   void KserveInfer(const Route& route, HttpRequest request, std::shared_ptr<HttpResponder> responder);

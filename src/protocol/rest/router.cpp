@@ -73,6 +73,8 @@ RouteResult Answer(Route route, std::string_view method, std::string_view path) 
     case RouteKind::kRepositoryIndex:
     case RouteKind::kModelLoad:
     case RouteKind::kModelUnload:
+    case RouteKind::kRegionAdd:
+    case RouteKind::kRegionRemove:
       is_post = true;
       break;
     default:
@@ -138,6 +140,24 @@ RouteResult FindRepository(const Segments& segments, std::string_view method, st
   return Answer(std::move(route), method, path);
 }
 
+RouteResult FindRegion(const Segments& segments, std::string_view method, std::string_view path) {
+  Route route;
+  route.cuda = segments[1] == "cudasharedmemory";
+  const bool one = segments.size() == 5 && segments[2] == "region" && !segments[3].empty();
+  if (!one && segments.size() != 3) return Unknown(path);
+  if (one) {
+    auto name = PercentDecode(segments[3]);
+    if (!name) return Refuse(400, fmt::format("Region name {} is not percent-encoded correctly", segments[3]));
+    route.region = *std::move(name);
+  }
+  const std::string_view verb = segments.back();
+  if (verb != "status" && verb != "unregister" && (verb != "register" || !one)) return Unknown(path);
+  route.kind = verb == "status"     ? RouteKind::kRegionStatus
+               : verb == "register" ? RouteKind::kRegionAdd
+                                    : RouteKind::kRegionRemove;
+  return Answer(std::move(route), method, path);
+}
+
 RouteResult FindKserve(const Segments& segments, std::string_view method, std::string_view path) {
   Route route;
   const auto answer = [&](RouteKind kind) {
@@ -150,6 +170,9 @@ RouteResult FindKserve(const Segments& segments, std::string_view method, std::s
     if (segments[2] == "ready") return answer(RouteKind::kServerReady);
   }
   if (segments.size() > 1 && segments[1] == "repository") return FindRepository(segments, method, path);
+  if (segments.size() > 1 && (segments[1] == "systemsharedmemory" || segments[1] == "cudasharedmemory")) {
+    return FindRegion(segments, method, path);
+  }
   if (segments.size() == 2 && segments[1] == "logging") {
     return answer(method == "POST" ? RouteKind::kLogChange : RouteKind::kLogSettings);
   }

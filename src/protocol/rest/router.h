@@ -34,6 +34,9 @@ enum class RouteKind {
   kPlacement,        // GET /v1/models/{m}[/versions/{v}]/placement
   kLogSettings,      // GET /v2/logging
   kLogChange,        // POST /v2/logging
+  kRegionStatus,     // GET /v2/{system,cuda}sharedmemory[/region/{r}]/status
+  kRegionAdd,        // POST /v2/{system,cuda}sharedmemory/region/{r}/register
+  kRegionRemove,     // POST /v2/{system,cuda}sharedmemory[/region/{r}]/unregister
 };
 
 struct Route {
@@ -42,6 +45,8 @@ struct Route {
   std::optional<int64_t> version;  // none: the default one; version 0 says the same
   VersionLabel label;              // in place of a version
   std::string verb;                // kTfsUnsupported: "classify"
+  std::string region;              // of shared memory; empty: all
+  bool cuda = false;
 };
 
 // Finds the route, or what to answer instead: 400 for a path that cannot be read, 404 for an unknown one and for a version

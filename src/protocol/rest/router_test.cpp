@@ -55,6 +55,12 @@ TEST(Router, FindsEveryRoute) {
       {"GET", "/v1/models/m/placement", RouteKind::kPlacement, "m"},
       {"GET", "/v1/models/m/versions/2/placement", RouteKind::kPlacement, "m", 2},
       {"HEAD", "/metrics/?x=1", RouteKind::kMetrics},
+      {"GET", "/v2/systemsharedmemory/status", RouteKind::kRegionStatus},
+      {"GET", "/v2/systemsharedmemory/region/r/status", RouteKind::kRegionStatus},
+      {"POST", "/v2/systemsharedmemory/region/r/register", RouteKind::kRegionAdd},
+      {"POST", "/v2/systemsharedmemory/region/r/unregister", RouteKind::kRegionRemove},
+      {"POST", "/v2/systemsharedmemory/unregister", RouteKind::kRegionRemove},
+      {"GET", "/v2/cudasharedmemory/status", RouteKind::kRegionStatus},
   };
   for (const Known& one : known) {
     const RouteResult found = FindRoute(one.method, one.target);
@@ -106,6 +112,14 @@ TEST(Router, RefusesTheRest) {
       {"GET", "/v1/models/m:predict", 405},
       {"PATCH", "/v1/config/reload", 405},
       {"get", "/v2", 405},
+      {"GET", "/v2/systemsharedmemory", 404},
+      {"GET", "/v2/systemsharedmemory/region/r", 404},
+      {"POST", "/v2/systemsharedmemory/register", 404},
+      {"POST", "/v2/systemsharedmemory/region//register", 404},
+      {"POST", "/v2/systemsharedmemory/region/%zz/register", 400},
+      {"GET", "/v2/systemsharedmemory/region/../status", 400},
+      {"POST", "/v2/systemsharedmemory/status", 405},
+      {"GET", "/v2/cudasharedmemory/unregister", 405},
   };
   for (const Refused& one : refused) {
     const RouteResult found = FindRoute(one.method, one.target);
@@ -127,6 +141,13 @@ TEST(Router, FindsLabels) {
   EXPECT_EQ(label("POST", "/v2/models/m/versions/stable/infer"), "stable?");
   EXPECT_EQ(label("GET", "/v2/models/m/versions/-/ready"), "-?");
   EXPECT_EQ(label("GET", "/v1/models/m/versions/stable"), "400");
+}
+
+TEST(Router, FindsRegions) {
+  EXPECT_EQ(FindRoute("GET", "/v2/systemsharedmemory/region/a%2Fb%20c/status").route.region, "a/b c");
+  EXPECT_EQ(FindRoute("GET", "/v2/systemsharedmemory/status").route.region, "");
+  EXPECT_FALSE(FindRoute("GET", "/v2/systemsharedmemory/status").route.cuda);
+  EXPECT_TRUE(FindRoute("POST", "/v2/cudasharedmemory/region/r/register").route.cuda);
 }
 
 TEST(Router, NamesTheAllowedMethods) {

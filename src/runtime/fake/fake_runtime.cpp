@@ -146,9 +146,11 @@ class FakeRequest final : public InferRequest {
     if (destroyed_ != nullptr) *destroyed_ = true;
   }
 
-  Status Bind(absl::Span<const TensorView> inputs) override {
+  using InferRequest::Bind;
+  Status Bind(absl::Span<const TensorView> inputs, absl::Span<const OutputPlace> places) override {
     if (running_) state().Violation("Bind while an inference runs");
     inputs_.assign(inputs.begin(), inputs.end());
+    places_.assign(places.begin(), places.end());
     outputs_.clear();
     return model_->script().bind_error;
   }
@@ -176,6 +178,7 @@ class FakeRequest final : public InferRequest {
       state().Violation("TakeOutput without a successful inference");
       return Error(StatusCode::kInternal, "output {} is not there", index);
     }
+    WriteInPlace(index);
     return std::move(outputs_[index]);
   }
 
@@ -227,7 +230,23 @@ class FakeRequest final : public InferRequest {
     running_ = false;
   }
 
+  void WriteInPlace(size_t index) {
+    OutputTensor& output = outputs_[index];
+    const OutputPlace place = index < places_.size() ? places_[index] : OutputPlace();
+    if (place.data == nullptr || place.bytes < output.bytes || output.type == ElementType::kBytes) return;
+    if (output.data != place.data && output.bytes > 0) std::memcpy(place.data, output.data, output.bytes);
+    output.data = place.data;
+    output.owner = nullptr;
+  }
+
+  // The inference itself, and what only the CPU does: its outputs lie in their places when it ends.
   Status Run(const Status& forced) {
+    const Status status = Compute(forced);
+    for (size_t i = 0; status.ok() && model_->facts().cpu_only && i < outputs_.size(); ++i) WriteInPlace(i);
+    return status;
+  }
+
+  Status Compute(const Status& forced) {
     const Script script = model_->script();
     if (script.on_infer) script.on_infer();
     if (script.cost.count() > 0) {
@@ -268,6 +287,7 @@ class FakeRequest final : public InferRequest {
 
   const std::shared_ptr<FakeModel> model_;
   std::vector<TensorView> inputs_;
+  std::vector<OutputPlace> places_;
   std::vector<OutputTensor> outputs_;
   std::vector<std::vector<float>> sums_;  // the state: by output
   Done done_;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "device/cpu_facts.h"
 #include "device/fault.h"
 #include "device/target.h"
 #include "runtime/openvino/convert.h"
@@ -300,11 +301,21 @@ void LoadInspection::TellMemory(LoadFacts& facts) const {
   facts.memory_bytes = NeedOf(*model_, half ? ov::element::f16 : ov::element::f32, requests).total();
 }
 
+void LoadInspection::TellThreads(LoadFacts& facts) const {
+  const CpuFacts& cpu = OwnCpuFacts();
+  const auto threads = ThreadsForQuota(cpu);
+  const bool on_cpu = std::ranges::any_of(devices_, [](const std::string& device) { return CanonicalDevice(device) == "CPU"; });
+  if (!threads || !on_cpu || request_.properties.contains(ov::inference_num_threads.name())) return;
+  facts.reasons.push_back(fmt::format("CPU runs {} inference thread{}, since {} grants {:.3g} of {} processors", *threads,
+                                      *threads == 1 ? "" : "s", cpu.quota_from, *cpu.quota, cpu.affinity.size()));
+}
+
 void LoadInspection::After(const ov::CompiledModel& compiled, LoadFacts& facts) const {
   facts.layers = layers_;
   facts.reasons.insert(facts.reasons.end(), reasons_.begin(), reasons_.end());
   TellDevices(compiled, facts);
   if (kind_ == "BATCH") TellBatch(facts);
+  TellThreads(facts);
   TellMemory(facts);
 }
 

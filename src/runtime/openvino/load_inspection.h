@@ -44,6 +44,7 @@ class LoadInspection {
   uint64_t Requests() const;
   void TellBatch(LoadFacts& facts) const;
   void TellMemory(LoadFacts& facts) const;
+  void TellThreads(LoadFacts& facts) const;
 
   const LoadRequest& request_;
   const std::vector<std::shared_ptr<ov::Core>> cores_;

@@ -124,7 +124,7 @@ void OpenVinoRequest::FindAliases() {
   }
 }
 
-Status OpenVinoRequest::Bind(absl::Span<const TensorView> inputs) {
+Status OpenVinoRequest::Bind(absl::Span<const TensorView> inputs, absl::Span<const OutputPlace> places) {
   state_ = State::kIdle;
   if (inputs.size() != inputs_.size()) {
     return Error(StatusCode::kInternal, "Expected {} inputs; got {}", inputs_.size(), inputs.size());
@@ -139,7 +139,10 @@ Status OpenVinoRequest::Bind(absl::Span<const TensorView> inputs) {
                  ToString(view.shape), view.bytes);
   }
   return Judged(model_->facts(), Guarded(StatusCode::kInternal, "Cannot set the tensors", [&]() -> Status {
-                  for (size_t i = 0; i < outputs_.size(); ++i) BindOutput(i, inputs);
+                  for (size_t i = 0; i < outputs_.size(); ++i) {
+                    outputs_[i].place = i < places.size() ? places[i] : OutputPlace();
+                    BindOutput(i, inputs);
+                  }
                   for (size_t i = 0; i < inputs.size(); ++i) BindInput(i, inputs[i]);
                   state_ = State::kBound;
                   return absl::OkStatus();
@@ -185,10 +188,15 @@ void OpenVinoRequest::BindOutput(size_t index, absl::Span<const TensorView> inpu
       if (!output.buffer || output.bytes != input.bytes) output.buffer = Buffer::Allocate(input.bytes);
       output.bytes = input.bytes;
       output.shape = ToOvShape(input.shape);
+    } else if (WritesInPlace(output)) {
+      output.in_place = true;
+      request_.set_output_tensor(index, ov::Tensor(output.type, output.shape, output.place.data));
+      return;
     } else {
-      if (output.buffer) return;
-      output.buffer = Buffer::Allocate(output.bytes);
+      if (output.buffer && !output.in_place) return;
+      if (!output.buffer) output.buffer = Buffer::Allocate(output.bytes);
     }
+    output.in_place = false;
     request_.set_output_tensor(index, ov::Tensor(output.type, output.shape, output.buffer.data()));
   } else if (output.grows && !output.grown) {
     try {
@@ -239,9 +247,23 @@ void OpenVinoRequest::OnDone(std::exception_ptr exception) {
   done(std::move(status));
 }
 
+bool OpenVinoRequest::WritesInPlace(const Output& output) const {
+  return model_->facts().cpu_only && output.place.data != nullptr && output.place.bytes >= output.bytes;
+}
+
+// False: there is no place, or it is too small.
+bool OpenVinoRequest::CopyToPlace(const Output& output, const std::byte* data, size_t bytes, OutputTensor& result) const {
+  if (output.place.data == nullptr || output.place.bytes < bytes) return false;
+  if (data != output.place.data && bytes > 0) std::memcpy(output.place.data, data, bytes);
+  result.data = output.place.data;
+  result.bytes = bytes;
+  return true;
+}
+
 OutputTensor OpenVinoRequest::TakeBuffer(Output& output) {
   OutputTensor result;
   result.shape.assign(output.shape.begin(), output.shape.end());
+  if (CopyToPlace(output, output.in_place ? output.place.data : output.buffer.data(), output.bytes, result)) return result;
   result.bytes = output.bytes;
   auto owner = std::make_shared<Buffer>(std::move(output.buffer));
   result.data = owner->data();
@@ -269,7 +291,10 @@ OutputTensor OpenVinoRequest::TakeTensor(size_t index) {
   const ElementType type = model_->signature().outputs[index].type;
   const ov::Tensor tensor = output.grown ? output.grown : request_.get_output_tensor(index);
   OutputTensor result;
-  if (type != ElementType::kBytes && tensor.get_byte_size() > kCopyLimit && output.grown) {
+  if (type != ElementType::kBytes &&
+      CopyToPlace(output, static_cast<const std::byte*>(tensor.data()), tensor.get_byte_size(), result)) {
+    output.grows = output.grows || tensor.get_byte_size() > kCopyLimit;
+  } else if (type != ElementType::kBytes && tensor.get_byte_size() > kCopyLimit && output.grown) {
     auto owner = std::make_shared<ov::Tensor>(std::move(output.grown));
     output.grown = ov::Tensor();
     result.bytes = owner->get_byte_size();
@@ -292,7 +317,8 @@ Status OpenVinoRequest::ResetState() {
 }
 
 StatusOr<OutputTensor> OpenVinoRequest::TakeOutput(size_t index) {
-  if (state_ != State::kDone || index >= outputs_.size() || (outputs_[index].in_buffer && !outputs_[index].buffer)) {
+  const auto taken = [](const Output& output) { return output.in_buffer && !output.in_place && !output.buffer; };
+  if (state_ != State::kDone || index >= outputs_.size() || taken(outputs_[index])) {
     return Error(StatusCode::kInternal, "Output {} is not there: no inference has written it", index);
   }
   return Guarded(StatusCode::kInternal, "Cannot take the output", [&]() -> StatusOr<OutputTensor> {

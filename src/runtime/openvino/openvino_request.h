@@ -17,8 +17,7 @@ namespace switchyard {
 // - Small inputs are copied into a tensor that stays set: setting one costs as much as copying kCopyLimit bytes does. Larger
 //   ones, and all on other devices than the CPU, are set where they lie.
 // - Small outputs of fixed size are copied out of the request's own tensor. Larger ones are written by the device into a
-// Buffer,
-//   which TakeOutput gives away.
+//   Buffer, which TakeOutput gives away, or by the CPU straight into their place.
 // - Outputs of dynamic size are copied while they are small; after the first large one the device writes into a tensor that
 //   grows in the buffers' pool, which TakeOutput gives away.
 // - An output that hands on an input is one tensor with it inside OpenVINO: setting either replaces both, so that both are set
@@ -29,7 +28,8 @@ class OpenVinoRequest final : public InferRequest {
 
   OpenVinoRequest(std::shared_ptr<OpenVinoModel> model, ov::InferRequest request);
 
-  Status Bind(absl::Span<const TensorView> inputs) override;
+  using InferRequest::Bind;
+  Status Bind(absl::Span<const TensorView> inputs, absl::Span<const OutputPlace> places) override;
   Status Infer() override;
   void StartAsync(Done done) override;
   StatusOr<OutputTensor> TakeOutput(size_t index) override;
@@ -54,6 +54,8 @@ class OpenVinoRequest final : public InferRequest {
     bool grows = false;  // dynamic: bound to `grown`
     ov::Tensor grown;
     ov::PartialShape smallest;
+    OutputPlace place;      // of this inference
+    bool in_place = false;  // bound to it
   };
 
   void FindAliases();
@@ -61,6 +63,8 @@ class OpenVinoRequest final : public InferRequest {
   void BindStrings(size_t index, const TensorView& view);
   void SetOwn(size_t index, const TensorView& view);
   void BindOutput(size_t index, absl::Span<const TensorView> inputs);
+  bool WritesInPlace(const Output& output) const;
+  bool CopyToPlace(const Output& output, const std::byte* data, size_t bytes, OutputTensor& result) const;
   OutputTensor TakeBuffer(Output& output);
   OutputTensor Copy(const ov::Tensor& tensor, ElementType type);
   OutputTensor TakeTensor(size_t index);

@@ -214,6 +214,49 @@ TEST_F(OpenVinoRequestTest, OneResultTwiceAndConstants) {
   }
 }
 
+TEST_F(OpenVinoRequestTest, OutputsGoToTheirPlaces) {
+  const auto pass = [](const ov::PartialShape& shape) {
+    auto input = Input("b", shape);
+    auto sum = Named(PlusOne(input), "a");
+    return std::make_shared<ov::Model>(ov::OutputVector{sum, input, sum}, ov::ParameterVector{input});
+  };
+  for (const ov::PartialShape& shape : {ov::PartialShape{-1, 10}, ov::PartialShape{1, 10}, ov::PartialShape{2000, 10}}) {
+    auto request = MakeRequest(pass(shape));
+    ASSERT_NE(request, nullptr);
+    float step = 0;
+    for (const int64_t rows : {1, 2000, 2000, 1, 2000, 2000}) {
+      if (shape.is_static() && shape[0] != rows) continue;
+      const auto count = static_cast<size_t>(rows) * 10;
+      const auto values = Ramp(count, step++);
+      // By turns: all in places, in places that are too small for some, and in none.
+      std::vector<float> sum(count, -1), same(count + 3, -1), again(count, -1);
+      const auto place = [&](std::vector<float>& to, size_t less = 0) {
+        return OutputPlace{reinterpret_cast<std::byte*>(to.data()), to.size() * sizeof(float) - less};
+      };
+      std::vector<OutputPlace> places = {place(sum), place(same), place(again)};
+      if (static_cast<int>(step) % 3 == 2) places = {place(sum, 1), place(same)};
+      if (static_cast<int>(step) % 3 == 0) places.clear();
+      ASSERT_TRUE(request->Bind({View(values, {rows, 10})}, places).ok());
+      ASSERT_TRUE(request->Infer().ok());
+      for (size_t i = 0; i < 3; ++i) {
+        const auto output = request->TakeOutput(i);
+        ASSERT_TRUE(output.ok()) << output.status();
+        EXPECT_EQ(Values<float>(*output), i == 1 ? values : Plus(values, 1)) << shape << " " << i;
+        EXPECT_EQ(output->shape, (Shape{rows, 10}));
+        const bool fits = i < places.size() && places[i].bytes >= count * sizeof(float);
+        EXPECT_EQ(output->owner == nullptr, fits);
+        if (fits) {
+          EXPECT_EQ(output->data, places[i].data);
+        }
+      }
+      if (places.size() < 2) {
+        EXPECT_EQ(sum[0], -1);
+      }
+      EXPECT_EQ(same[count], -1);
+    }
+  }
+}
+
 TEST_F(OpenVinoRequestTest, SeveralInputsOfSeveralSizes) {
   auto x = Input("x", {1, kLarge}), y = Input("y", {1});
   auto request = MakeRequest(std::make_shared<ov::Model>(

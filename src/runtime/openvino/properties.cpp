@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <openvino/runtime/properties.hpp>
-#include <thread>
 #include <vector>
 
 #include "base/log.h"
+#include "device/cpu_facts.h"
 #include "device/property_rules.h"
 #include "device/target.h"
 #include "runtime/openvino/convert.h"
@@ -35,6 +35,16 @@ ov::AnyMap Known(const PropertyMap& properties, const std::map<std::string, bool
     if (told.contains(key) || IsCoreProperty(key)) result[key] = CanonicalText(key, value);
   }
   return result;
+}
+
+constexpr char kInferenceThreads[] = "INFERENCE_NUM_THREADS";
+
+// For the CPU, where no number of threads is given.
+void LimitThreads(const std::string& device, PropertyMap& properties) {
+  if (CanonicalDevice(device) != "CPU") return;
+  if (const auto threads = ThreadsForQuota(OwnCpuFacts())) {
+    properties.try_emplace(kInferenceThreads, PropertyValue{int64_t{*threads}});
+  }
 }
 
 }  // namespace
@@ -102,16 +112,19 @@ ov::AnyMap MakeProperties(ov::Core& core, const std::string& target, const Prope
     }
   }
   SettleHint(flat);
+  const bool limited = flat.contains(kInferenceThreads);
+  if (one && !limited) LimitThreads(devices.front(), flat);
   // Compiling leaves half of the processor to those who serve, where the plugin would take all of it.
   const auto threads = told.find(ov::compilation_num_threads.name());
   if (colon == std::string::npos && threads != told.end() && threads->second) {
-    flat.try_emplace(threads->first, PropertyValue{int64_t{std::max(1u, std::thread::hardware_concurrency() / 2)}});
+    flat.try_emplace(threads->first, PropertyValue{int64_t{std::max(1u, UsableProcessors() / 2)}});
   }
   ov::AnyMap properties = Known(flat, told);
   if (one) return properties;
   ov::AnyMap by_device;
   for (const std::string& device : devices) {
     PropertyMap own = OwnProperties(plugin_config, CanonicalDevice(device));
+    if (!limited) LimitThreads(device, own);
     if (own.empty()) continue;
     // A hint for all stays one for all: only what stands here is settled here.
     if (own.contains("NUM_STREAMS") || own.contains("PERFORMANCE_HINT")) SettleHint(own);

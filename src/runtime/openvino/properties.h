@@ -28,8 +28,9 @@ Status CheckTarget(ov::Core& core, const std::string& target);
 
 // The properties for compiling on the canonical `target`: keys that none of its devices knows are left out, a device's own ones
 // (DEVICE_PROPERTIES) go before those for all, values are text, which every plugin reads. LATENCY when neither a hint nor
-// streams are given; half of the processor's threads for compiling, where the plugin takes that. DEVICE_PROPERTIES stay for
-// HETERO alone; elsewhere there is one device to take them. Throws what OpenVINO throws.
+// streams are given; half of the processor's threads for compiling, where the plugin takes that; for the CPU no more inference
+// threads than the control groups' quota has time for, unless their number is given. DEVICE_PROPERTIES stay for HETERO alone;
+// elsewhere there is one device to take them. Throws what OpenVINO throws.
 ov::AnyMap MakeProperties(ov::Core& core, const std::string& target, const PropertyMap& plugin_config);
 
 }  // namespace switchyard

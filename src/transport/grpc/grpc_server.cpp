@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "device/cpu_facts.h"
 #include "transport/grpc/call_context.h"
 #include "transport/grpc/health.h"
 
@@ -108,7 +109,7 @@ void GrpcServer::Impl::Configure(const Options& options, grpc::ServerBuilder& bu
     services_.push_back(std::make_unique<RawService>(table));
     builder.RegisterService(services_.back().get());
   }
-  const uint32_t queues = std::max({1u, options.workers, std::thread::hardware_concurrency()});
+  const uint32_t queues = std::max({1u, options.workers, UsableProcessors()});
   for (uint32_t i = 0; i < queues; ++i) queues_.push_back(builder.AddCompletionQueue());
 }
 

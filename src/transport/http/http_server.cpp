@@ -4,6 +4,7 @@
 #include <thread>
 #include <utility>
 
+#include "device/cpu_facts.h"
 #include "transport/http/listener.h"
 
 namespace switchyard {
@@ -55,7 +56,7 @@ struct HttpServer::Impl {
 StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpServerOptions& options, HttpHandler& handler) {
   auto impl = std::make_unique<Impl>();
   impl->state = std::make_shared<ServerState>(options, handler);
-  const uint32_t cores = std::max(1U, std::thread::hardware_concurrency());
+  const uint32_t cores = UsableProcessors();
   const uint32_t workers = options.workers != 0 ? options.workers : cores;
   for (uint32_t i = 0; i < workers; ++i) impl->workers.push_back(std::make_shared<Worker>(impl->state));
   SY_RETURN_IF_ERROR(impl->Open());
