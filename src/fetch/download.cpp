@@ -47,7 +47,8 @@ std::optional<std::pair<uint64_t, uint64_t>> ContentRange(std::string_view text)
   if (!text.starts_with("bytes ")) return std::nullopt;
   uint64_t begin = 0, total = 0;
   const size_t slash = text.find('/');
-  if (slash == text.npos || std::from_chars(text.data() + 6, text.data() + text.size(), begin).ec != std::errc()) return std::nullopt;
+  if (slash == text.npos || std::from_chars(text.data() + 6, text.data() + text.size(), begin).ec != std::errc())
+    return std::nullopt;
   std::from_chars(text.data() + slash + 1, text.data() + text.size(), total);
   return std::pair(begin, total);
 }
@@ -137,7 +138,9 @@ class Downloading {
       if (wrong.empty()) return Keep(*found);
       Forget();
       if (!resumed) return Error(StatusCode::kDataLoss, "{}: {}; what came is thrown away", ShownUrl(request_.http.url), wrong);
-      if (events_.say) events_.say(fmt::format("{}: {}, with what was there before; from the beginning again", ShownUrl(request_.http.url), wrong));
+      if (events_.say)
+        events_.say(
+            fmt::format("{}: {}, with what was there before; from the beginning again", ShownUrl(request_.http.url), wrong));
     }
   }
 
@@ -238,8 +241,10 @@ class Downloading {
 Status HttpFault(const HttpAnswer& answer) {
   const std::string what = fmt::format("{}: HTTP {}", answer.url, answer.status);
   if (answer.status == 404 || answer.status == 410) return Error(StatusCode::kNotFound, "{}: it is not there", what);
-  if (answer.status == 401 || answer.status == 403) return Error(StatusCode::kPermissionDenied, "{}: it is not given out", what);
-  if (answer.status == 200 || answer.status == 206 || IsPassing(answer.status)) return Error(StatusCode::kUnavailable, "{}", what);
+  if (answer.status == 401 || answer.status == 403)
+    return Error(StatusCode::kPermissionDenied, "{}: it is not given out", what);
+  if (answer.status == 200 || answer.status == 206 || IsPassing(answer.status))
+    return Error(StatusCode::kUnavailable, "{}", what);
   return Error(StatusCode::kFailedPrecondition, "{}, which was not expected", what);
 }
 

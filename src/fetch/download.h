@@ -15,10 +15,10 @@ namespace switchyard {
 
 struct DownloadRequest {
   HttpRequest http;
-  std::string path;                // of the whole file; what is of it so far lies at <path>.part, and whose it is at <path>.tag
-  std::optional<uint64_t> bytes;   // as they were announced
-  ExpectedDigest expected;         // kNone: as the server says, where it says (X-Linked-Etag)
-  int tries = 5;                   // after the first one, without a byte that came between
+  std::string path;               // of the whole file; what is of it so far lies at <path>.part, and whose it is at <path>.tag
+  std::optional<uint64_t> bytes;  // as they were announced
+  ExpectedDigest expected;        // kNone: as the server says, where it says (X-Linked-Etag)
+  int tries = 5;                  // after the first one, without a byte that came between
 };
 
 struct Downloaded {
@@ -37,8 +37,8 @@ struct DownloadEvents {
 
 // Blocks. What is there of an earlier call is gone on with if it is of the same file: by its hash or, where none is known, by
 // the server's strong ETag (If-Range). A file whose hash is wrong is thrown away, and after a resumption asked for once more
-// from its beginning. Errors: kUnavailable (no answer, after all tries), kNotFound, kPermissionDenied (401, 403), kDataLoss (the
-// wrong bytes), kResourceExhausted (no room), and what HttpClient::Call has. The path lies in a folder that is there.
+// from its beginning. Errors: kUnavailable (no answer, after all tries), kNotFound, kPermissionDenied (401, 403), kDataLoss
+// (the wrong bytes), kResourceExhausted (no room), and what HttpClient::Call has. The path lies in a folder that is there.
 StatusOr<Downloaded> Download(HttpClient& client, const DownloadRequest& request, const DownloadEvents& events);
 
 // The error that an HTTP status is, named by what was asked for.

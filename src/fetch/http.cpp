@@ -147,7 +147,8 @@ std::string ShownUrl(std::string_view url) {
 std::string EncodePath(std::string_view path) {
   std::string out;
   for (const char c : path) {
-    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("-._~/").find(c) != std::string_view::npos;
+    const bool plain =
+        std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("-._~/").find(c) != std::string_view::npos;
     if (plain) {
       out += c;
     } else {
@@ -205,14 +206,7 @@ StatusOr<HttpAnswer> HttpClient::Hop(const HttpRequest& request, const std::stri
   set(CURLOPT_XFERINFOFUNCTION, static_cast<curl_xferinfo_callback>(OnProgress));
   set(CURLOPT_XFERINFODATA, &transfer);
   if (const char* const file = std::getenv("SSL_CERT_FILE"); file != nullptr && *file != '\0') set(CURLOPT_CAINFO, file);
-  std::string provider, user;
-  if (request.aws && secrets) {
-    provider = fmt::format("aws:amz:{}:{}", request.aws->region, request.aws->service);
-    user = request.aws->id + ":" + request.aws->secret;
-    set(CURLOPT_AWS_SIGV4, provider.c_str());
-    set(CURLOPT_USERPWD, user.c_str());
-  }
-  CURLcode code = curl_easy_perform(handle);
+  const CURLcode code = curl_easy_perform(handle);
   if (!transfer.fault.ok()) return transfer.fault;
   if (code != CURLE_OK) return FaultOf(code, words, url);
   // An empty body was never told of.

