@@ -26,4 +26,5 @@ install(DIRECTORY ${openvino_libraries} DESTINATION lib COMPONENT gpu FILES_MATC
 install(DIRECTORY ${openvino_libraries} DESTINATION lib COMPONENT npu FILES_MATCHING
   PATTERN "libopenvino_intel_npu_plugin.so")
 install(FILES share/int8/quantize.py share/int8/requirements.txt DESTINATION share/switchyard/int8 COMPONENT server)
+install(FILES share/catalog.json DESTINATION share/switchyard COMPONENT server)
 install(FILES LICENSE DESTINATION share/doc/switchyard COMPONENT server)

