@@ -22,14 +22,14 @@ ExpectedDigest DigestOf(std::string_view hex) {
   return {kind, std::move(lower)};
 }
 
-Digest Digest::GitBlob(uint64_t size) {
-  Digest digest(EVP_sha1());
+FetchDigest FetchDigest::GitBlob(uint64_t size) {
+  FetchDigest digest(EVP_sha1());
   const std::string head = fmt::format("blob {}", size);
   digest.Add({head.c_str(), head.size() + 1});
   return digest;
 }
 
-std::string Digest::Hex() {
+std::string FetchDigest::Hex() {
   std::array<unsigned char, EVP_MAX_MD_SIZE> bytes;
   unsigned size = 0;
   EVP_DigestFinal_ex(context_.get(), bytes.data(), &size);
@@ -43,8 +43,8 @@ StatusOr<FileDigests> DigestsOf(const std::string& path) {
   const uint64_t size = std::filesystem::file_size(path, error);
   std::ifstream file(path, std::ios::binary);
   if (error || !file) return InvalidArgument("cannot read {}: {}", path, std::strerror(errno));
-  Digest sha256 = Digest::Sha256();
-  Digest git = Digest::GitBlob(size);
+  FetchDigest sha256 = FetchDigest::Sha256();
+  FetchDigest git = FetchDigest::GitBlob(size);
   std::string piece(size_t{1} << 20, '\0');
   uint64_t bytes = 0;
   while (file.read(piece.data(), static_cast<std::streamsize>(piece.size())), file.gcount() > 0) {

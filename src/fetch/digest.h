@@ -26,17 +26,17 @@ struct ExpectedDigest {
 // 64 hexadecimal digits to a SHA-256, 40 to git's; kNone for anything else. Upper case is taken.
 ExpectedDigest DigestOf(std::string_view hex);
 
-class Digest {
+class FetchDigest {
  public:
-  static Digest Sha256() { return Digest(EVP_sha256()); }
-  static Digest GitBlob(uint64_t size);
+  static FetchDigest Sha256() { return FetchDigest(EVP_sha256()); }
+  static FetchDigest GitBlob(uint64_t size);
 
   void Add(std::string_view bytes) { EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()); }
   // Lower case; once.
   std::string Hex();
 
  private:
-  explicit Digest(const EVP_MD* kind) : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
+  explicit FetchDigest(const EVP_MD* kind) : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
     EVP_DigestInit_ex(context_.get(), kind, nullptr);
   }
 

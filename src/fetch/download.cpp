@@ -175,7 +175,7 @@ class Downloading {
   Status Fetch() {
     if (request_.bytes && There() > *request_.bytes) Forget();
     while (true) {
-      HttpRequest http = request_.http;
+      FetchRequest http = request_.http;
       const std::optional<std::string> condition = Condition();
       const uint64_t there = There();
       if (condition && request_.bytes == there && expected_.kind != ExpectedDigest::Kind::kNone) return absl::OkStatus();

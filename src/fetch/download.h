@@ -14,7 +14,7 @@
 namespace switchyard {
 
 struct DownloadRequest {
-  HttpRequest http;
+  FetchRequest http;
   std::string path;               // of the whole file; what is of it so far lies at <path>.part, and whose it is at <path>.tag
   std::optional<uint64_t> bytes;  // as they were announced
   ExpectedDigest expected;        // kNone: as the server says, where it says (X-Linked-Etag)

@@ -175,7 +175,7 @@ HttpClient::HttpClient(Options options)
 
 HttpClient::~HttpClient() { curl_easy_cleanup(static_cast<CURL*>(handle_)); }
 
-StatusOr<HttpAnswer> HttpClient::Hop(const HttpRequest& request, const std::string& url, bool secrets, HttpSink* sink) {
+StatusOr<HttpAnswer> HttpClient::Hop(const FetchRequest& request, const std::string& url, bool secrets, HttpSink* sink) {
   CURL* const handle = static_cast<CURL*>(handle_);
   if (handle == nullptr) return Error(StatusCode::kInternal, "libcurl cannot be used");
   curl_easy_reset(handle);
@@ -215,7 +215,7 @@ StatusOr<HttpAnswer> HttpClient::Hop(const HttpRequest& request, const std::stri
   return std::move(transfer.answer);
 }
 
-StatusOr<HttpAnswer> HttpClient::Call(const HttpRequest& request, HttpSink* sink) {
+StatusOr<HttpAnswer> HttpClient::Call(const FetchRequest& request, HttpSink* sink) {
   std::string url = request.url;
   const std::optional<Url> home = Origin(url);
   if (!home) return InvalidArgument("{}: expected a URL of http:// or https://", ShownUrl(url));
@@ -263,7 +263,7 @@ bool Retries::Again(const HttpClient& client, std::string_view why, std::optiona
   return true;
 }
 
-StatusOr<HttpAnswer> CallWithRetries(HttpClient& client, const HttpRequest& request, int tries, const Retries::Say& say) {
+StatusOr<HttpAnswer> CallWithRetries(HttpClient& client, const FetchRequest& request, int tries, const Retries::Say& say) {
   Retries retries(tries, say);
   while (true) {
     StatusOr<HttpAnswer> answer = client.Call(request);

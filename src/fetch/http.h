@@ -14,7 +14,7 @@
 
 namespace switchyard {
 
-struct HttpRequest {
+struct FetchRequest {
   std::string method = "GET";
   std::string url;                   // http or https
   std::vector<std::string> headers;  // "Name: value"
@@ -65,11 +65,11 @@ class HttpClient {
 
   // One try. kUnavailable: no answer, or it broke off (trying again may help). kFailedPrecondition: the server's certificate is
   // not trusted. kInvalidArgument: no URL that can be asked. Any HTTP status is an answer. Errors name ShownUrl alone.
-  StatusOr<HttpAnswer> Call(const HttpRequest& request, HttpSink* sink = nullptr);
+  StatusOr<HttpAnswer> Call(const FetchRequest& request, HttpSink* sink = nullptr);
   bool Cancelled() const { return options_.cancelled != nullptr && options_.cancelled->load(); }
 
  private:
-  StatusOr<HttpAnswer> Hop(const HttpRequest& request, const std::string& url, bool secrets, HttpSink* sink);
+  StatusOr<HttpAnswer> Hop(const FetchRequest& request, const std::string& url, bool secrets, HttpSink* sink);
 
   const Options options_;
   void* const handle_;  // CURL
@@ -98,6 +98,6 @@ class Retries {
 };
 
 // Tries again where that may help. The answer has any status that does not pass.
-StatusOr<HttpAnswer> CallWithRetries(HttpClient& client, const HttpRequest& request, int tries, const Retries::Say& say);
+StatusOr<HttpAnswer> CallWithRetries(HttpClient& client, const FetchRequest& request, int tries, const Retries::Say& say);
 
 }  // namespace switchyard

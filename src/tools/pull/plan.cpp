@@ -123,7 +123,7 @@ StatusOr<std::vector<std::string>> PickModel(const std::vector<std::string>& pat
   return InvalidArgument("{}: it has several models; name the files of one with --file: {}", source, heads);
 }
 
-StatusOr<rapidjson::Document> AskHub(HttpClient& client, const HttpRequest& request, int tries, const Retries::Say& say) {
+StatusOr<rapidjson::Document> AskHub(HttpClient& client, const FetchRequest& request, int tries, const Retries::Say& say) {
   SY_ASSIGN_OR_RETURN(const HttpAnswer answer, CallWithRetries(client, request, tries, say));
   if (answer.status == 401 || answer.status == 403 || answer.status == 404) {
     return Error(answer.status == 404 ? StatusCode::kNotFound : StatusCode::kPermissionDenied,
@@ -151,7 +151,7 @@ StatusOr<PullPlan> HubPlan(const std::string& repository, const std::string& rev
     if (token.find_first_of("\r\n") != token.npos) return InvalidArgument("HF_TOKEN: expected one line");
     plan.secret_headers.push_back("Authorization: Bearer " + token);
   }
-  HttpRequest request;
+  FetchRequest request;
   request.url = fmt::format("{}/api/models/{}/revision/{}?blobs=true", endpoint, EncodePath(repository), EncodePath(revision));
   request.secret_headers = plan.secret_headers;
   SY_ASSIGN_OR_RETURN(const rapidjson::Document facts, AskHub(client, request, options.tries, say));

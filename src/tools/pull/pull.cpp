@@ -101,7 +101,7 @@ StatusOr<PullOptions> ParseOptions(int argc, const char* const* argv) {
 class Workplace {
  public:
   static StatusOr<Workplace> In(const fs::path& model_folder, const PullPlan& plan) {
-    Digest key = Digest::Sha256();
+    FetchDigest key = FetchDigest::Sha256();
     key.Add(plan.source);
     for (const PlannedFile& file : plan.files) key.Add(file.to + "\n" + file.expected.hex + "\n");
     Workplace place;
@@ -136,7 +136,7 @@ class Workplace {
   int lock_ = -1;
 };
 
-struct Outcome {
+struct FetchOutcome {
   std::string folder;
   int64_t version = 0;
   uint64_t bytes = 0;
@@ -247,7 +247,7 @@ Status FetchPackage(const PullPlan& plan, const Workplace& place, PullProgress& 
 }
 
 Status FetchFiles(const PullPlan& plan, const PullOptions& options, const Workplace& place, HttpClient& client,
-                  PullProgress& progress, Outcome& outcome) {
+                  PullProgress& progress, FetchOutcome& outcome) {
   for (const PlannedFile& file : plan.files) {
     const fs::path target = place.files() / file.to;
     const fs::path part = place.parts() / file.to;
@@ -275,13 +275,13 @@ Status FetchFiles(const PullPlan& plan, const PullOptions& options, const Workpl
   return absl::OkStatus();
 }
 
-StatusOr<Outcome> Pull(const PullOptions& options, PullProgress& progress) {
+StatusOr<FetchOutcome> Pull(const PullOptions& options, PullProgress& progress) {
   HttpClient client({});
   SY_ASSIGN_OR_RETURN(PullPlan plan, MakePullPlan(options, client, [&](const std::string& text) { progress.Say(text); }));
   const fs::path model_folder = fs::path(options.repository) / plan.name;
-  Outcome outcome;
+  FetchOutcome outcome;
   outcome.folder = model_folder.string();
-  const auto finish = [&](int64_t version) -> StatusOr<Outcome> {
+  const auto finish = [&](int64_t version) -> StatusOr<FetchOutcome> {
     outcome.version = version;
     for (const PlannedFile& file : plan.files) {
       SY_ASSIGN_OR_RETURN(const FileDigests found, DigestsOf((model_folder / std::to_string(version) / file.to).string()));
@@ -317,12 +317,12 @@ StatusOr<Outcome> Pull(const PullOptions& options, PullProgress& progress) {
   return finish(version);
 }
 
-std::string Json(const Outcome& outcome) {
+std::string Json(const FetchOutcome& outcome) {
   std::string text = "{\"model\":";
   AppendJsonString(text, outcome.folder);
   text += fmt::format(",\"version\":{},\"bytes\":{},\"fetched\":{},\"was_there\":{},\"verified\":{},\"files\":[",
                       outcome.version, outcome.bytes, outcome.fetched, outcome.was_there, outcome.verified);
-  for (const Outcome::File& file : outcome.files) {
+  for (const FetchOutcome::File& file : outcome.files) {
     text += text.ends_with('[') ? "{\"path\":" : ",{\"path\":";
     AppendJsonString(text, file.path);
     text += fmt::format(",\"sha256\":\"{}\"}}", file.sha256);
