@@ -10,7 +10,6 @@ import os
 import random
 import shutil
 import subprocess
-import threading
 import time
 
 import numpy as np
@@ -22,6 +21,7 @@ from clients import KserveGrpc, KserveRest, KserveRestBinary, TfsGrpc, ask, tens
 from conftest import write_config
 from harness import Server, sanitized, wait_until
 from testing.models.ir import plus_one
+from testing.steady_clients import SteadyClients
 
 LONGEST_CALL_S = 5
 MB = 1 << 20
@@ -33,19 +33,16 @@ def many(request):
     return lambda number, few=5: number if request.param == "many" else few
 
 
-class CheckingClients:
+class CheckingClients(SteadyClients):
     """Each caller is (front end, model, version or label). `history[model]` are the addends that were served, in order: answers
     may go forward in it, never back, and not be older than what had been seen by all when the call began."""
 
     def __init__(self, server, callers, history):
+        super().__init__(None, count=len(callers))
         self.server, self.callers, self.history = server, callers, history
         self.floor = dict.fromkeys(history, 0)
         self.position = [0] * len(callers)
-        self.calls = [0] * len(callers)
         self.longest = 0.0
-        self.faults = []
-        self.stopping = threading.Event()
-        self.threads = [threading.Thread(target=self.run, args=(index,)) for index in range(len(callers))]
 
     def run(self, index):
         front_end, model, version = self.callers[index]
@@ -72,16 +69,6 @@ class CheckingClients:
                 self.position[index] = position
         client.close()
 
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
-
     def may_serve(self, model, addend):
         self.history[model].append(addend)
 
@@ -94,10 +81,6 @@ class CheckingClients:
 
         wait_until(seen, 30, f"{model} to add {self.history[model][newest]}")
         self.floor[model] = newest
-
-    def go_on(self):
-        before = list(self.calls)
-        wait_until(lambda: all(now > then for now, then in zip(self.calls, before)), 30, "another answer for each client")
 
     def check(self):
         assert self.faults == [], self.faults[:3]

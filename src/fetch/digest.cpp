@@ -1,7 +1,6 @@
 #include "fetch/digest.h"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <cerrno>
 #include <cstring>
@@ -22,20 +21,11 @@ ExpectedDigest DigestOf(std::string_view hex) {
   return {kind, std::move(lower)};
 }
 
-FetchDigest FetchDigest::GitBlob(uint64_t size) {
-  FetchDigest digest(EVP_sha1());
+Digest GitBlobDigest(uint64_t size) {
+  Digest digest = Digest::Sha1();
   const std::string head = fmt::format("blob {}", size);
   digest.Add({head.c_str(), head.size() + 1});
   return digest;
-}
-
-std::string FetchDigest::Hex() {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> bytes;
-  unsigned size = 0;
-  EVP_DigestFinal_ex(context_.get(), bytes.data(), &size);
-  std::string hex;
-  for (unsigned i = 0; i < size; ++i) fmt::format_to(std::back_inserter(hex), "{:02x}", bytes[i]);
-  return hex;
 }
 
 StatusOr<FileDigests> DigestsOf(const std::string& path) {
@@ -43,8 +33,8 @@ StatusOr<FileDigests> DigestsOf(const std::string& path) {
   const uint64_t size = std::filesystem::file_size(path, error);
   std::ifstream file(path, std::ios::binary);
   if (error || !file) return InvalidArgument("cannot read {}: {}", path, std::strerror(errno));
-  FetchDigest sha256 = FetchDigest::Sha256();
-  FetchDigest git = FetchDigest::GitBlob(size);
+  Digest sha256 = Digest::Sha256();
+  Digest git = GitBlobDigest(size);
   std::string piece(size_t{1} << 20, '\0');
   uint64_t bytes = 0;
   while (file.read(piece.data(), static_cast<std::streamsize>(piece.size())), file.gcount() > 0) {

@@ -1,13 +1,11 @@
 // Hashes of files, as they are published.
 #pragma once
 
-#include <openssl/evp.h>
-
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
 
+#include "base/digest.h"
 #include "base/status.h"
 
 namespace switchyard {
@@ -26,22 +24,8 @@ struct ExpectedDigest {
 // 64 hexadecimal digits to a SHA-256, 40 to git's; kNone for anything else. Upper case is taken.
 ExpectedDigest DigestOf(std::string_view hex);
 
-class FetchDigest {
- public:
-  static FetchDigest Sha256() { return FetchDigest(EVP_sha256()); }
-  static FetchDigest GitBlob(uint64_t size);
-
-  void Add(std::string_view bytes) { EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()); }
-  // Lower case; once.
-  std::string Hex();
-
- private:
-  explicit FetchDigest(const EVP_MD* kind) : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
-    EVP_DigestInit_ex(context_.get(), kind, nullptr);
-  }
-
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
-};
+// For a file of so many bytes, which are to be added.
+Digest GitBlobDigest(uint64_t size);
 
 struct FileDigests {
   uint64_t bytes = 0;

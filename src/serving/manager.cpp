@@ -383,27 +383,12 @@ void Manager::Publish() {
   alias_led_to_ = std::move(led_to);
   const bool enough = next->models.empty() || (options_.ready_needs_all ? all : any);
   ready_.store(first_loads_tried_ && !shutting_down_ && enough);
-  const uint64_t id = next->id = ++last_snapshot_id;
-  snapshot_ = std::move(next);
-  snapshot_id_.store(id, std::memory_order_release);
-}
-
-const Manager::Snapshot& Manager::CurrentSnapshot() const {
-  struct Cache {
-    uint64_t id = 0;
-    std::shared_ptr<const Snapshot> snapshot;
-  };
-  thread_local Cache cache;
-  if (cache.id != snapshot_id_.load(std::memory_order_acquire)) {
-    MutexLock lock(&mutex_);
-    cache.snapshot = snapshot_;
-    cache.id = snapshot_id_.load(std::memory_order_relaxed);
-  }
-  return *cache.snapshot;
+  next->id = ++last_snapshot_id;
+  snapshot_.Publish(std::move(next));
 }
 
 StatusOr<std::optional<int64_t>> Manager::VersionOf(std::string_view name, const VersionLabel& label) const {
-  return VersionIn(CurrentSnapshot(), name, label);
+  return VersionIn(snapshot_.Current(), name, label);
 }
 
 StatusOr<std::optional<int64_t>> Manager::VersionIn(const Snapshot& snapshot, std::string_view name,
@@ -431,7 +416,7 @@ StatusOr<std::optional<int64_t>> Manager::VersionIn(const Snapshot& snapshot, st
 
 StatusOr<Handle> Manager::Acquire(std::string_view name, std::optional<int64_t> version, const VersionLabel& label) const {
   while (true) {
-    const Snapshot& snapshot = CurrentSnapshot();
+    const Snapshot& snapshot = snapshot_.Current();
     const uint64_t asked = snapshot.id;
     // Of the same map: a label that moves leads to a version that serves.
     if (!label.name.empty()) {
@@ -455,7 +440,7 @@ StatusOr<Handle> Manager::Acquire(std::string_view name, std::optional<int64_t> 
     if (*slot == nullptr) return model->second.status;
     if ((*slot)->Acquire()) return Handle(*slot);
     // It was closed since: what took its place is in the next map, which is there before anything is closed.
-    if (CurrentSnapshot().id == asked) return Error(StatusCode::kUnavailable, "Model {} is being unloaded", name);
+    if (snapshot_.Current().id == asked) return Error(StatusCode::kUnavailable, "Model {} is being unloaded", name);
   }
 }
 

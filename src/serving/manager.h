@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "base/published.h"
 #include "base/status.h"
 #include "base/timer.h"
 #include "config/settings.h"
@@ -210,7 +211,6 @@ class Manager {
   void RetireUnwanted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TellReadiness() ABSL_LOCKS_EXCLUDED(mutex_);
   ModelStatus StatusOf(const std::string& name, const Model& model) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  const Snapshot& CurrentSnapshot() const;
 
   Runtime& runtime_;
   Timer& timer_;
@@ -220,14 +220,12 @@ class Manager {
   const CallJournal no_journal_;
   WorkPool decode_pool_;
   std::atomic<bool> ready_{false};
-  // Names the current snapshot, uniquely in the process; a thread that has this one cached takes no lock.
-  std::atomic<uint64_t> snapshot_id_{0};
+  Published<Snapshot> snapshot_;
   std::unique_ptr<DeviceMonitor> monitor_;
   const std::shared_ptr<SequenceDirectory> sequences_ = std::make_shared<SequenceDirectory>();
 
   mutable Mutex mutex_;
   std::map<std::string, std::unique_ptr<Model>, std::less<>> models_ ABSL_GUARDED_BY(mutex_);
-  std::shared_ptr<const Snapshot> snapshot_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string> alias_led_to_ ABSL_GUARDED_BY(mutex_);  // when the map was published last
   // The way out of a Version: retired_ (to be closed, outside the mutex, since closing may call back) -> draining_ (in use) ->
   // drained_ (to be destroyed by the loader's thread, never by a callback of the device).

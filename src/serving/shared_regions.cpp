@@ -29,32 +29,9 @@ Status RegionHandle::Health() const {
                name(), region_->info().key);
 }
 
-SharedRegions::SharedRegions() {
-  MutexLock lock(&mutex_);
-  Publish({});
-}
+SharedRegions::SharedRegions() { regions_.Publish(std::make_shared<const Map>()); }
 
 SharedRegions::~SharedRegions() { UnregisterAll(); }
-
-void SharedRegions::Publish(Map next) {
-  static std::atomic<uint64_t> ids{0};
-  snapshot_ = std::make_shared<const Map>(std::move(next));
-  snapshot_id_.store(ids.fetch_add(1) + 1, std::memory_order_release);
-}
-
-const SharedRegions::Map& SharedRegions::Current() const {
-  struct Cache {
-    uint64_t id = 0;
-    std::shared_ptr<const Map> snapshot;
-  };
-  thread_local Cache cache;
-  if (cache.id != snapshot_id_.load(std::memory_order_acquire)) {
-    MutexLock lock(&mutex_);
-    cache.snapshot = snapshot_;
-    cache.id = snapshot_id_.load(std::memory_order_relaxed);
-  }
-  return *cache.snapshot;
-}
 
 Status SharedRegions::Register(SharedRegionInfo info) {
   if (info.name.empty() || info.name.size() > kLongestName) {
@@ -69,15 +46,15 @@ Status SharedRegions::Register(SharedRegionInfo info) {
                  "Shared memory region {} is registered already, with the key {}, {} bytes from {} on; unregister it first",
                  other.name, other.key, other.byte_size, other.offset);
   };
-  SY_RETURN_IF_ERROR(taken(Current()));
-  // Without the mutex, which calls need for their first look at a change.
+  SY_RETURN_IF_ERROR(taken(regions_.Current()));
+  // Without the mutex: it may block.
   SY_ASSIGN_OR_RETURN(std::unique_ptr<SharedMapping> mapping, SharedMapping::Open(info.key, info.offset, info.byte_size));
   MutexLock lock(&mutex_);
-  SY_RETURN_IF_ERROR(taken(*snapshot_));
-  Map next = *snapshot_;
+  Map next = *regions_.Latest();
+  SY_RETURN_IF_ERROR(taken(next));
   std::string name = info.name;
   next.emplace(std::move(name), std::make_shared<SharedRegion>(std::move(info), std::move(mapping)));
-  Publish(std::move(next));
+  regions_.Publish(std::make_shared<const Map>(std::move(next)));
   return absl::OkStatus();
 }
 
@@ -85,12 +62,12 @@ void SharedRegions::Unregister(std::string_view name) {
   std::shared_ptr<SharedRegion> gone;
   {
     MutexLock lock(&mutex_);
-    Map next = *snapshot_;
+    Map next = *regions_.Latest();
     const auto found = next.find(name);
     if (found == next.end()) return;
     gone = std::move(found->second);
     next.erase(found);
-    Publish(std::move(next));
+    regions_.Publish(std::make_shared<const Map>(std::move(next)));
   }
   gone->Close();
 }
@@ -99,22 +76,22 @@ void SharedRegions::UnregisterAll() {
   std::shared_ptr<const Map> gone;
   {
     MutexLock lock(&mutex_);
-    gone = snapshot_;
-    Publish({});
+    gone = regions_.Latest();
+    regions_.Publish(std::make_shared<const Map>());
   }
   for (const auto& [name, region] : *gone) region->Close();
 }
 
 std::vector<SharedRegionInfo> SharedRegions::List() const {
   std::vector<SharedRegionInfo> list;
-  for (const auto& [name, region] : Current()) list.push_back(region->info());
+  for (const auto& [name, region] : regions_.Current()) list.push_back(region->info());
   return list;
 }
 
 StatusOr<RegionHandle> SharedRegions::Acquire(std::string_view name) const {
   std::shared_ptr<SharedRegion> region;
   do {
-    const Map& regions = Current();
+    const Map& regions = regions_.Current();
     const auto found = regions.find(name);
     if (found == regions.end()) {
       return InvalidArgument("There is no shared memory region {}; register it before it is used",

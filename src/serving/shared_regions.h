@@ -1,8 +1,6 @@
 // Regions of memory that clients share with the server, by the names that they registered them under.
 #pragma once
 
-#include <absl/base/thread_annotations.h>
-
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -14,6 +12,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "base/published.h"
 #include "base/shared_mapping.h"
 #include "base/status.h"
 
@@ -101,13 +100,8 @@ class SharedRegions {
 
  private:
   using Map = std::map<std::string, std::shared_ptr<SharedRegion>, std::less<>>;
-  const Map& Current() const;
-  void Publish(Map next) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-
-  // Names the current snapshot, uniquely in the process; a thread that has this one cached takes no lock.
-  std::atomic<uint64_t> snapshot_id_{0};
-  mutable Mutex mutex_;
-  std::shared_ptr<const Map> snapshot_ ABSL_GUARDED_BY(mutex_);
+  Published<Map> regions_;
+  Mutex mutex_;  // whoever changes them
 };
 
 }  // namespace switchyard

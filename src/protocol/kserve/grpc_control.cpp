@@ -7,36 +7,31 @@
 #include "protocol/kserve/metadata.h"
 #include "protocol/kserve/model_reports.h"
 #include "protocol/kserve/shared_memory.h"
+#include "protocol/wire/parse_message.h"
 #include "tensor/signature.h"
 
 namespace switchyard::kserve {
 namespace {
 
 using google::protobuf::io::ZeroCopyInputStream;
-
-template <typename Request>
-StatusOr<Request> Parse(ZeroCopyInputStream& message) {
-  Request request;
-  if (request.ParseFromZeroCopyStream(&message)) return request;
-  return InvalidArgument("The message could not be decoded as {}", Request::descriptor()->full_name());
-}
+using wire::ParseMessage;
 
 StatusOr<std::string> ServerLive(const Manager&, ZeroCopyInputStream& message) {
-  SY_RETURN_IF_ERROR(Parse<inference::ServerLiveRequest>(message).status());
+  SY_RETURN_IF_ERROR(ParseMessage<inference::ServerLiveRequest>(message).status());
   inference::ServerLiveResponse response;
   response.set_live(true);
   return response.SerializeAsString();
 }
 
 StatusOr<std::string> ServerReady(const Manager& manager, ZeroCopyInputStream& message) {
-  SY_RETURN_IF_ERROR(Parse<inference::ServerReadyRequest>(message).status());
+  SY_RETURN_IF_ERROR(ParseMessage<inference::ServerReadyRequest>(message).status());
   inference::ServerReadyResponse response;
   response.set_ready(manager.Ready());
   return response.SerializeAsString();
 }
 
 StatusOr<std::string> ModelReady(const Manager& manager, ZeroCopyInputStream& message) {
-  SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::ModelReadyRequest>(message));
+  SY_ASSIGN_OR_RETURN(const auto request, ParseMessage<inference::ModelReadyRequest>(message));
   const StatusOr<bool> ready = IsModelReady(manager, request.name(), request.version());
   manager.metrics().CountQuery(request.name(), Endpoint::kKserveGrpcReady, ready.ok());
   SY_RETURN_IF_ERROR(ready.status());
@@ -46,7 +41,7 @@ StatusOr<std::string> ModelReady(const Manager& manager, ZeroCopyInputStream& me
 }
 
 StatusOr<std::string> ServerMetadata(const Manager& manager, ZeroCopyInputStream& message) {
-  SY_RETURN_IF_ERROR(Parse<inference::ServerMetadataRequest>(message).status());
+  SY_RETURN_IF_ERROR(ParseMessage<inference::ServerMetadataRequest>(message).status());
   inference::ServerMetadataResponse response;
   response.set_name(std::string(kServerName));
   response.set_version(std::string(kServerVersion));
@@ -62,7 +57,7 @@ void Describe(const TensorSpec& spec, inference::ModelMetadataResponse::TensorMe
 }
 
 StatusOr<std::string> ModelMetadata(const Manager& manager, ZeroCopyInputStream& message) {
-  SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::ModelMetadataRequest>(message));
+  SY_ASSIGN_OR_RETURN(const auto request, ParseMessage<inference::ModelMetadataRequest>(message));
   SY_ASSIGN_OR_RETURN(const ModelDescription model, DescribeModel(manager, request.name(), request.version()));
   model.version->metrics().CountQuery(Endpoint::kKserveGrpcMetadata, true);
   inference::ModelMetadataResponse response;
@@ -75,18 +70,18 @@ StatusOr<std::string> ModelMetadata(const Manager& manager, ZeroCopyInputStream&
 }
 
 StatusOr<std::string> Statistics(const Manager& manager, ZeroCopyInputStream& message) {
-  SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::ModelStatisticsRequest>(message));
+  SY_ASSIGN_OR_RETURN(const auto request, ParseMessage<inference::ModelStatisticsRequest>(message));
   return StatisticsMessage(manager, request.name(), request.version());
 }
 
 StatusOr<std::string> Config(const Manager& manager, ZeroCopyInputStream& message) {
-  SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::ModelConfigRequest>(message));
+  SY_ASSIGN_OR_RETURN(const auto request, ParseMessage<inference::ModelConfigRequest>(message));
   return ConfigMessage(manager, request.name(), request.version());
 }
 
 StatusOr<std::string> AnswerLogSettings(const Manager&, ZeroCopyInputStream& message) {
   using Value = inference::LogSettingsRequest::SettingValue;
-  SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::LogSettingsRequest>(message));
+  SY_ASSIGN_OR_RETURN(const auto request, ParseMessage<inference::LogSettingsRequest>(message));
   LogSettingList changes;
   for (const auto& [name, value] : request.settings()) {
     switch (value.parameter_choice_case()) {

@@ -4,6 +4,7 @@
 
 #include "kserve.pb.h"
 #include "protocol/kserve/repository.h"
+#include "protocol/wire/parse_message.h"
 
 namespace switchyard::kserve {
 namespace {
@@ -14,10 +15,12 @@ using Done = CommandMethod::Done;
 // Answers for itself when the message is faulty.
 template <typename Request>
 bool Parse(ZeroCopyInputStream& message, Request* request, Done& done) {
-  if (!request->ParseFromZeroCopyStream(&message)) {
-    done(InvalidArgument("The message could not be decoded as {}", Request::descriptor()->full_name()));
+  auto parsed = wire::ParseMessage<Request>(message);
+  if (!parsed.ok()) {
+    done(parsed.status());
     return false;
   }
+  *request = *std::move(parsed);
   const Status named = CheckRepositoryName(request->repository_name());
   if (!named.ok()) done(named);
   return named.ok();

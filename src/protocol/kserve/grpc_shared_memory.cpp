@@ -2,21 +2,16 @@
 
 #include "kserve.pb.h"
 #include "protocol/kserve/shared_memory.h"
+#include "protocol/wire/parse_message.h"
 
 namespace switchyard::kserve {
 namespace {
 
 using google::protobuf::io::ZeroCopyInputStream;
-
-template <typename Request>
-StatusOr<Request> Parse(ZeroCopyInputStream& message) {
-  Request request;
-  if (request.ParseFromZeroCopyStream(&message)) return request;
-  return InvalidArgument("The message could not be decoded as {}", Request::descriptor()->full_name());
-}
+using wire::ParseMessage;
 
 StatusOr<std::string> SystemStatus(const Manager& manager, ZeroCopyInputStream& message) {
-  SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::SystemSharedMemoryStatusRequest>(message));
+  SY_ASSIGN_OR_RETURN(const auto request, ParseMessage<inference::SystemSharedMemoryStatusRequest>(message));
   SY_ASSIGN_OR_RETURN(const auto regions, ListRegions(manager, RegionKind::kSystem, request.name()));
   inference::SystemSharedMemoryStatusResponse response;
   for (const SharedRegionInfo& region : regions) {
@@ -30,20 +25,20 @@ StatusOr<std::string> SystemStatus(const Manager& manager, ZeroCopyInputStream& 
 }
 
 StatusOr<std::string> SystemRegister(const Manager& manager, ZeroCopyInputStream& message) {
-  SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::SystemSharedMemoryRegisterRequest>(message));
+  SY_ASSIGN_OR_RETURN(const auto request, ParseMessage<inference::SystemSharedMemoryRegisterRequest>(message));
   SY_RETURN_IF_ERROR(RegisterRegion(
       manager, {.name = request.name(), .key = request.key(), .offset = request.offset(), .byte_size = request.byte_size()}));
   return std::string();
 }
 
 StatusOr<std::string> SystemUnregister(const Manager& manager, ZeroCopyInputStream& message) {
-  SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::SystemSharedMemoryUnregisterRequest>(message));
+  SY_ASSIGN_OR_RETURN(const auto request, ParseMessage<inference::SystemSharedMemoryUnregisterRequest>(message));
   SY_RETURN_IF_ERROR(UnregisterRegions(manager, RegionKind::kSystem, request.name()));
   return std::string();
 }
 
 StatusOr<std::string> CudaStatus(const Manager& manager, ZeroCopyInputStream& message) {
-  SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::CudaSharedMemoryStatusRequest>(message));
+  SY_ASSIGN_OR_RETURN(const auto request, ParseMessage<inference::CudaSharedMemoryStatusRequest>(message));
   SY_RETURN_IF_ERROR(ListRegions(manager, RegionKind::kCuda, request.name()).status());
   return inference::CudaSharedMemoryStatusResponse().SerializeAsString();
 }
@@ -51,7 +46,7 @@ StatusOr<std::string> CudaStatus(const Manager& manager, ZeroCopyInputStream& me
 StatusOr<std::string> CudaRegister(const Manager&, ZeroCopyInputStream&) { return RegisterCudaRegion(); }
 
 StatusOr<std::string> CudaUnregister(const Manager& manager, ZeroCopyInputStream& message) {
-  SY_ASSIGN_OR_RETURN(const auto request, Parse<inference::CudaSharedMemoryUnregisterRequest>(message));
+  SY_ASSIGN_OR_RETURN(const auto request, ParseMessage<inference::CudaSharedMemoryUnregisterRequest>(message));
   SY_RETURN_IF_ERROR(UnregisterRegions(manager, RegionKind::kCuda, request.name()));
   return std::string();
 }

@@ -4,24 +4,19 @@
 #include "protocol/tfs/grpc_codec.h"
 #include "protocol/tfs/grpc_reload.h"
 #include "protocol/tfs/model_state.h"
+#include "protocol/wire/parse_message.h"
 #include "tensorflow_serving.pb.h"
 
 namespace switchyard::tfs {
 namespace {
 
 using google::protobuf::io::ZeroCopyInputStream;
+using wire::ParseMessage;
 namespace proto = tensorflow::serving;
 
 constexpr std::string_view kMetadataField = "signature_def";
 constexpr std::string_view kSignatureName = "serving_default";
 constexpr std::string_view kMethodName = "tensorflow/serving/predict";
-
-template <typename Request>
-StatusOr<Request> Parse(ZeroCopyInputStream& message) {
-  Request request;
-  if (request.ParseFromZeroCopyStream(&message)) return request;
-  return InvalidArgument("The message could not be decoded as {}", Request::descriptor()->full_name());
-}
 
 // Nothing for the default version.
 StatusOr<std::optional<int64_t>> VersionOf(const Manager& manager, const proto::ModelSpec& spec) {
@@ -44,7 +39,7 @@ tensorflow::TensorInfo Describe(const TensorSpec& spec) {
 }
 
 StatusOr<std::string> GetModelMetadata(const Manager& manager, ZeroCopyInputStream& message) {
-  SY_ASSIGN_OR_RETURN(const auto request, Parse<proto::GetModelMetadataRequest>(message));
+  SY_ASSIGN_OR_RETURN(const auto request, ParseMessage<proto::GetModelMetadataRequest>(message));
   if (!request.has_model_spec()) return InvalidArgument("model_spec is missing: it names the model");
   SY_ASSIGN_OR_RETURN(const auto number, VersionOf(manager, request.model_spec()));
   SY_ASSIGN_OR_RETURN(const Handle version, manager.Acquire(request.model_spec().name(), number));
@@ -75,7 +70,7 @@ StatusOr<std::vector<ReportedVersion>> ReportOf(const Manager& manager, const pr
 }
 
 StatusOr<std::string> GetModelStatus(const Manager& manager, ZeroCopyInputStream& message) {
-  SY_ASSIGN_OR_RETURN(const auto request, Parse<proto::GetModelStatusRequest>(message));
+  SY_ASSIGN_OR_RETURN(const auto request, ParseMessage<proto::GetModelStatusRequest>(message));
   const StatusOr<std::vector<ReportedVersion>> versions = ReportOf(manager, request.model_spec());
   manager.metrics().CountQuery(request.model_spec().name(), Endpoint::kTfsGrpcStatus, versions.ok());
   SY_RETURN_IF_ERROR(versions.status());

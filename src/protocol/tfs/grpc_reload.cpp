@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "config/text.h"
+#include "protocol/wire/parse_message.h"
 #include "tensorflow_serving.pb.h"
 
 namespace switchyard::tfs {
@@ -61,12 +62,9 @@ std::string Response(const Status& status) {
 }
 
 void HandleReloadConfigRequest(ModelControl& control, ZeroCopyInputStream& message, CommandMethod::Done done) {
-  proto::ReloadConfigRequest request;
-  if (!request.ParseFromZeroCopyStream(&message)) {
-    return done(
-        InvalidArgument("The message could not be decoded as {}", proto::ReloadConfigRequest::descriptor()->full_name()));
-  }
-  const proto::ModelServerConfig& config = request.config();
+  const auto request = wire::ParseMessage<proto::ReloadConfigRequest>(message);
+  if (!request.ok()) return done(request.status());
+  const proto::ModelServerConfig& config = request->config();
   // A request without a list asks for nothing, as OVMS takes it; an empty list asks for no models.
   if (config.config_case() == proto::ModelServerConfig::CONFIG_NOT_SET) return done(Response(absl::OkStatus()));
   if (config.config_case() != proto::ModelServerConfig::kModelConfigList) {

@@ -2,14 +2,12 @@
 
 #include <fcntl.h>
 #include <fmt/ranges.h>
-#include <openssl/evp.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -21,6 +19,7 @@
 #include <sstream>
 #include <thread>
 
+#include "base/digest.h"
 #include "base/log.h"
 #include "runtime/openvino/name_mapping.h"
 #include "runtime/openvino/openvino_runtime.h"
@@ -41,28 +40,11 @@ constexpr auto kYoung = std::chrono::hours(1);
 // What a process left that ended while it compiled, where no lock can tell.
 constexpr auto kStale = std::chrono::hours(24);
 
-class Digest {
- public:
-  Digest() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) { EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr); }
-  void Add(std::string_view bytes) { EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()); }
-  std::string Hex() {
-    std::array<unsigned char, EVP_MAX_MD_SIZE> bytes;
-    unsigned int size = 0;
-    EVP_DigestFinal_ex(context_.get(), bytes.data(), &size);
-    std::string hex;
-    for (unsigned int i = 0; i < size; ++i) hex += fmt::format("{:02x}", bytes[i]);
-    return hex;
-  }
-
- private:
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
-};
-
 // Of a regular file; nothing when it cannot be read.
 std::optional<std::string> DigestOf(const fs::path& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0) return std::nullopt;
-  Digest digest;
+  Digest digest = Digest::Sha256();
   struct stat status;
   bool good = fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
   std::string buffer(size_t{1} << 20, '\0');
@@ -234,7 +216,7 @@ ModelCache::ModelCache(const std::string& folder, const std::string& identity, u
                          error ? error.message() : "it is no folder"));
     return;
   }
-  Digest digest;
+  Digest digest = Digest::Sha256();
   digest.Add(identity);
   key_ = digest.Hex().substr(0, 32);
   list_ = (fs::path(folder_) / (key_ + std::string(kList))).string();

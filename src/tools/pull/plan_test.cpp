@@ -20,7 +20,7 @@ TEST(DigestOf, TellsSha256AndGitsSha1ByTheirLength) {
   EXPECT_EQ(DigestOf(std::string(40, '1')).kind, ExpectedDigest::Kind::kGitBlob);
   EXPECT_EQ(DigestOf("d41d8cd98f00b204e9800998ecf8427e-3").kind, ExpectedDigest::Kind::kNone);
   // As `git hash-object` has them.
-  EXPECT_EQ(FetchDigest::GitBlob(0).Hex(), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
+  EXPECT_EQ(GitBlobDigest(0).Hex(), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
 }
 
 TEST(ShownUrl, HasNothingThatMayBeSecret) {

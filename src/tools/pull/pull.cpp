@@ -101,7 +101,7 @@ StatusOr<PullOptions> ParseOptions(int argc, const char* const* argv) {
 class Workplace {
  public:
   static StatusOr<Workplace> In(const fs::path& model_folder, const PullPlan& plan) {
-    FetchDigest key = FetchDigest::Sha256();
+    Digest key = Digest::Sha256();
     key.Add(plan.source);
     for (const PlannedFile& file : plan.files) key.Add(file.to + "\n" + file.expected.hex + "\n");
     Workplace place;
