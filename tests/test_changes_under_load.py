@@ -316,8 +316,6 @@ CORRUPTIONS = {
 }
 
 
-# Both forms: weights that were cut where they lie were once not noticed within 20 s, which is not explained yet.
-@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_corrupt_models_and_a_vanished_folder(tmp_path, many):
     """A new version that is garbage, garbage in the place of what serves, and a folder that goes and comes back."""

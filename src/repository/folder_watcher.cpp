@@ -27,13 +27,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Not IN_MODIFY: each write of a long copy would be an event, and its end is one anyway.
-constexpr uint32_t kEvents = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE_SELF |
-                             IN_MOVE_SELF | IN_ONLYDIR;
+constexpr uint32_t kEvents = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_MODIFY | IN_ATTRIB |
+                             IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
 constexpr int kMostLevels = 4;
 constexpr size_t kMostFolders = 4096;  // of one path
 constexpr int kPollsBetweenChecks = 30;
 constexpr auto kCalm = std::chrono::milliseconds(50);  // between two rounds of events
+// A file that is being written is told of when it is closed; one that is cut without being opened, or stays open, when nothing
+// was written for so long.
+constexpr auto kQuiet = std::chrono::milliseconds(500);
 
 // Changes that another machine makes are not told by this one's kernel.
 bool OnNetwork(const std::string& path) {
@@ -133,11 +135,13 @@ class FolderWatcher::Thread {
   }
 
   void Run() {
-    auto next_poll = std::chrono::steady_clock::now() + poll_;
+    TimePoint next_poll = std::chrono::steady_clock::now() + poll_;
     int polls = 0;
     bool calm = false;
     while (true) {
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_poll - std::chrono::steady_clock::now());
+      TimePoint next = next_poll;
+      for (const auto& [name, quiet_at] : written_) next = std::min(next, quiet_at);
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - std::chrono::steady_clock::now());
       std::array<pollfd, 2> waits = {{{wake_, POLLIN, 0}, {inotify_, POLLIN, 0}}};
       if (calm) waits[1].fd = -1;  // what comes in a burst is read at once
       const auto longest = calm ? std::min<std::chrono::milliseconds>(left, kCalm) : left;
@@ -150,6 +154,7 @@ class FolderWatcher::Thread {
         TellAndFollow(ReadEvents());
         calm = true;
       }
+      TellAndFollow(Quiet());
       if (std::chrono::steady_clock::now() < next_poll) continue;
       next_poll = std::chrono::steady_clock::now() + poll_;
       const bool all = ++polls % kPollsBetweenChecks == 0;
@@ -190,6 +195,7 @@ class FolderWatcher::Thread {
   void TellAndFollow(const std::set<std::string>& names) {
     for (const std::string& name : names) {
       const auto path = paths_.find(name);
+      written_.erase(name);
       if (path == paths_.end()) continue;
       Follow(name, path->second);
       on_change_(name);
@@ -230,7 +236,17 @@ class FolderWatcher::Thread {
     interests_.erase(found);
   }
 
-  // The paths that they concern.
+  // Where writing has ended, as it seems.
+  std::set<std::string> Quiet() const {
+    std::set<std::string> quiet;
+    const TimePoint now = std::chrono::steady_clock::now();
+    for (const auto& [name, quiet_at] : written_) {
+      if (quiet_at <= now) quiet.insert(name);
+    }
+    return quiet;
+  }
+
+  // The paths that they concern, but for those that are only being written.
   std::set<std::string> ReadEvents() {
     std::set<std::string> concerned;
     alignas(inotify_event) std::array<char, 1 << 16> buffer;
@@ -246,7 +262,12 @@ class FolderWatcher::Thread {
         if (found == interests_.end()) continue;
         const std::string_view entry = event->len > 0 ? std::string_view(event->name) : std::string_view();
         for (const Interest& interest : found->second) {
-          if (entry.empty() || entry.starts_with(interest.prefix)) concerned.insert(interest.path);
+          if (!entry.empty() && !entry.starts_with(interest.prefix)) continue;
+          if ((event->mask & IN_MODIFY) != 0) {
+            written_[interest.path] = std::chrono::steady_clock::now() + kQuiet;
+          } else {
+            concerned.insert(interest.path);
+          }
         }
         if ((event->mask & IN_IGNORED) != 0) {
           for (auto& [name, path] : paths_) path.watches.erase(event->wd);
@@ -264,6 +285,7 @@ class FolderWatcher::Thread {
   // Of the thread alone.
   std::map<std::string, Path> paths_;
   std::map<int, std::set<Interest>> interests_;
+  std::map<std::string, TimePoint> written_;  // by path: when to tell of it, if nothing is written until then
   bool told_full_ = false;
 
   Mutex mutex_;

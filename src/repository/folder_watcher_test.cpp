@@ -75,6 +75,21 @@ TEST_F(FolderWatcherTest, ANewVersionAndAChangedFileAreTold) {
   ExpectTold("m", [&] { fs::remove_all(base_ / "m/1"); });
 }
 
+TEST_F(FolderWatcherTest, AFileThatIsCutWithoutBeingOpenedIsTold) {
+  Write("m/1/model.bin", "weights");
+  Start();
+  Watch("m");
+  ExpectTold("m", [&] { fs::resize_file(base_ / "m/1/model.bin", 3); });
+}
+
+TEST_F(FolderWatcherTest, AFileThatStaysOpenIsToldWhenItIsQuiet) {
+  Write("m/1/model.bin", "weights");
+  Start();
+  Watch("m");
+  std::ofstream file(base_ / "m/1/model.bin", std::ios::app);
+  ExpectTold("m", [&] { file << "more" << std::flush; });
+}
+
 TEST_F(FolderWatcherTest, APathThatIsNotThereIsToldOfWhenItComes) {
   Start();
   Watch("far/away/m");
