@@ -61,7 +61,7 @@ class Workload:
     bytes_nhwc: bool = False  # clients send bytes, NHWC; conversion, mean and scale are made part of the model
     json_too: bool = True
     shared_too: bool = False  # inputs so large that it matters where they lie
-    by_sink: bool = False  # compute hides what serving costs: derive it from the sink's microseconds as well
+    by_sink: str = ""  # compute hides what serving costs: derive it from this workload's microseconds as well
 
     def switchyard_flags(self):
         flags = ["--target_device", "CPU", "--plugin_config", json.dumps(SHARED_SETTINGS)]
@@ -129,17 +129,22 @@ def _made(name):
 
 
 PICTURE = (1, 3, 224, 224)
+BYTES = (1, 224, 224, 3)  # the same, as decoders have it
 ALL = (
     Workload("add", "Add, FP32 [1,10]", lambda: _small("add"), (Tensor("b", "FP32", (1, 10)),)),
     Workload("sink", "Sum of 150,528 FP32 (602 KB in)", lambda: _small("sink"), (Tensor("image", "FP32", PICTURE),),
              shared_too=True),
+    Workload("sink_u8", "The same of bytes, conversion in its graph (151 KB in)", lambda: _small("sink"),
+             (Tensor("image", "UINT8", BYTES),), bytes_nhwc=True, json_too=False, shared_too=True),
     Workload("resnet", "ResNet-50, FP32 input (602 KB in)", lambda: _fetched("resnet50"),
-             (Tensor("gpu_0/data_0", "FP32", PICTURE),), json_too=False, shared_too=True, by_sink=True),
+             (Tensor("gpu_0/data_0", "FP32", PICTURE),), json_too=False, shared_too=True, by_sink="sink"),
     Workload("resnet_u8", "ResNet-50, U8 input, conversion in its graph (151 KB in)", lambda: _fetched("resnet50"),
-             (Tensor("gpu_0/data_0", "UINT8", (1, 224, 224, 3)),), bytes_nhwc=True, json_too=False,
-             shared_too=True),
+             (Tensor("gpu_0/data_0", "UINT8", BYTES),), bytes_nhwc=True, json_too=False, shared_too=True, by_sink="sink_u8"),
     Workload("mobilenet_int8", "MobileNetV2-like, INT8, FP32 input (602 KB in)", lambda: _made("mobilenet_int8"),
-             (Tensor("image", "FP32", PICTURE),), json_too=False, shared_too=True, by_sink=True),
+             (Tensor("image", "FP32", PICTURE),), json_too=False, shared_too=True, by_sink="sink"),
+    Workload("mobilenet_int8_u8", "MobileNetV2-like, INT8, U8 input, conversion in its graph (151 KB in)",
+             lambda: _made("mobilenet_int8"), (Tensor("image", "UINT8", BYTES),), bytes_nhwc=True, json_too=False,
+             shared_too=True, by_sink="sink_u8"),
     Workload("magika", "Magika, INT32 [1,2048]", _magika, (Tensor("bytes", "INT32", (1, 2048)),), reshape=True),
     Workload("ocr", "PP-OCR detection, FP32 [1,3,640,640] (4.9 MB in, 1.6 MB out)", lambda: _fetched("ppocr_det"),
              (Tensor("x", "FP32", (1, 3, 640, 640)),), reshape=True, json_too=False, shared_too=True),

@@ -357,7 +357,7 @@ TEST(CommandLineTest, FaultsOfUsageAreNamed) {
       {{"--port", "1", "--model_name", "m"}, "--model_path is missing"},
       {{"--port", "1", "--model_path", "/m"}, "--model_name is missing"},
       {{"--port", "1", "--model_path", "/m", "--model_name", ""}, "--model_name: expected a name"},
-      {{"--port", "1", "--model_path", "s3://b/m", "--model_name", "m"}, "--model_path: \"s3://b/m\" is cloud storage"},
+      {{"--port", "1", "--model_path", "s3://b//m", "--model_name", "m"}, "--model_path: expected s3://BUCKET/FOLDER or"},
       {WithModel({"--grpc_bind_address", "300.1.1.1"}), "--grpc_bind_address: expected IPv4 addresses"},
       {WithModel({"--grpc_bind_address", "127.0.0.1,"}), "--grpc_bind_address: expected IPv4 addresses"},
       {WithModel({"--rest_bind_address", "a b"}), "--rest_bind_address: expected IPv4 addresses"},

@@ -228,10 +228,8 @@ TEST(ConfigFileTest, AFaultOfOneModelCondemnsThatModel) {
       {R"("color_format": "RGB")", "/color_format: expected two of RGB"},
       {R"("graph_path": "g.pbtxt")", "/graph_path is a key"},
       {R"("custom_loader_options": {"loader_name": "x"})", "/custom_loader_options is a key"},
-      {R"("base_path": "s3://bucket/m")", "/base_path: \"s3://bucket/m\" is cloud storage"},
-      {R"("base_path": "gs://bucket/m")", "cloud storage"},
-      {R"("base_path": "az://bucket/m")", "cloud storage"},
-      {R"("base_path": "azfs://bucket/m")", "cloud storage"},
+      {R"("base_path": "s3://")", "/base_path: expected s3://BUCKET/FOLDER or s3://HOST:PORT/BUCKET/FOLDER"},
+      {R"("base_path": "gs://a b/m")", "/base_path: expected gs://BUCKET/FOLDER, got"},
       {R"("base_path": "a\u0000b")", "/base_path: expected a folder"},
   };
   for (const auto& c : cases) {

@@ -55,6 +55,11 @@ FlagGroup ChangeFlags() {
            "memory for the models: 8589934592, 512MB, 8GB; what does not fit is refused, or takes the place of idle ones; 0: "
            "no limit"},
           {"file_system_poll_wait_seconds", "S", "1", "time between two looks at the config file and the models; 0: never"},
+          {"cloud_poll_wait_seconds", "S", "30",
+           "time between two looks at models of s3://, gs://, az:// and azfs://; 0: at the start and at reloads alone"},
+          {"cloud_cache_dir", "DIR", "",
+           "where models of cloud repositories are kept, to be fetched once; without it in a temporary folder that goes at the "
+           "end"},
           {"model_control", "poll|explicit|none", "poll",
            "who changes what is served: config.json when it changes and the API, the API alone (nothing of config.json is "
            "loaded before it is asked for), or nobody"},

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "config/batching_values.h"
+#include "config/cloud_url.h"
 #include "config/json_text.h"
 #include "config/preprocess_values.h"
 #include "config/text.h"
@@ -260,14 +261,9 @@ Status CheckModelName(std::string_view name) {
 }
 
 StatusOr<std::string> ResolveBasePath(std::string_view path, const std::string& base_dir) {
-  for (const std::string_view prefix : {"s3://", "gs://", "az://", "azfs://"}) {
-    if (path.substr(0, prefix.size()) == prefix) {
-      return Error(
-          StatusCode::kUnimplemented,
-          "{} is cloud storage, which is known from OVMS and not served by this version; copy the model to a local folder "
-          "and name that",
-          Quote(path));
-    }
+  if (IsCloudUrl(path)) {
+    SY_ASSIGN_OR_RETURN(const CloudUrl cloud, ParseCloudUrl(path));
+    return cloud.Text();
   }
   if (path.empty() || path.find('\0') != std::string_view::npos) {
     return InvalidArgument("expected a folder of version folders, or a model file; got {}", Quote(path));

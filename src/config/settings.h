@@ -80,7 +80,7 @@ struct DynamicBatching {
 
 struct ModelSettings {
   std::string name;
-  std::string base_path;      // absolute; a folder of version folders, or one model file
+  std::string base_path;      // absolute; a folder of version folders, or one model file; or a cloud URL (config/cloud_url.h)
   std::string target_device;  // empty: the best one there is
   PropertyMap plugin_config;
   uint32_t nireq = 0;                            // infer requests; 0: what the device finds best
@@ -169,6 +169,8 @@ struct ServerSettings {
   // Device plugins that OpenVINO does not ship: the device's name, and the path of its library.
   std::vector<std::pair<std::string, std::string>> device_plugins;
   uint32_t file_system_poll_wait_seconds = 1;
+  uint32_t cloud_poll_wait_seconds = 30;
+  std::string cloud_cache_dir;  // absolute; empty: a temporary folder
   ModelControlMode model_control = ModelControlMode::kPoll;
   std::string cache_dir;
   uint64_t cache_max_bytes = 0;  // 0: any

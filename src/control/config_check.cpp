@@ -7,8 +7,11 @@
 #include <optional>
 #include <system_error>
 
+#include "base/log.h"
+#include "config/cloud_url.h"
 #include "config/text.h"
 #include "device/placement.h"
+#include "repository/cloud/mirror.h"
 #include "repository/source.h"
 
 namespace switchyard {
@@ -33,8 +36,22 @@ class ModelJudge {
     faults_.push_back({PointerTo(model_.pointer, key), std::move(expected), std::move(got)});
   }
 
+  // What is in cloud storage is listed, not fetched: its files are judged when they are here.
+  StatusOr<std::vector<VersionFiles>> Versions() const {
+    if (!IsCloudUrl(settings_.base_path)) return ListVersions(settings_.base_path);
+    SY_ASSIGN_OR_RETURN(const std::vector<int64_t> versions, ListCloudVersions(settings_.base_path));
+    std::vector<VersionFiles> found;
+    for (const int64_t version : versions) found.push_back({.version = version, .model_path = {}});
+    return found;
+  }
+
   void JudgeFiles() {
-    const auto found = ListVersions(settings_.base_path);
+    const bool cloud = IsCloudUrl(settings_.base_path);
+    const auto found = Versions();
+    if (cloud && found.status().code() == StatusCode::kUnavailable) {
+      // A storage that does not answer now is no fault of the settings: the load is tried again.
+      return LogWarning("Model {}: {} is not checked: {}", settings_.name, settings_.base_path, Message(found.status()));
+    }
     if (!found.ok()) {
       return Add("base_path", "a folder of version folders (1/, 2/, ...), or a model file",
                  fmt::format("{}: {}", Quote(settings_.base_path), Message(found.status())));
@@ -55,11 +72,11 @@ class ModelJudge {
       if (std::find(wanted.begin(), wanted.end(), files.version) == wanted.end()) continue;
       if (!files.model_path.empty()) {
         whole_.push_back(files);
-      } else if (environment_.read_models) {
+      } else if (environment_.read_models && !cloud) {
         AddIncomplete(files.version);
       }
     }
-    if (whole_.empty() && !environment_.read_models) AddIncomplete(wanted.back());
+    if (whole_.empty() && !environment_.read_models && !cloud) AddIncomplete(wanted.back());
     if (IsFaulty("labels")) return;
     for (const auto& [label, version] : settings_.labels) {
       if (std::find(wanted.begin(), wanted.end(), version) != wanted.end()) continue;

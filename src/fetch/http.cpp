@@ -144,17 +144,29 @@ std::string ShownUrl(std::string_view url) {
   return std::string(url.substr(0, begin)) + std::string(url.substr(at + 1));
 }
 
-std::string EncodePath(std::string_view path) {
+namespace {
+std::string Encode(std::string_view text, std::string_view kept) {
   std::string out;
-  for (const char c : path) {
-    const bool plain =
-        std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("-._~/").find(c) != std::string_view::npos;
+  for (const char c : text) {
+    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || kept.find(c) != kept.npos;
     if (plain) {
       out += c;
     } else {
       fmt::format_to(std::back_inserter(out), "%{:02X}", static_cast<unsigned char>(c));
     }
   }
+  return out;
+}
+
+}  // namespace
+
+std::string EncodePath(std::string_view path) { return Encode(path, "-._~/"); }
+std::string EncodeComponent(std::string_view text) { return Encode(text, "-._~"); }
+std::string DecodeComponent(std::string_view text) {
+  int size = 0;
+  char* const decoded = curl_easy_unescape(nullptr, text.data(), static_cast<int>(text.size()), &size);
+  std::string out = text.empty() || decoded == nullptr ? std::string() : std::string(decoded, static_cast<size_t>(size));
+  curl_free(decoded);
   return out;
 }
 
@@ -190,6 +202,15 @@ StatusOr<HttpAnswer> HttpClient::Hop(const FetchRequest& request, const std::str
   set(CURLOPT_PROTOCOLS_STR, "http,https");
   set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
   if (request.method == "HEAD") set(CURLOPT_NOBODY, 1L);
+  if (request.method == "POST") {
+    set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    set(CURLOPT_POSTFIELDS, request.body.c_str());
+  }
+  if (secrets && !request.aws_sigv4.empty()) {
+    set(CURLOPT_AWS_SIGV4, request.aws_sigv4.c_str());
+    set(CURLOPT_USERNAME, request.user.c_str());
+    set(CURLOPT_PASSWORD, request.password.c_str());
+  }
   set(CURLOPT_HTTPHEADER, headers.get());
   set(CURLOPT_USERAGENT, "switchyard/" SWITCHYARD_VERSION);
   set(CURLOPT_PATH_AS_IS, 1L);
@@ -215,7 +236,9 @@ StatusOr<HttpAnswer> HttpClient::Hop(const FetchRequest& request, const std::str
   return std::move(transfer.answer);
 }
 
-StatusOr<HttpAnswer> HttpClient::Call(const FetchRequest& request, HttpSink* sink) {
+StatusOr<HttpAnswer> HttpClient::Call(const FetchRequest& asked, HttpSink* sink) {
+  FetchRequest request = asked;
+  if (request.authorize) SY_RETURN_IF_ERROR(request.authorize(request));
   std::string url = request.url;
   const std::optional<Url> home = Origin(url);
   if (!home) return InvalidArgument("{}: expected a URL of http:// or https://", ShownUrl(url));

@@ -21,6 +21,13 @@ struct FetchRequest {
   // The same, for the server that `url` names alone: they do not go along when it redirects to another host, port or scheme.
   std::vector<std::string> secret_headers;
   bool follow = true;  // redirects, ten of them; never from https to http
+  std::string body;    // of a POST
+  // libcurl's signing as AWS has it, "aws:amz:REGION:SERVICE", by these keys. A query must be sorted and encoded.
+  std::string aws_sigv4;
+  std::string user, password;
+  // Is given a copy of the request just before each try, to date, sign or complete it: what it adds is in no message and no
+  // file. Its errors are the call's. May use the same client.
+  std::function<Status(FetchRequest&)> authorize;
 };
 
 struct HttpAnswer {
@@ -48,6 +55,10 @@ class HttpSink {
 std::string ShownUrl(std::string_view url);
 // Bytes that a URL may not have as they are, as %XX; '/' stays.
 std::string EncodePath(std::string_view path);
+// The same for one part of a path, or a value of a query: '/' is encoded too.
+std::string EncodeComponent(std::string_view text);
+// Back again.
+std::string DecodeComponent(std::string_view text);
 
 // For one thread at a time. Connections are kept between calls.
 class HttpClient {

@@ -53,6 +53,9 @@ Manager::Options Manager::FromSettings(const ServerSettings& settings) {
                   .explain_absent = FindAbsentDevices,
                   .max_image_pixels = settings.max_image_pixels,
                   .sequence_idle = std::chrono::minutes(settings.sequence_cleaner_poll_wait_minutes),
+                  .cloud = {.folder = settings.cloud_cache_dir,
+                            .poll = std::chrono::seconds(
+                                settings.file_system_poll_wait_seconds == 0 ? 0 : settings.cloud_poll_wait_seconds)},
                   .memory_budget = settings.memory_budget};
   for (const auto& [name, library] : settings.device_plugins) options.device_plugins.push_back(name);
   return options;
@@ -82,6 +85,7 @@ Manager::Manager(Runtime& runtime, Timer& timer, Options options)
     watcher_ = std::make_unique<FolderWatcher>(options_.watch_poll, FolderWatcher::Means::kNotify,
                                                [this](const std::string& path) { OnFolderChange(path); });
   }
+  mirror_ = std::make_unique<CloudMirror>(options_.cloud, [this](const std::string& url) { OnFolderChange(url); });
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -101,6 +105,7 @@ Manager::~Manager() {
   thread_.join();
   // Only now: that thread tells it what to watch.
   watcher_.reset();
+  mirror_.reset();
   // Before the rest of this object: compilations that still run wake it when they end.
   std::vector<std::shared_ptr<Placer>> discarded;
   {
@@ -160,7 +165,7 @@ void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyMod
   Publish();
 }
 
-// On the watcher's thread.
+// On the watcher's thread, or one of the mirror's.
 void Manager::OnFolderChange(const std::string& path) {
   MutexLock lock(&mutex_);
   for (auto& [name, model] : models_) {
@@ -199,14 +204,22 @@ void Manager::ArmTimer() {
 
 void Manager::WatchFolders() {
   std::vector<std::string> paths;
+  std::vector<CloudMirror::Wanted> clouds;
   {
     MutexLock lock(&mutex_);
-    if (watcher_ == nullptr || !std::exchange(watch_changed_, false)) return;
+    if (!std::exchange(watch_changed_, false)) return;
     for (const auto& [name, model] : models_) {
-      if (model->wanted && !model->faulty) paths.push_back(model->settings.base_path);
+      if (!model->wanted || model->faulty) continue;
+      const ModelSettings& settings = model->settings;
+      if (IsCloudUrl(settings.base_path)) {
+        clouds.push_back({settings.base_path, settings.version_policy});
+      } else {
+        paths.push_back(settings.base_path);
+      }
     }
   }
-  watcher_->Watch(std::move(paths));
+  if (watcher_ != nullptr) watcher_->Watch(std::move(paths));
+  mirror_->Want(std::move(clouds));
 }
 
 void Manager::WaitForLoads() {
@@ -260,18 +273,19 @@ bool Manager::LookAtFolders() {
     MutexLock lock(&mutex_);
     const auto asks =
         std::find_if(models_.begin(), models_.end(), [](const auto& m) { return m.second->wanted && m.second->look; });
-    if (asks == models_.end() || shutting_down_) return false;
+    // The mirror is to know first what is wanted.
+    if (asks == models_.end() || shutting_down_ || watch_changed_) return false;
     asks->second->look = false;
     asks->second->pending = true;
     settings = asks->second->settings;
   }
-  const StatusOr<std::vector<FoundVersion>> found = FindVersions(settings.base_path);
+  const auto found = FindVersions(settings.base_path);
   MutexLock lock(&mutex_);
   const auto model = models_.find(settings.name);
   // If it was left out or changed meanwhile, that change asked for another look.
-  if (model != models_.end() && model->second->wanted && model->second->settings == settings) {
-    Reconcile(*model->second, found);
-  }
+  if (model == models_.end() || !model->second->wanted || model->second->settings != settings) return true;
+  model->second->awaits_copy = !found;
+  if (found) Reconcile(*model->second, *found);
   return true;
 }
 

@@ -20,6 +20,7 @@
 #include "base/status.h"
 #include "base/timer.h"
 #include "config/settings.h"
+#include "repository/cloud/mirror.h"
 #include "repository/files_state.h"
 #include "repository/folder_watcher.h"
 #include "repository/source.h"
@@ -83,6 +84,7 @@ class Manager {
     // Time between two looks at model folders that the kernel does not tell of (repository/folder_watcher.h); 0: changes are
     // noticed at SetWanted alone.
     Duration watch_poll{0};
+    CloudMirror::Options cloud;  // of models whose base path is in cloud storage
     // A version is taken when its files have been quiet for so long, or a marker says that they are whole; see
     // repository/files_state.h.
     Duration settle{0};
@@ -178,7 +180,8 @@ class Manager {
   void OnDue();
   void ArmTimer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // version_lifecycle.cpp
-  static StatusOr<std::vector<FoundVersion>> FindVersions(const std::string& base_path);
+  // Nothing: they are being copied from cloud storage.
+  std::optional<StatusOr<std::vector<FoundVersion>>> FindVersions(const std::string& base_path) const;
   void Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FolderFailed(Model& model, const Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Settled(Model& model, const FoundVersion& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -251,6 +254,7 @@ class Manager {
   Timer::Id timer_id_ ABSL_GUARDED_BY(mutex_) = 0;
   TimePoint timer_at_ ABSL_GUARDED_BY(mutex_) = kNoDeadline;
   std::unique_ptr<FolderWatcher> watcher_;
+  std::unique_ptr<CloudMirror> mirror_;
 
   Mutex listener_mutex_;
   bool told_ready_ ABSL_GUARDED_BY(listener_mutex_) = false;

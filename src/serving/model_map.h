@@ -54,11 +54,12 @@ struct Manager::Model {
   std::map<std::string, int64_t> led_to;  // the versions that the labels led to when the map was published last
   Status fault;                           // why none of its versions could be tried
   bool wanted = true;
-  bool lent = false;    // not wanted, but an alias leads to it until the model that has that now serves
-  bool faulty = false;  // its settings are, which is the fault: what serves was made of older ones
-  bool look = true;     // its folder has to be looked at
-  bool pending = true;  // what came of that, and of its loads, was not taken up yet
-  bool retry = false;   // what failed is tried again at the next look, changed or not
+  bool lent = false;         // not wanted, but an alias leads to it until the model that has that now serves
+  bool faulty = false;       // its settings are, which is the fault: what serves was made of older ones
+  bool look = true;          // its folder has to be looked at
+  bool awaits_copy = false;  // its files are being copied from cloud storage: it is looked at when they are there
+  bool pending = true;       // what came of that, and of its loads, was not taken up yet
+  bool retry = false;        // what failed is tried again at the next look, changed or not
   TimePoint look_at = kNoDeadline;
   int failed_looks = 0;
   TimePoint settle_until{};  // WaitForLoads waits so long for files that change

@@ -39,11 +39,19 @@ double Seconds(Duration duration) { return std::chrono::duration<double>(duratio
 
 }  // namespace
 
-StatusOr<std::vector<Manager::FoundVersion>> Manager::FindVersions(const std::string& base_path) {
-  SY_ASSIGN_OR_RETURN(const std::vector<VersionFiles> listed, ListVersions(base_path));
+std::optional<StatusOr<std::vector<Manager::FoundVersion>>> Manager::FindVersions(const std::string& base_path) const {
+  std::string folder = base_path;
+  if (IsCloudUrl(base_path)) {
+    const std::optional<StatusOr<std::string>> copy = mirror_->FolderOf(base_path);
+    if (!copy) return std::nullopt;
+    if (!copy->ok()) return copy->status();
+    folder = **copy;
+  }
+  const StatusOr<std::vector<VersionFiles>> listed = ListVersions(folder);
+  if (!listed.ok()) return listed.status();
   std::vector<FoundVersion> found;
-  for (const VersionFiles& files : listed) {
-    found.push_back({files, files.model_path.empty() ? FilesState() : ReadFilesState(base_path, files.model_path)});
+  for (const VersionFiles& files : *listed) {
+    found.push_back({files, files.model_path.empty() ? FilesState() : ReadFilesState(folder, files.model_path)});
   }
   return found;
 }
@@ -336,7 +344,7 @@ void Manager::SleepAndRouse() {
 
 bool Manager::LoadPending(const Model& model, TimePoint now) {
   if (!model.wanted) return false;
-  if (model.look) return true;
+  if (model.look || model.awaits_copy) return true;
   for (const auto& [number, entry] : model.entries) {
     if (entry.state == VersionState::kWanted && (!entry.settling || now < model.settle_until)) return true;
     if (entry.placer == nullptr) continue;
@@ -442,14 +450,14 @@ void Manager::TakeLoad(const std::string& name, Entry& entry) {
   entry.served = entry.tried;
   entry.failures = 0;
   const std::shared_ptr<Placer> placer = std::exchange(entry.placer, nullptr);
-  auto version = std::make_unique<Version>(
-      placer->settings(), entry.version, placer->signature(), placer->executor(), placer,
-      metrics_.ForModel(name, entry.version),
-      DecodeOptions{.pool = &decode_pool_,
-                     // A pool that is free takes work also where nothing may queue.
-                     .max_waiting = std::max<size_t>(options_.max_queue, UsableProcessors()),
-                     .max_image_pixels = options_.max_image_pixels,
-                     .shared_memory = options_.shared_memory});
+  auto version =
+      std::make_unique<Version>(placer->settings(), entry.version, placer->signature(), placer->executor(), placer,
+                                metrics_.ForModel(name, entry.version),
+                                DecodeOptions{.pool = &decode_pool_,
+                                              // A pool that is free takes work also where nothing may queue.
+                                              .max_waiting = std::max<size_t>(options_.max_queue, UsableProcessors()),
+                                              .max_image_pixels = options_.max_image_pixels,
+                                              .shared_memory = options_.shared_memory});
   entry.slot = std::make_shared<VersionSlot>(std::move(version), [this](VersionSlot& slot) {
     MutexLock lock(&mutex_);
     const auto it = std::find_if(draining_.begin(), draining_.end(), [&](const auto& s) { return s.get() == &slot; });

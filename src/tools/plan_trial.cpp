@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/timer.h"
+#include "config/cloud_url.h"
 #include "device/cpu_facts.h"
 #include "device/placement.h"
 #include "device/system_view.h"
@@ -23,6 +24,9 @@ namespace switchyard {
 namespace {
 
 StatusOr<VersionFiles> PickVersion(const ModelSettings& model) {
+  if (IsCloudUrl(model.base_path)) {
+    return InvalidArgument("expected a local path to try a model out, got {}; copy the version here first", model.base_path);
+  }
   SY_ASSIGN_OR_RETURN(const std::vector<VersionFiles> found, ListVersions(model.base_path));
   std::vector<int64_t> available;
   for (const VersionFiles& files : found) available.push_back(files.version);

@@ -10,6 +10,7 @@
 
 #include "base/subprocess.h"
 #include "config/text.h"
+#include "fetch/paths.h"
 #include "tools/files.h"
 
 namespace switchyard {
@@ -264,14 +265,6 @@ StatusOr<PullPlan> AnyPlan(const PullOptions& options, HttpClient& client, const
 }
 
 }  // namespace
-
-bool StaysInside(std::string_view path) {
-  if (path.empty() || path.size() > 1024) return false;
-  for (const std::string_view part : Split(path, '/')) {
-    if (part.empty() || part.front() == '.') return false;
-  }
-  return std::none_of(path.begin(), path.end(), [](unsigned char c) { return c < ' ' || c == 0x7f || c == '\\'; });
-}
 
 StatusOr<PullPlan> MakePullPlan(const PullOptions& options, HttpClient& client, const Retries::Say& say) {
   SY_ASSIGN_OR_RETURN(PullPlan plan, AnyPlan(options, client, say));

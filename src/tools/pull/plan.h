@@ -50,7 +50,4 @@ StatusOr<PullPlan> MakePullPlan(const PullOptions& options, HttpClient& client, 
 // "NAME  text" of every entry of the catalogue.
 StatusOr<std::string> ListCatalog(const PullOptions& options);
 
-// A path below a folder: relative, without "..", "." and hidden parts, backslashes and control characters.
-bool StaysInside(std::string_view path);
-
 }  // namespace switchyard

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "fetch/paths.h"
+
 namespace switchyard {
 namespace {
 

@@ -1,0 +1,64 @@
+// Copies of a model's versions on this machine, brought to what cloud storage has.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "config/settings.h"
+#include "fetch/http.h"
+#include "repository/cloud/object_store.h"
+
+namespace switchyard {
+
+// A listing by versions: of each its files, with their paths below the version's folder in `key`, sorted. Objects that lie
+// elsewhere, and folders' markers, are left out. A version that somebody marks as `.incomplete` is not there.
+struct StoredVersions {
+  std::map<int64_t, std::vector<StoredObject>> versions;
+  std::string refused;  // an object whose path would leave its folder, or hide in it; empty: there is none
+};
+StoredVersions ByVersion(const std::vector<StoredObject>& objects);
+
+// <folder>/<n>/ with the files, `.complete`, and `.objects`, which says what they are copies of; <folder>/.fetch-<n>/ while
+// they come. A version is exchanged as a whole; what did not change is linked, not fetched. Servers may share the folder: one
+// at a time changes it.
+// For one thread.
+class VersionCopies {
+ public:
+  // `name` is the repository, for messages. All outlive this object.
+  VersionCopies(ObjectStore& store, HttpClient& client, std::string folder, std::string name)
+      : store_(store), client_(client), folder_(std::move(folder)), name_(std::move(name)) {}
+
+  struct Result {
+    Status status;         // the first fault; what could be brought about was
+    bool changed = false;  // something in the folder
+    bool moving = false;   // the storage changes just now: to be looked at again soon
+  };
+  // Blocks: lists, fetches what any of the policies wants, and lets go of what is not wanted or gone. The version before the
+  // wanted ones stays, for the server may still need it.
+  // Errors: those of the store; NotFound: no version is there; ResourceExhausted: no room; kCancelled.
+  Result Update(const std::vector<VersionPolicy>& policies);
+
+ private:
+  StatusOr<StoredVersions> List();
+  Status Fetch(int64_t version, const std::vector<StoredObject>& files);
+  Status FetchFiles(int64_t version, const std::vector<StoredObject>& files, const std::string& staging);
+  Status CheckRoom(uint64_t bytes) const;
+  bool Remove(const std::map<int64_t, std::vector<StoredObject>>& there, const std::vector<int64_t>& wanted) const;
+  std::string PathOf(int64_t version) const { return folder_ + "/" + std::to_string(version); }
+
+  ObjectStore& store_;
+  HttpClient& client_;
+  const std::string folder_;
+  const std::string name_;
+  bool updated_before_ = false;
+  // What was new or changed at the last look: it is fetched when it looks the same a second time.
+  std::map<int64_t, std::vector<StoredObject>> seen_;
+};
+
+// What a version's copy says that it is a copy of; empty when there is none.
+std::vector<StoredObject> ReadCopied(const std::string& version_folder);
+
+}  // namespace switchyard
