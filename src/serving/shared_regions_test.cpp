@@ -103,11 +103,11 @@ TEST(SharedRegionsTest, ComeAndGoWhileTheyAreUsed) {
   SharedRegions regions;
   std::atomic<bool> stop{false};
   std::vector<std::thread> users;
-  for (int i = 0; i < 3; ++i) {
-    users.emplace_back([&] {
+  for (size_t i = 0; i < 3; ++i) {
+    users.emplace_back([&, i] {
       while (!stop.load()) {
         const auto region = regions.Acquire("r");
-        if (region.ok()) region->data()[8 * 4] = std::byte{1};
+        if (region.ok()) region->data()[8 * i] = std::byte{1};  // a place for each: what users write is not the regions' matter
       }
     });
   }
