@@ -297,12 +297,16 @@ Status VersionCopies::Fetch(int64_t version, const std::vector<StoredObject>& fi
   error.clear();
   fs::create_directories(staging, error);
   if (error) return Error(StatusCode::kPermissionDenied, "cannot make {}: {}", staging, error.message());
-  SY_RETURN_IF_ERROR(FetchFiles(version, files, staging));
+  const Status fetched = FetchFiles(version, files, staging);
+  // An object that was replaced meanwhile is not given out any more as it was listed (404, 412).
+  if (!fetched.ok() && fetched.code() != StatusCode::kNotFound && fetched.code() != StatusCode::kFailedPrecondition)
+    return fetched;
   // Whatever came must be of one state of the storage.
   SY_ASSIGN_OR_RETURN(StoredVersions now, List());
   if (now.versions[version] != files) {
     return Error(StatusCode::kAborted, "{} version {} has changed while it was fetched; looking again", name_, version);
   }
+  SY_RETURN_IF_ERROR(fetched);
   std::ofstream(fmt::format("{}/{}", staging, kComplete));
   return Exchange(staging, PathOf(version));
 }
