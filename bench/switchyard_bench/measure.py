@@ -162,7 +162,8 @@ def derive(rows, workload):
 
     if not workload.by_sink:
         return
-    sink = {r["protocol"]: r for r in rows if r["workload"] == workload.by_sink and r["server"] == "Switchyard" and not r["error"]}
+    of_sink = (r for r in rows if r["workload"] == workload.by_sink and r["server"] == "Switchyard" and not r["error"])
+    sink = {r["protocol"]: r for r in of_sink}
     limit = next(r for r in rows if r["workload"] == workload.name and r["server"] == "in process")
     for row in rows:
         if row["workload"] == workload.name and row["server"] == "Switchyard" and row["protocol"] in sink and not row["error"]:
