@@ -45,7 +45,13 @@ class _Azure(Front):
 
     def shared_access_signature(self, permission="rl", hours=1):
         until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=hours)
-        given = {"ss": self.service, "srt": "sco", "sp": permission, "se": until.strftime("%Y-%m-%dT%H:%M:%SZ"), "sv": "2021-12-02"}
+        given = {
+            "ss": self.service,
+            "srt": "sco",
+            "sp": permission,
+            "se": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "sv": "2021-12-02",
+        }
         return urllib.parse.urlencode({**given, "sig": self._shared_access_digest(given)})
 
     def _shared_access_digest(self, given):
@@ -83,9 +89,13 @@ class _Azure(Front):
             return None if good else self.error(403, "AuthenticationFailed", denied)
         given = call.headers.get("authorization")
         if given is None:
-            return self.error(404 if call.query.get("comp") != "list" else 403, "ResourceNotFound", "The specified resource does not exist.")
+            return self.error(
+                404 if call.query.get("comp") != "list" else 403, "ResourceNotFound", "The specified resource does not exist."
+            )
         if not re.fullmatch(r"\d{4}-\d\d-\d\d", call.headers.get("x-ms-version", "")):
-            return self.error(400, "MissingRequiredHeader", "An HTTP header that's mandatory for this request is not specified.")
+            return self.error(
+                400, "MissingRequiredHeader", "An HTTP header that's mandatory for this request is not specified."
+            )
         when = email.utils.parsedate_to_datetime(call.headers.get("x-ms-date", "Thu, 01 Jan 1970 00:00:00 GMT"))
         late = abs((when - datetime.datetime.now(datetime.timezone.utc)).total_seconds()) > SKEW_S
         if self.shared_access or late or not hmac.compare_digest(given, self.signature(call)):
@@ -108,7 +118,9 @@ class _Azure(Front):
         from azure.core.rest import HttpRequest
         from azure.storage.blob._shared.authentication import SharedKeyCredentialPolicy
 
-        headers = {name: value for name, value in call.headers.items() if name not in ("authorization", "date", "content-length")}
+        headers = {
+            name: value for name, value in call.headers.items() if name not in ("authorization", "date", "content-length")
+        }
         if "range" in headers:
             headers["byte_range"] = headers["range"]
         request = HttpRequest(call.method, f"http://{self.address}{call.target}", headers=headers)
@@ -131,13 +143,21 @@ class _Azure(Front):
 
     def get(self, call, key):
         if key not in self.objects:
-            return self.error(404, "BlobNotFound" if self.service == "b" else "ResourceNotFound", "The specified resource does not exist.")
+            return self.error(
+                404, "BlobNotFound" if self.service == "b" else "ResourceNotFound", "The specified resource does not exist."
+            )
         data, etag, when = self.objects[key]
         condition = call.headers.get("if-match")
         if self.service == "b" and condition not in (None, "*", f'"{etag}"'):
             return self.error(412, "ConditionNotMet", "The condition specified using HTTP conditional header(s) is not met.")
-        headers = {"ETag": f'"{etag}"', "Accept-Ranges": "bytes", "Last-Modified": email.utils.format_datetime(when, usegmt=True)}
-        headers.update({"x-ms-version": call.headers.get("x-ms-version", "2021-12-02"), "Content-Type": "application/octet-stream"})
+        headers = {
+            "ETag": f'"{etag}"',
+            "Accept-Ranges": "bytes",
+            "Last-Modified": email.utils.format_datetime(when, usegmt=True),
+        }
+        headers.update(
+            {"x-ms-version": call.headers.get("x-ms-version", "2021-12-02"), "Content-Type": "application/octet-stream"}
+        )
         headers["x-ms-blob-type" if self.service == "b" else "x-ms-type"] = "BlockBlob" if self.service == "b" else "File"
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", call.headers.get("x-ms-range", call.headers.get("range", "")))
         if not wanted:
@@ -158,7 +178,9 @@ class _Azure(Front):
         return names[:size], more
 
     def listing(self, attributes, inner, more):
-        text = f'\ufeff<?xml version="1.0" encoding="utf-8"?><EnumerationResults ServiceEndpoint="{self.endpoint}/{self.account}/"'
+        text = (
+            f'\ufeff<?xml version="1.0" encoding="utf-8"?><EnumerationResults ServiceEndpoint="{self.endpoint}/{self.account}/"'
+        )
         text += f" {attributes}>{inner}<NextMarker>{more}</NextMarker></EnumerationResults>"
         return Answer(200, text.encode(), {"Content-Type": "application/xml"})
 
@@ -184,12 +206,15 @@ class AzureBlob(_Azure):
         blobs = ""
         for name in names:
             data, etag, when = self.objects[name]
-            blobs += f"<Blob>{_name(name)}<Properties><Creation-Time>{email.utils.format_datetime(when, usegmt=True)}</Creation-Time>"
-            blobs += f"<Last-Modified>{email.utils.format_datetime(when, usegmt=True)}</Last-Modified><Etag>{etag}</Etag>"
+            written = email.utils.format_datetime(when, usegmt=True)
+            blobs += f"<Blob>{_name(name)}<Properties><Creation-Time>{written}</Creation-Time>"
+            blobs += f"<Last-Modified>{written}</Last-Modified><Etag>{etag}</Etag>"
             blobs += f"<Content-Length>{len(data)}</Content-Length><Content-Type>application/octet-stream</Content-Type>"
             blobs += f"<Content-MD5>{base64.b64encode(hashlib.md5(data).digest()).decode()}</Content-MD5>"
             blobs += "<BlobType>BlockBlob</BlobType><AccessTier>Hot</AccessTier></Properties><OrMetadata /></Blob>"
-        return self.listing(f'ContainerName="{self.container}"', f"<Prefix>{escape(prefix)}</Prefix><Blobs>{blobs}</Blobs>", more)
+        return self.listing(
+            f'ContainerName="{self.container}"', f"<Prefix>{escape(prefix)}</Prefix><Blobs>{blobs}</Blobs>", more
+        )
 
 
 class AzureFiles(_Azure):
@@ -217,7 +242,9 @@ class AzureFiles(_Azure):
                 entries += f"<File>{_name(name)}<Properties>{facts}</Properties></File>"
             else:
                 entries += f"<Directory>{_name(name)}<Properties /></Directory>"
-        return self.listing(f'ShareName="{self.container}" DirectoryPath="{escape(folder)}"', f"<Entries>{entries}</Entries>", more)
+        return self.listing(
+            f'ShareName="{self.container}" DirectoryPath="{escape(folder)}"', f"<Entries>{entries}</Entries>", more
+        )
 
     @staticmethod
     def _facts(call, etag, when):
@@ -228,6 +255,6 @@ class AzureFiles(_Azure):
         told = ""
         if "timestamps" in include:
             stamp = when.strftime("%Y-%m-%dT%H:%M:%S.%f0Z")
-            told += f"<CreationTime>{stamp}</CreationTime><LastAccessTime>{stamp}</LastAccessTime><LastWriteTime>{stamp}</LastWriteTime>"
-            told += f"<ChangeTime>{stamp}</ChangeTime><Last-Modified>{email.utils.format_datetime(when, usegmt=True)}</Last-Modified>"
+            told += "".join(f"<{n}>{stamp}</{n}>" for n in ("CreationTime", "LastAccessTime", "LastWriteTime", "ChangeTime"))
+            told += f"<Last-Modified>{email.utils.format_datetime(when, usegmt=True)}</Last-Modified>"
         return told + (f"<Etag>&quot;{etag}&quot;</Etag>" if "etag" in include else "")

@@ -106,7 +106,9 @@ class Google(Front):
             return self._token(dict(urllib.parse.parse_qsl(call.body.decode())))
         given = call.headers.get("authorization")
         if given is None and not self.public:
-            message = f"Anonymous caller does not have storage.objects.list access to the Google Cloud Storage bucket {self.bucket}."
+            message = (
+                f"Anonymous caller does not have storage.objects.list access to the Google Cloud Storage bucket {self.bucket}."
+            )
             return self.error(401, "required", message)
         if given is not None and self.tokens.get(given.removeprefix("Bearer "), 0) < time.time():
             return self.error(401, "authError", "Invalid Credentials")
@@ -169,9 +171,7 @@ class Google(Front):
             return "unsupported grant type"
         try:
             head, claims, signature = form["assertion"].split(".")
-            self.key.public_key().verify(
-                _decoded(signature), f"{head}.{claims}".encode(), padding.PKCS1v15(), hashes.SHA256()
-            )
+            self.key.public_key().verify(_decoded(signature), f"{head}.{claims}".encode(), padding.PKCS1v15(), hashes.SHA256())
             head, claims = json.loads(_decoded(head)), json.loads(_decoded(claims))
         except (InvalidSignature, ValueError, KeyError):
             return "Invalid JWT Signature."

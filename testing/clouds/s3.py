@@ -18,7 +18,9 @@ from testing.clouds.front import HOP_HEADERS, Answer, Front, ask
 
 SKEW_S = 900
 # Objects are nobody's else; moto looks whether a call is signed, not how.
-OWNER = {"authorization": "AWS4-HMAC-SHA256 Credential=front/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"}
+OWNER = {
+    "authorization": "AWS4-HMAC-SHA256 Credential=front/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+}
 _numbers = itertools.count(1)
 
 
@@ -45,14 +47,15 @@ def _encoded(text, safe):
 class S3(Front):
     """A bucket. `keys` has who may call: {id: (secret, session token or None)}.
 
-    `public`: unsigned calls are answered too. `region`: where the bucket is; calls signed for another one are told so.
+    `page_size`: the most that one page of a listing has. `public`: unsigned calls are answered too.
+    `region`: where the bucket is; calls signed for another one are told so.
     Other ways to keys: `role` with `web_identity` (STS, at the same port), and `/credentials` with `container_token`.
     """
 
     def __init__(self, authority=None, region="us-east-1"):
         self.moto = _moto_address()
         self.region = region
-        self.public = False
+        self.public, self.page_size = False, 1000
         self.bucket = f"bucket-{next(_numbers)}"
         self.id, self.secret = "AKIA" + "SWITCHYARD000001", secrets.token_hex(10) + "/+" + secrets.token_hex(9)
         self.keys = {self.id: (self.secret, None)}
@@ -98,7 +101,9 @@ class S3(Front):
 
     def error(self, status, code="", message="", more=""):
         body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{escape(message)}</Message>{more}'
-        return Answer(status, f"{body}<RequestId>4442587FB7D0A2F9</RequestId></Error>".encode(), {"Content-Type": "application/xml"})
+        return Answer(
+            status, f"{body}<RequestId>4442587FB7D0A2F9</RequestId></Error>".encode(), {"Content-Type": "application/xml"}
+        )
 
     def answer(self, call):
         if call.raw_path == "/credentials":
@@ -109,9 +114,15 @@ class S3(Front):
         fault = self.fault(call)
         if fault is not None:
             return fault
-        kept = {name: value for name, value in call.headers.items() if not name.startswith("x-amz-") and name != "authorization"}
+        kept = {
+            name: value for name, value in call.headers.items() if not name.startswith("x-amz-") and name != "authorization"
+        }
         kept = {name: value for name, value in kept.items() if name not in HOP_HEADERS}
-        answer = ask(self.moto, call.method, call.target, call.body or None, {**kept, **OWNER})
+        target = call.target
+        if call.query.get("list-type") == "2":
+            size = min(int(call.query.get("max-keys", self.page_size)), self.page_size)
+            target = f"{call.raw_path}?{re.sub(r'(^|&)max-keys=[^&]*', '', call.raw_query)}&max-keys={size}"
+        answer = ask(self.moto, call.method, target, call.body or None, {**kept, **OWNER})
         answer.headers["x-amz-bucket-region"] = self.region
         return answer
 
@@ -121,7 +132,8 @@ class S3(Front):
         if not given:
             return None if self.public else self.error(403, "AccessDenied", "Access Denied")
         found = re.fullmatch(
-            r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})",
+            r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request,"
+            r" ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})",
             given,
         )
         if not found:
@@ -145,18 +157,24 @@ class S3(Front):
         except ValueError:
             return self.error(403, "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
         if abs((when - _now()).total_seconds()) > SKEW_S or day != stamp[:8]:
-            return self.error(403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.")
+            return self.error(
+                403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large."
+            )
         names = signed.split(";")
         unsigned = [n for n in call.headers if (n == "host" or n.startswith("x-amz-")) and n not in names]
         if unsigned or names != sorted(names) or any(name not in call.headers for name in names):
-            return self.error(403, "AccessDenied", f"There were headers present in the request which were not signed: {unsigned}")
+            return self.error(
+                403, "AccessDenied", f"There were headers present in the request which were not signed: {unsigned}"
+            )
         told = call.headers.get("x-amz-content-sha256")
         if told is None:
             return self.error(400, "InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
         if told not in ("UNSIGNED-PAYLOAD", hashlib.sha256(call.body).hexdigest()):
             return self.error(400, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match.")
         if not hmac.compare_digest(self.signature(call, key_id, secret, region, names), signature):
-            return self.error(403, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided.")
+            return self.error(
+                403, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided."
+            )
         return None
 
     @staticmethod
@@ -184,14 +202,18 @@ class S3(Front):
             return self._sts_error("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         answer = ask(self.moto, "POST", "/", urllib.parse.urlencode(form).encode(), kind)
-        key = [re.search(f"<{name}>([^<]+)<", answer.body.decode()).group(1) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken")]
+        key = [
+            re.search(f"<{name}>([^<]+)<", answer.body.decode()).group(1)
+            for name in ("AccessKeyId", "SecretAccessKey", "SessionToken")
+        ]
         self.keys[key[0]] = (key[1], key[2])
         self._hand_out(key)
         return answer
 
     @staticmethod
     def _sts_error(code, message):
-        return Answer(403, f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{escape(message)}</Message></Error></ErrorResponse>".encode())
+        told = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
+        return Answer(403, f"<ErrorResponse>{told}</ErrorResponse>".encode(), {"Content-Type": "text/xml"})
 
     def _container(self, call):
         if call.headers.get("authorization") != self.container_token:
