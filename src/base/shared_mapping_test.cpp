@@ -26,7 +26,8 @@ TEST(SharedMappingTest, IsTheMemoryOfTheObject) {
     const auto mapping = SharedMapping::Open(object.key(), offset, 40);
     ASSERT_TRUE(mapping.ok()) << mapping.status();
     EXPECT_EQ((*mapping)->size(), 40u);
-    *object.As<uint64_t>(offset) = 7 + offset;
+    const uint64_t value = 7 + offset;
+    std::memcpy(object.data() + offset, &value, sizeof(value));
     EXPECT_EQ(std::memcmp((*mapping)->data(), object.data() + offset, 40), 0);
     (*mapping)->data()[39] = std::byte{5};
     EXPECT_EQ(object.data()[offset + 39], std::byte{5});

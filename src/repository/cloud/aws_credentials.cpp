@@ -156,6 +156,12 @@ StatusOr<std::optional<AwsKeys>> AwsCredentials::Current(HttpClient& client) {
   return std::optional(keys_);
 }
 
+bool AwsCredentials::Renew() {
+  if (kind_ == Kind::kNone || kind_ == Kind::kKeys || keys_.id.empty()) return false;
+  keys_ = {};
+  return true;
+}
+
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
 StatusOr<AwsKeys> AwsCredentials::FromWebIdentity(HttpClient& client) const {
   SY_ASSIGN_OR_RETURN(const std::string token,

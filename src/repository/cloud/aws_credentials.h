@@ -27,6 +27,8 @@ class AwsCredentials {
 
   // Nothing: there are none, calls go unsigned. Asks the service that gives them out again before they expire. Blocks.
   StatusOr<std::optional<AwsKeys>> Current(HttpClient& client);
+  // Those that were given out are asked for anew next time: somebody may have taken them back. Says whether there were any.
+  bool Renew();
   // AWS_REGION, AWS_DEFAULT_REGION, the profile's, else us-east-1.
   const std::string& region() const { return region_; }
 

@@ -110,6 +110,9 @@ class GoogleToken {
     return token_;
   }
 
+  // Asks for another one next time: somebody may have taken this back. Says whether there was one.
+  bool Renew() { return !std::exchange(token_, {}).empty(); }
+
  private:
   // https://developers.google.com/identity/protocols/oauth2/service-account#authorizingrequests
   StatusOr<std::string> Body() const {
@@ -151,7 +154,10 @@ class GoogleStore : public ObjectStore {
       std::string url = fmt::format("{}?prefix={}&maxResults=1000&fields={}", Objects(), EncodeComponent(PrefixOf(url_.folder)),
                                     EncodeComponent("items(name,size,generation),nextPageToken"));
       if (!page.empty()) url += "&pageToken=" + EncodeComponent(page);
-      SY_ASSIGN_OR_RETURN(const HttpAnswer answer, client_.Call(Request(std::move(url))));
+      SY_ASSIGN_OR_RETURN(HttpAnswer answer, client_.Call(Request(url)));
+      if ((answer.status == 401 || answer.status == 403) && token_ && token_->Renew()) {
+        SY_ASSIGN_OR_RETURN(answer, client_.Call(Request(url)));
+      }
       if (answer.status != 200) return StoreFault(answer, url_.Text(), kRemedy);
       SY_ASSIGN_OR_RETURN(const rapidjson::Document json, ParseJsonObject(answer.body, answer.url));
       const auto items = json.FindMember("items");

@@ -121,13 +121,14 @@ class CloudMirror::Follower {
     if (result.status.ok() && !told_.empty()) LogInfo("{} can be fetched again", name_);
     told_ = why;
     failures_ = result.status.ok() ? 0 : failures_ + 1;
-    const Status fault = result.status.ok() || HasVersion(folder_) ? absl::OkStatus() : result.status;
+    const bool here = HasVersion(folder_);
+    const Status fault = result.status.ok() || here ? absl::OkStatus() : result.status;
     MutexLock lock(&mutex_);
     looking_ = false;
     const bool news = result.changed || !known_ || fault != fault_;
     fault_ = fault;
-    // If more was asked for meanwhile, that look is still to come.
-    if (policies == policies_) known_ = true;
+    // If more was asked for meanwhile, that look is still to come; and so is the one at what changes just now.
+    if (policies == policies_ && (here || !fault.ok() || !result.moving)) known_ = true;
     return known_ && news;
   }
 

@@ -95,14 +95,19 @@ class S3Store : public ObjectStore {
   StatusOr<HttpAnswer> ListPage(const std::string& page) {
     std::string query = "list-type=2&prefix=" + EncodeComponent(PrefixOf(url_.folder));
     if (!page.empty()) query = "continuation-token=" + EncodeComponent(page) + "&" + query;
-    for (bool moved = false;; moved = true) {
+    for (bool moved = false, renewed = false;;) {
       const std::string base = Bucket();
       SY_ASSIGN_OR_RETURN(HttpAnswer answer, client_.Call(Request(fmt::format("{}/?{}", base, query))));
       if (answer.status == 200) return answer;
       const std::string region = answer.Header("x-amz-bucket-region");
-      if (moved || region.empty() || region == region_) return StoreFault(answer, url_.Text(), kRemedy);
-      LogInfo("{} is in the region {}, not in {}", url_.Text(), region, region_);
-      region_ = region;
+      if (!moved && !region.empty() && region != region_) {
+        LogInfo("{} is in the region {}, not in {}", url_.Text(), region, region_);
+        region_ = region;
+        moved = true;
+        continue;
+      }
+      const bool refused = answer.status == 400 || answer.status == 401 || answer.status == 403;
+      if (!refused || std::exchange(renewed, true) || !credentials_.Renew()) return StoreFault(answer, url_.Text(), kRemedy);
     }
   }
 

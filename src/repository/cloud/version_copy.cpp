@@ -203,9 +203,13 @@ VersionCopies::Result VersionCopies::Update(const std::vector<VersionPolicy>& po
     for (const int64_t version : WantedVersions(policy, there)) wanted.push_back(version);
   }
   std::map<int64_t, std::vector<StoredObject>> seen = std::exchange(seen_, {});
+  std::map<int64_t, std::vector<StoredObject>> copied;
   for (const int64_t version : std::set<int64_t>(wanted.begin(), wanted.end())) {
     const std::vector<StoredObject>& files = found->versions[version];
-    if (IsCopy(PathOf(version), files)) continue;
+    if (IsCopy(PathOf(version), files)) {
+      copied[version] = files;
+      continue;
+    }
     // Somebody may be in the middle of writing there.
     if (updated_before_ && seen[version] != files) {
       seen_[version] = files;
@@ -214,7 +218,7 @@ VersionCopies::Result VersionCopies::Update(const std::vector<VersionPolicy>& po
     }
     Status fetched = Fetch(version, files);
     if (fetched.ok()) {
-      result.changed = true;
+      copied[version] = files;
     } else if (fetched.code() == StatusCode::kAborted) {
       result.moving = true;
       LogInfo("{}", Message(fetched));
@@ -222,6 +226,7 @@ VersionCopies::Result VersionCopies::Update(const std::vector<VersionPolicy>& po
       result.status = std::move(fetched);
     }
   }
+  result.changed = copied != std::exchange(copied_, copied);
   if (result.status.ok() && !result.moving) result.changed |= Remove(found->versions, wanted);
   updated_before_ = true;
   return result;

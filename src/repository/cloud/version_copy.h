@@ -33,7 +33,7 @@ class VersionCopies {
 
   struct Result {
     Status status;         // the first fault; what could be brought about was
-    bool changed = false;  // something in the folder
+    bool changed = false;  // something in the folder, by whomever
     bool moving = false;   // the storage changes just now: to be looked at again soon
   };
   // Blocks: lists, fetches what any of the policies wants, and lets go of what is not wanted or gone. The version before the
@@ -54,6 +54,7 @@ class VersionCopies {
   const std::string folder_;
   const std::string name_;
   bool updated_before_ = false;
+  std::map<int64_t, std::vector<StoredObject>> copied_;  // what was here, of what was wanted, when it was looked last
   // What was new or changed at the last look: it is fetched when it looks the same a second time.
   std::map<int64_t, std::vector<StoredObject>> seen_;
 };
