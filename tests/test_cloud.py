@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import functools
-import json
 import os
 import pathlib
 import signal
@@ -11,7 +10,6 @@ import stat
 import tempfile
 import threading
 
-import numpy as np
 import pytest
 from test_reload import Clients
 
