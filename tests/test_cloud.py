@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import functools
-import json
 import os
 import pathlib
 import signal
@@ -11,7 +10,6 @@ import stat
 import tempfile
 import threading
 
-import numpy as np
 import pytest
 from test_reload import Clients
 
@@ -75,6 +73,11 @@ def env_of(cloud, tmp_path):
 def cloud(request):
     with KINDS[request.param]() as one:
         yield one
+
+
+def only(*kinds):
+    """Where it makes no difference which one it is."""
+    return pytest.mark.parametrize("cloud", kinds, indirect=True)
 
 
 @pytest.fixture
@@ -230,6 +233,7 @@ def test_a_file_that_comes_or_goes_changes_the_copy(s3, tmp_path):
         wait_until(lambda: copy_of(cache) == expected, 20, "the copy as it is to be")
 
 
+@only("s3")
 def test_a_cloud_that_goes_away_leaves_what_serves(cloud, tmp_path):
     put(cloud, 1)
     with serving(cloud, tmp_path) as server:
@@ -290,6 +294,7 @@ def change_while_it_comes(cloud, version, held):
     held.set()
 
 
+@only("s3", "azfs")
 def test_a_version_that_changes_while_it_comes_is_never_a_mixture(cloud, tmp_path):
     put(cloud, 1)
     held = threading.Event()
@@ -370,6 +375,7 @@ def test_a_cloud_that_is_not_there_is_told(cloud, tmp_path):
     assert "connect" in server.log.lower() and str(cloud.port) in server.log
 
 
+@only("az")
 def test_among_several_models_one_that_cannot_be_had_is_tried_again(cloud, tmp_path):
     put(cloud, 1)
     put(cloud, 1, 4, "models/other")
@@ -522,6 +528,7 @@ def test_tls_by_an_authority_that_is_named(tmp_path):
         assert not cloud.calls
 
 
+@only("gs")
 def test_a_reload_looks_at_the_cloud(cloud, tmp_path):
     put(cloud, 1)
     config = write_config(tmp_path / "config.json", [])
@@ -543,6 +550,7 @@ def test_a_reload_looks_at_the_cloud(cloud, tmp_path):
         wait_until(lambda: server.http("GET", "/v2/models/dummy/ready").code != 200, 20, "the model to go")
 
 
+@only("s3", "az")
 def test_a_server_that_is_killed_while_it_fetches(cloud, tmp_path):
     put(cloud, 1)
     cache, held = tmp_path / "cache", threading.Event()

@@ -8,7 +8,7 @@
         cloud.calls                                 # what came, and what was answered
 
 What is behind them: moto for S3 and STS, gcp-storage-emulator for Google; Azure's are small ones of our own. Signatures are
-held against those that the services' own clients make (botocore, azure-storage-blob), Google's tokens against the account's key.
+held against those that the services' own clients make (botocore, azure-storage-blob), Google's tokens against the key.
 """
 
 from testing.clouds.azure import AzureBlob, AzureFiles
