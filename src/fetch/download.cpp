@@ -61,8 +61,13 @@ std::string StrongEtag(const HttpAnswer& answer) {
 // Writes behind what is there, or in its place when the server sends the whole.
 class PartSink : public HttpSink {
  public:
-  PartSink(const DownloadRequest& request, const DownloadEvents& events, uint64_t there)
-      : request_(request), events_(events), part_(request.path + ".part", O_WRONLY | O_CREAT), done_(there) {}
+  // `etag`: what is there so far has it; empty when that is known otherwise.
+  PartSink(const DownloadRequest& request, const DownloadEvents& events, uint64_t there, std::string etag)
+      : request_(request),
+        events_(events),
+        part_(request.path + ".part", O_WRONLY | O_CREAT),
+        etag_(std::move(etag)),
+        done_(there) {}
 
   Status Begin(const HttpAnswer& head) override {
     if (part_.fd() < 0) return WriteFault(request_.path, errno);
@@ -73,6 +78,10 @@ class PartSink : public HttpSink {
       const auto range = ContentRange(head.Header("content-range"));
       if (!range || range->first != done_) {
         return Error(StatusCode::kUnavailable, "{}: it sent another part than was asked for", head.url);
+      }
+      // Not every server heeds If-Range.
+      if (!etag_.empty() && StrongEtag(head) != etag_) {
+        return Error(StatusCode::kAborted, "{}: it is another file by now", head.url);
       }
       total_ = range->second;
     } else {
@@ -115,6 +124,7 @@ class PartSink : public HttpSink {
   const DownloadRequest& request_;
   const DownloadEvents& events_;
   const File part_;
+  const std::string etag_;
   uint64_t done_;
   uint64_t total_ = 0;
   uint64_t fetched_ = 0;
@@ -157,7 +167,7 @@ class Downloading {
     fs::remove(request_.path + ".tag", error);
   }
 
-  // What may be gone on with, as a header; nothing that may belong to another file stays.
+  // What may be gone on with, by its ETag, or by a hash that is known; nothing that may belong to another file stays.
   std::optional<std::string> Condition() {
     if (There() == 0) return std::nullopt;
     std::ifstream tag(request_.path + ".tag");
@@ -166,7 +176,7 @@ class Downloading {
     std::getline(tag, etag);
     const bool same_bytes = expected_.kind != ExpectedDigest::Kind::kNone;
     if (same_bytes) return std::string();
-    if (url == request_.http.url && !etag.empty()) return "If-Range: " + etag;
+    if (url == request_.http.url && !etag.empty()) return etag;
     Forget();
     return std::nullopt;
   }
@@ -181,14 +191,18 @@ class Downloading {
       if (condition && request_.bytes == there && expected_.kind != ExpectedDigest::Kind::kNone) return absl::OkStatus();
       if (condition) {
         http.headers.push_back(fmt::format("Range: bytes={}-", there));
-        if (!condition->empty()) http.headers.push_back(*condition);
+        if (!condition->empty()) http.headers.push_back("If-Range: " + *condition);
       }
       http.headers.push_back("Accept-Encoding: identity");
-      PartSink sink(request_, events_, condition ? there : 0);
+      PartSink sink(request_, events_, condition ? there : 0, condition.value_or(""));
       const StatusOr<HttpAnswer> answer = client_.Call(http, &sink);
       fetched_ += sink.fetched();
       if (sink.fetched() > 0) retries_.Progress();
       Status fault = answer.status();
+      if (fault.code() == StatusCode::kAborted) {
+        Forget();
+        continue;
+      }
       std::optional<std::chrono::milliseconds> asked;
       if (answer.ok()) {
         TakeFacts(*answer);

@@ -16,6 +16,12 @@ std::string WithoutQuotes(std::string text) {
   return text;
 }
 
+// A name that XML cannot hold as it is comes encoded.
+std::string NameIn(const pugi::xml_node& entry) {
+  const pugi::xml_node name = entry.child("Name");
+  return name.attribute("Encoded").as_bool() ? DecodeComponent(name.child_value()) : std::string(name.child_value());
+}
+
 class AzureStore : public ObjectStore {
  public:
   AzureStore(CloudUrl url, AzureAccount account, HttpClient& client)
@@ -62,7 +68,7 @@ class BlobStore : public AzureStore {
     const std::string prefix = PrefixOf(url_.folder);
     const auto take = [&](const pugi::xml_node& results) {
       for (const pugi::xml_node blob : results.child("Blobs").children("Blob")) {
-        const std::string name = blob.child_value("Name");
+        const std::string name = NameIn(blob);
         const pugi::xml_node facts = blob.child("Properties");
         // Folders of a hierarchical namespace are listed as blobs too.
         if (!name.starts_with(prefix) || std::string_view(facts.child_value("ResourceType")) == "directory") continue;
@@ -107,7 +113,7 @@ class FileStore : public AzureStore {
     std::vector<std::string> folders;
     const auto take = [&](const pugi::xml_node& results) {
       for (const pugi::xml_node entry : results.child("Entries").children()) {
-        const std::string path = below + entry.child_value("Name");
+        const std::string path = below + NameIn(entry);
         const pugi::xml_node facts = entry.child("Properties");
         if (std::string_view(entry.name()) == "Directory") {
           folders.push_back(path + "/");
