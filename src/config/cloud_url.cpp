@@ -66,7 +66,8 @@ StatusOr<CloudUrl> ParseCloudUrl(std::string_view url) {
     }
     if (!cloud.endpoint.empty() || left.substr(0, left.find('/')).find(':') != left.npos) cloud.endpoint += TakePart(&left);
   }
-  const bool secret = cloud.endpoint.find('@') != std::string::npos;
+  // Somebody may have pasted a URL with its signature.
+  const bool secret = cloud.endpoint.find('@') != std::string::npos || url.find('?') != url.npos;
   cloud.bucket = TakePart(&left);
   while (left.ends_with('/')) left.remove_suffix(1);
   cloud.folder = left;
@@ -76,7 +77,7 @@ StatusOr<CloudUrl> ParseCloudUrl(std::string_view url) {
     return InvalidArgument("expected {}, got {}",
                            cloud.service == Service::kS3 ? "s3://BUCKET/FOLDER or s3://HOST:PORT/BUCKET/FOLDER, keys in AWS_*"
                                                          : fmt::format("{}BUCKET/FOLDER", scheme),
-                           secret ? "user names or keys in the URL" : Quote(url));
+                           secret ? "a URL with what may be secret (? or @)" : Quote(url));
   }
   return cloud;
 }

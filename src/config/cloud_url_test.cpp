@@ -45,6 +45,8 @@ TEST(CloudUrl, WhatIsNone) {
   }
   const auto secret = ParseCloudUrl("s3://http://user:word@host/bucket/x");
   EXPECT_THAT(std::string(Message(secret.status())), testing::Not(testing::HasSubstr("word")));
+  const auto pasted = ParseCloudUrl("az://c/f?sv=1&sig=word");
+  EXPECT_THAT(std::string(Message(pasted.status())), testing::Not(testing::HasSubstr("word")));
 }
 
 }  // namespace

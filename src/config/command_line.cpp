@@ -221,7 +221,8 @@ Status ReadRest(const GivenFlags& flags, ServerSettings* settings) {
   ReadText(flags, "ready_file", &settings->ready_file);
   ReadText(flags, "cache_dir", &settings->cache_dir);
   SY_RETURN_IF_ERROR(ReadNumber(flags, "cloud_poll_wait_seconds", 0, kAnyUint32, &settings->cloud_poll_wait_seconds));
-  ReadText(flags, "cloud_cache_dir", &settings->cloud_cache_dir);
+  const auto absolute = [](const std::string& path) { return ResolveBasePath(path, ""); };
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "cloud_cache_dir", absolute, &settings->cloud_cache_dir));
   SY_RETURN_IF_ERROR(ReadNumber(flags, "cache_max_bytes", 0, kAnyUint64, &settings->cache_max_bytes));
   if (settings->cache_max_bytes > 0 && settings->cache_dir.empty()) {
     return InvalidArgument("--cache_max_bytes limits the folder of --cache_dir; give that flag too");

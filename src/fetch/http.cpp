@@ -215,6 +215,8 @@ StatusOr<HttpAnswer> HttpClient::Hop(const FetchRequest& request, const std::str
   set(CURLOPT_USERAGENT, "switchyard/" SWITCHYARD_VERSION);
   set(CURLOPT_PATH_AS_IS, 1L);
   set(CURLOPT_NOSIGNAL, 1L);
+  set(CURLOPT_QUICK_EXIT, 1L);  // a name that nobody resolves is not waited for
+  if (request.no_proxy) set(CURLOPT_NOPROXY, "*");
   set(CURLOPT_CONNECTTIMEOUT, static_cast<long>(options_.connect_timeout.count()));
   set(CURLOPT_LOW_SPEED_LIMIT, 1L);
   set(CURLOPT_LOW_SPEED_TIME, static_cast<long>(options_.silence.count()));

@@ -25,6 +25,7 @@ struct FetchRequest {
   // libcurl's signing as AWS has it, "aws:amz:REGION:SERVICE", by these keys. A query must be sorted and encoded.
   std::string aws_sigv4;
   std::string user, password;
+  bool no_proxy = false;  // for servers of this machine, or of its link
   // Is given a copy of the request just before each try, to date, sign or complete it: what it adds is in no message and no
   // file. Its errors are the call's. May use the same client.
   std::function<Status(FetchRequest&)> authorize;

@@ -85,7 +85,9 @@ Manager::Manager(Runtime& runtime, Timer& timer, Options options)
     watcher_ = std::make_unique<FolderWatcher>(options_.watch_poll, FolderWatcher::Means::kNotify,
                                                [this](const std::string& path) { OnFolderChange(path); });
   }
-  mirror_ = std::make_unique<CloudMirror>(options_.cloud, [this](const std::string& url) { OnFolderChange(url); });
+  CloudMirror::Options cloud = options_.cloud;
+  cloud.in_use = [this](const std::string& url) { return VersionsInUse(url); };
+  mirror_ = std::make_unique<CloudMirror>(std::move(cloud), [this](const std::string& url) { OnFolderChange(url); });
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -155,7 +157,7 @@ void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyMod
   }
   for (FaultyModel& faulty_model : faulty) {
     Model& model = model_of(faulty_model.name);
-    model.look = false;
+    model.look = model.awaits_copy = false;
     model.faulty = true;
     LogError("Model {} cannot be served: {}", faulty_model.name, faulty_model.reason);
     model.fault = Status(StatusCode::kInvalidArgument, faulty_model.reason);
@@ -202,6 +204,20 @@ void Manager::ArmTimer() {
   });
 }
 
+// On one of the mirror's threads.
+std::set<int64_t> Manager::VersionsInUse(const std::string& base_path) const {
+  MutexLock lock(&mutex_);
+  std::set<int64_t> versions;
+  for (const auto& [name, model] : models_) {
+    for (const auto& [number, entry] : model->entries) {
+      const bool serves = entry.slot != nullptr && entry.served.settings.base_path == base_path;
+      const bool loads = entry.placer != nullptr && entry.tried.settings.base_path == base_path;
+      if (serves || loads) versions.insert(number);
+    }
+  }
+  return versions;
+}
+
 void Manager::WatchFolders() {
   std::vector<std::string> paths;
   std::vector<CloudMirror::Wanted> clouds;
@@ -209,11 +225,12 @@ void Manager::WatchFolders() {
     MutexLock lock(&mutex_);
     if (!std::exchange(watch_changed_, false)) return;
     for (const auto& [name, model] : models_) {
-      if (!model->wanted || model->faulty) continue;
+      if (!model->wanted) continue;
       const ModelSettings& settings = model->settings;
       if (IsCloudUrl(settings.base_path)) {
+        // Of a faulty one too: what serves of it goes on.
         clouds.push_back({settings.base_path, settings.version_policy});
-      } else {
+      } else if (!model->faulty) {
         paths.push_back(settings.base_path);
       }
     }

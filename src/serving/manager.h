@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -172,6 +173,7 @@ class Manager {
   void Run();
   void FindDevices();
   void OnFolderChange(const std::string& path);
+  std::set<int64_t> VersionsInUse(const std::string& base_path) const;
   void WatchFolders();
   bool LookAtFolders();
   void StepPlacers();

@@ -9,6 +9,7 @@
 #include <iterator>
 #include <utility>
 
+#include "base/log.h"
 #include "repository/cloud/store_answers.h"
 
 namespace switchyard {
@@ -88,11 +89,15 @@ Status AwsCredentials::ReadProfile() {
   const std::string home = EnvironmentValue("HOME") + "/.aws/";
   const std::string credentials_path = FirstSet({"AWS_SHARED_CREDENTIALS_FILE"}, home + "credentials");
   const std::string config_path = FirstSet({"AWS_CONFIG_FILE"}, home + "config");
-  SY_ASSIGN_OR_RETURN(const ptree credentials, ReadIni(credentials_path));
-  SY_ASSIGN_OR_RETURN(const ptree config, ReadIni(config_path));
+  const StatusOr<ptree> credentials_read = ReadIni(credentials_path);
+  if (!credentials_read.ok() && kind_ == Kind::kNone) return credentials_read.status();
+  const StatusOr<ptree> config_read = ReadIni(config_path);
+  if (!config_read.ok()) LogWarning("{}; the file is not used", Message(config_read.status()));
+  const ptree credentials = credentials_read.value_or(ptree());
+  const ptree config = config_read.value_or(ptree());
   const ptree* const keys = Section(credentials, profile);
   const ptree* const more = Section(config, profile == "default" ? profile : "profile " + profile);
-  if (!named.empty() && keys == nullptr && more == nullptr) {
+  if (!named.empty() && keys == nullptr && more == nullptr && kind_ == Kind::kNone) {
     return Error(StatusCode::kFailedPrecondition, "AWS_PROFILE is {}, which neither {} nor {} has", named, credentials_path,
                  config_path);
   }
@@ -146,9 +151,16 @@ StatusOr<std::optional<AwsKeys>> AwsCredentials::Current(HttpClient& client) {
   if (kind_ == Kind::kWebIdentity) next = FromWebIdentity(client);
   if (kind_ == Kind::kContainer) next = FromContainer(client);
   if (kind_ == Kind::kMachine) {
-    SY_ASSIGN_OR_RETURN(const std::optional<AwsKeys> machine, FromMachine(client));
-    if (!machine) return std::optional<AwsKeys>();
-    next = *machine;
+    StatusOr<std::optional<AwsKeys>> machine = FromMachine();
+    if (machine.ok() && !machine->has_value() && !there) {
+      kind_ = Kind::kNone;  // nobody is asked there again
+      return std::optional<AwsKeys>();
+    }
+    if (machine.ok() && machine->has_value()) {
+      next = **std::move(machine);
+    } else {
+      next = machine.ok() ? Error(StatusCode::kUnavailable, "the machine's role gives no keys now") : machine.status();
+    }
   }
   // Those that are there may be good for a while yet.
   if (!next.ok() && !(there && *keys_.expires > std::chrono::system_clock::now())) return next.status();
@@ -167,7 +179,8 @@ StatusOr<AwsKeys> AwsCredentials::FromWebIdentity(HttpClient& client) const {
   SY_ASSIGN_OR_RETURN(const std::string token,
                       ReadSecretFile(EnvironmentValue("AWS_WEB_IDENTITY_TOKEN_FILE"), "AWS_WEB_IDENTITY_TOKEN_FILE"));
   FetchRequest request{.method = "POST",
-                       .url = FirstSet({"AWS_ENDPOINT_URL_STS"}, fmt::format("https://sts.{}.amazonaws.com/", region_)),
+                       .url = FirstSet({"AWS_ENDPOINT_URL_STS"}, fmt::format("https://sts.{}.amazonaws.com{}/", region_,
+                                                                             region_.starts_with("cn-") ? ".cn" : "")),
                        .headers = {"Content-Type: application/x-www-form-urlencoded"},
                        .secret_headers = {},
                        .follow = false};
@@ -192,7 +205,8 @@ StatusOr<AwsKeys> AwsCredentials::FromContainer(HttpClient& client) const {
   const std::string relative = EnvironmentValue("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
   FetchRequest request{
       .url = relative.empty() ? EnvironmentValue("AWS_CONTAINER_CREDENTIALS_FULL_URI") : "http://169.254.170.2" + relative,
-      .follow = false};
+      .follow = false,
+      .no_proxy = true};
   std::string token = EnvironmentValue("AWS_CONTAINER_AUTHORIZATION_TOKEN");
   if (const std::string file = EnvironmentValue("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"); !file.empty()) {
     SY_ASSIGN_OR_RETURN(token, ReadSecretFile(file, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"));
@@ -203,23 +217,28 @@ StatusOr<AwsKeys> AwsCredentials::FromContainer(HttpClient& client) const {
 }
 
 // Version 2 of https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
-StatusOr<std::optional<AwsKeys>> AwsCredentials::FromMachine(HttpClient&) const {
+StatusOr<std::optional<AwsKeys>> AwsCredentials::FromMachine() const {
   // Elsewhere nobody answers there: for that no request waits long.
   HttpClient brief({.connect_timeout = std::chrono::seconds(1), .silence = std::chrono::seconds(2)});
   const std::string service = FirstSet({"AWS_EC2_METADATA_SERVICE_ENDPOINT"}, "http://169.254.169.254");
-  const StatusOr<HttpAnswer> token = brief.Call({.method = "PUT",
-                                                 .url = service + "/latest/api/token",
-                                                 .headers = {"X-aws-ec2-metadata-token-ttl-seconds: 21600"},
-                                                 .secret_headers = {},
-                                                 .follow = false});
+  FetchRequest request{.method = "PUT",
+                       .url = service + "/latest/api/token",
+                       .headers = {"X-aws-ec2-metadata-token-ttl-seconds: 21600"},
+                       .secret_headers = {},
+                       .follow = false,
+                       .no_proxy = true};
+  const StatusOr<HttpAnswer> token = brief.Call(request);
   if (!token.ok() || token->status != 200) return std::optional<AwsKeys>();
-  const std::vector<std::string> secret = {"X-aws-ec2-metadata-token: " + token->body};
+  request.method = "GET";
+  request.headers.clear();
+  request.secret_headers = {"X-aws-ec2-metadata-token: " + token->body};
   const std::string roles = service + "/latest/meta-data/iam/security-credentials/";
-  SY_ASSIGN_OR_RETURN(const HttpAnswer role, brief.Call({.url = roles, .headers = {}, .secret_headers = secret}));
+  request.url = roles;
+  SY_ASSIGN_OR_RETURN(const HttpAnswer role, brief.Call(request));
   if (role.status == 404) return std::optional<AwsKeys>();  // the machine has no role
-  const std::string name = role.body.substr(0, role.body.find('\n'));
-  SY_ASSIGN_OR_RETURN(const HttpAnswer answer,
-                      brief.Call({.url = roles + EncodeComponent(name), .headers = {}, .secret_headers = secret}));
+  if (role.status != 200) return StoreFault(role, "the machine's role", "");
+  request.url = roles + EncodeComponent(role.body.substr(0, role.body.find('\n')));
+  SY_ASSIGN_OR_RETURN(const HttpAnswer answer, brief.Call(request));
   SY_ASSIGN_OR_RETURN(AwsKeys keys, KeysOfJson(answer));
   return std::optional(std::move(keys));
 }

@@ -15,7 +15,7 @@ struct AwsKeys {
   std::optional<std::chrono::system_clock::time_point> expires;
 };
 
-// In this order: AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; a web identity
+// The first of these that is there: AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; a web identity
 // (AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN); AWS_PROFILE, or "default", of AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE
 // (~/.aws/credentials, ~/.aws/config); a container's (AWS_CONTAINER_CREDENTIALS_FULL_URI or _RELATIVE_URI); the machine's, by
 // the instance metadata service, where `ask_machine` says so and AWS_EC2_METADATA_DISABLED does not say no.
@@ -38,7 +38,7 @@ class AwsCredentials {
   Status ReadProfile();
   StatusOr<AwsKeys> FromWebIdentity(HttpClient& client) const;
   StatusOr<AwsKeys> FromContainer(HttpClient& client) const;
-  StatusOr<std::optional<AwsKeys>> FromMachine(HttpClient& client) const;
+  StatusOr<std::optional<AwsKeys>> FromMachine() const;
 
   Kind kind_ = Kind::kNone;
   AwsKeys keys_;  // the ones that were given out last, where they expire

@@ -63,7 +63,7 @@ StatusOr<AzureAccount> AzureAccount::Parse(std::string_view text) {
   const std::string scheme = values["defaultendpointsprotocol"].empty() ? "https" : values["defaultendpointsprotocol"];
   const std::string suffix = values["endpointsuffix"].empty() ? "core.windows.net" : values["endpointsuffix"];
   for (const auto& [service, endpoint] : {std::pair("blob", &account.blob_endpoint_), {"file", &account.file_endpoint_}}) {
-    if (endpoint->empty() && !account.name_.empty()) {
+    if (endpoint->empty() && !account.name_.empty() && account.name_ != kEmulatorName) {
       *endpoint = fmt::format("{}://{}.{}.{}", scheme, account.name_, service, suffix);
     }
     while (endpoint->ends_with('/')) endpoint->pop_back();

@@ -16,8 +16,7 @@ TEST(AzureAccount, EndpointsOfAConnectionString) {
        "https://acme.blob.core.windows.net", "https://acme.file.core.windows.net"},
       {"accountname=acme;accountkey=c2VjcmV0", "https://acme.blob.core.windows.net", "https://acme.file.core.windows.net"},
       {"BlobEndpoint=https://host/x/;SharedAccessSignature=?sv=1&sig=a%3D", "https://host/x", ""},
-      {"UseDevelopmentStorage=true", "http://127.0.0.1:10000/devstoreaccount1",
-       "https://devstoreaccount1.file.core.windows.net"},
+      {"UseDevelopmentStorage=true", "http://127.0.0.1:10000/devstoreaccount1", ""},
   };
   for (const auto& one : cases) {
     const auto account = AzureAccount::Parse(one.text);

@@ -41,7 +41,7 @@ class AzureStore : public ObjectStore {
     do {
       FetchRequest request = Request(marker.empty() ? url : url + "&marker=" + EncodeComponent(marker));
       if (url_.service == CloudUrl::Service::kAzureFiles) request.headers.push_back("x-ms-file-extended-info: true");
-      SY_ASSIGN_OR_RETURN(const HttpAnswer answer, client_.Call(request));
+      SY_ASSIGN_OR_RETURN(const HttpAnswer answer, AskStore(client_, request));
       if (answer.status != 200) return StoreFault(answer, url_.Text(), kRemedy);
       pugi::xml_document xml;
       SY_RETURN_IF_ERROR(ParseXml(answer, &xml));
@@ -49,7 +49,8 @@ class AzureStore : public ObjectStore {
       if (!results) return Error(StatusCode::kUnavailable, "{}: expected <EnumerationResults>", answer.url);
       take(results);
       marker = results.child_value("NextMarker");
-    } while (!marker.empty() && objects_.size() < kMostObjects);
+      SY_RETURN_IF_ERROR(CheckListing(++pages_, objects_.size(), url_.Text()));
+    } while (!marker.empty());
     return absl::OkStatus();
   }
 
@@ -57,6 +58,7 @@ class AzureStore : public ObjectStore {
   const AzureAccount account_;
   HttpClient& client_;
   std::vector<StoredObject> objects_;
+  size_t pages_ = 0;  // of one listing
 };
 
 class BlobStore : public AzureStore {
@@ -65,6 +67,7 @@ class BlobStore : public AzureStore {
 
   StatusOr<std::vector<StoredObject>> List() override {
     objects_.clear();
+    pages_ = 0;
     const std::string prefix = PrefixOf(url_.folder);
     const auto take = [&](const pugi::xml_node& results) {
       for (const pugi::xml_node blob : results.child("Blobs").children("Blob")) {
@@ -97,6 +100,7 @@ class FileStore : public AzureStore {
 
   StatusOr<std::vector<StoredObject>> List() override {
     objects_.clear();
+    pages_ = 0;
     SY_RETURN_IF_ERROR(ListFolder("", 0));
     return std::move(objects_);
   }
@@ -129,9 +133,11 @@ class FileStore : public AzureStore {
     SY_RETURN_IF_ERROR(ListPages(
         fmt::format("{}{}{}?restype=directory&comp=list&include=Timestamps%2CETag", Share(), folder.empty() ? "" : "/", folder),
         take));
-    if (level == kMostLevels) return absl::OkStatus();
+    if (level == kMostLevels && !folders.empty()) {
+      return Error(StatusCode::kFailedPrecondition, "{} has folders more than {} deep, which is no model's", url_.Text(),
+                   kMostLevels);
+    }
     for (const std::string& next : folders) {
-      if (objects_.size() >= kMostObjects) break;
       SY_RETURN_IF_ERROR(ListFolder(next, level + 1));
     }
     return absl::OkStatus();

@@ -99,7 +99,7 @@ class GoogleToken {
       const auto json = ParseJsonObject(answer.body, "");
       return Error(IsPassing(answer.status) ? StatusCode::kUnavailable : StatusCode::kPermissionDenied,
                    "{} gives no token for {}: HTTP {} {}", answer.url, kVariable, answer.status,
-                   json.ok() ? JsonText(*json, "error") + " " + JsonText(*json, "error_description") : "");
+                   json.ok() ? Short(JsonText(*json, "error") + " " + JsonText(*json, "error_description")) : "");
     }
     SY_ASSIGN_OR_RETURN(const rapidjson::Document json, ParseJsonObject(answer.body, answer.url));
     token_ = JsonText(json, "access_token");
@@ -150,11 +150,12 @@ class GoogleStore : public ObjectStore {
   StatusOr<std::vector<StoredObject>> List() override {
     std::vector<StoredObject> objects;
     std::string page;
+    size_t pages = 0;
     do {
       std::string url = fmt::format("{}?prefix={}&maxResults=1000&fields={}", Objects(), EncodeComponent(PrefixOf(url_.folder)),
                                     EncodeComponent("items(name,size,generation),nextPageToken"));
       if (!page.empty()) url += "&pageToken=" + EncodeComponent(page);
-      SY_ASSIGN_OR_RETURN(HttpAnswer answer, client_.Call(Request(url)));
+      SY_ASSIGN_OR_RETURN(HttpAnswer answer, AskStore(client_, Request(url)));
       if ((answer.status == 401 || answer.status == 403) && token_ && token_->Renew()) {
         SY_ASSIGN_OR_RETURN(answer, client_.Call(Request(url)));
       }
@@ -163,7 +164,8 @@ class GoogleStore : public ObjectStore {
       const auto items = json.FindMember("items");
       if (items != json.MemberEnd() && items->value.IsArray()) Take(items->value, &objects);
       page = JsonText(json, "nextPageToken");
-    } while (!page.empty() && objects.size() < kMostObjects);
+      SY_RETURN_IF_ERROR(CheckListing(++pages, objects.size(), url_.Text()));
+    } while (!page.empty());
     return objects;
   }
 

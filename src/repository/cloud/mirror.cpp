@@ -36,9 +36,20 @@ std::string FolderName(const CloudUrl& url) {
   return name.substr(0, 100) + "-" + digest.Hex().substr(0, 16);
 }
 
-bool HasVersion(const std::string& folder) {
-  const auto versions = ListVersions(folder);
-  return versions.ok() && !versions->empty();
+// Is anything here that one of the policies would serve?
+bool HasWanted(const std::string& folder, const std::vector<VersionPolicy>& policies) {
+  const auto found = ListVersions(folder);
+  if (!found.ok()) return false;
+  std::vector<int64_t> versions;
+  for (const VersionFiles& files : *found) versions.push_back(files.version);
+  return std::any_of(policies.begin(), policies.end(),
+                     [&](const VersionPolicy& policy) { return !WantedVersions(policy, versions).empty(); });
+}
+
+// Times and ports differ each time, where the fault is the same.
+std::string WithoutDigits(std::string text) {
+  std::erase_if(text, [](unsigned char c) { return std::isdigit(c) != 0; });
+  return text;
 }
 
 }  // namespace
@@ -52,26 +63,32 @@ class CloudMirror::Follower {
         folder_(std::move(folder)),
         options_(options),
         on_change_(on_change),
-        client_({.connect_timeout = kConnectTimeout, .silence = kSilence, .cancelled = &stopping_}) {}
+        client_({.connect_timeout = kConnectTimeout, .silence = kSilence, .cancelled = &break_off_}) {}
 
   ~Follower() {
-    stopping_.store(true);
-    {
-      MutexLock lock(&mutex_);  // whoever waits looks again
-    }
+    Stop();
     if (thread_.joinable()) thread_.join();
+  }
+
+  // Returns at once.
+  void Stop() {
+    stopping_.store(true);
+    break_off_.store(true);
+    MutexLock lock(&mutex_);  // whoever waits looks again
   }
 
   void Want(std::vector<VersionPolicy> policies) {
     MutexLock lock(&mutex_);
     // A look that is under way finds what is new as well, and may fetch for long.
     if (!looking_ || policies != policies_) known_ = false;
+    if (looking_ && policies != policies_) break_off_.store(true);  // it may be fetching what nobody wants any more
     asked_ = true;
     policies_ = std::move(policies);
     if (!thread_.joinable()) thread_ = std::thread([this] { Run(); });
   }
 
   const std::string& folder() const { return folder_; }
+  const std::string& name() const { return name_; }
   std::optional<StatusOr<std::string>> Folder() const {
     MutexLock lock(&mutex_);
     if (!known_) return std::nullopt;
@@ -95,38 +112,50 @@ class CloudMirror::Follower {
         if (stopping_.load()) return;
         asked_ = false;
         looking_ = true;
+        break_off_.store(false);
         policies = policies_;
       }
+      if (stopping_.load()) return;  // it was told before it was forgotten
       const VersionCopies::Result result = Look(policies);
       if (stopping_.load()) return;
-      if (Take(result, policies)) on_change_(name_);
+      if (result.status.code() != StatusCode::kCancelled && Take(result, policies)) on_change_(name_);
       pause = Pause(result);
     }
   }
 
   VersionCopies::Result Look(const std::vector<VersionPolicy>& policies) {
-    if (copies_ == nullptr) {
+    // The keys may have been changed since: where they come from is looked up again.
+    if (copies_ == nullptr || refused_) {
+      copies_.reset();
       auto store = options_.open(url_, client_);
       if (!store.ok()) return {.status = store.status()};
       store_ = *std::move(store);
-      copies_ = std::make_unique<VersionCopies>(*store_, client_, folder_, name_);
+      copies_ = std::make_unique<VersionCopies>(
+          *store_, client_, folder_, name_, [this] { return options_.in_use ? options_.in_use(name_) : std::set<int64_t>(); });
     }
-    return copies_->Update(policies);
+    VersionCopies::Result result = copies_->Update(policies);
+    refused_ = result.status.code() == StatusCode::kPermissionDenied;
+    return result;
   }
 
   // Says whether somebody should look.
   bool Take(const VersionCopies::Result& result, const std::vector<VersionPolicy>& policies) {
-    const std::string why(Message(result.status));
-    if (!result.status.ok() && why != told_) LogError("{} cannot be fetched: {}", name_, why);
-    if (result.status.ok() && !told_.empty()) LogInfo("{} can be fetched again", name_);
-    told_ = why;
-    failures_ = result.status.ok() ? 0 : failures_ + 1;
-    const bool here = HasVersion(folder_);
-    const Status fault = result.status.ok() || here ? absl::OkStatus() : result.status;
+    Status status = result.status;
+    moving_ = result.moving ? moving_ + 1 : 0;
+    const bool here = HasWanted(folder_, policies);
+    if (status.ok() && !here && moving_ >= kMostMoving) {
+      status = Error(StatusCode::kUnavailable, "{}: its files go on changing", name_);
+    }
+    const std::string why = WithoutDigits(std::string(Message(status)));
+    if (!status.ok() && why != told_) LogError("{} cannot be fetched: {}", name_, Message(status));
+    if (status.ok() && !told_.empty()) LogInfo("{} can be fetched again", name_);
+    const bool other = why != std::exchange(told_, why);
+    failures_ = status.ok() ? 0 : failures_ + 1;
+    const Status fault = here ? absl::OkStatus() : status;
     MutexLock lock(&mutex_);
     looking_ = false;
-    const bool news = result.changed || !known_ || fault != fault_;
-    fault_ = fault;
+    const bool news = result.changed || !known_ || (other && !here);
+    if (news) fault_ = fault;
     // If more was asked for meanwhile, that look is still to come; and so is the one at what changes just now.
     if (policies == policies_ && (here || !fault.ok() || !result.moving)) known_ = true;
     return known_ && news;
@@ -147,12 +176,15 @@ class CloudMirror::Follower {
   const Options& options_;
   const OnChange& on_change_;
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> break_off_{false};  // what is under way
   // Of the thread's own.
   HttpClient client_;
   std::unique_ptr<ObjectStore> store_;
   std::unique_ptr<VersionCopies> copies_;
   std::string told_;
   int failures_ = 0;
+  int moving_ = 0;
+  bool refused_ = false;
 
   mutable Mutex mutex_;
   std::vector<VersionPolicy> policies_ ABSL_GUARDED_BY(mutex_);
@@ -174,6 +206,7 @@ CloudMirror::~CloudMirror() {
     followers.swap(followers_);
     temporary.swap(temporary_);
   }
+  for (const auto& [url, follower] : followers) follower->Stop();
   followers.clear();
   std::error_code error;
   if (!temporary.empty()) fs::remove_all(temporary, error);
@@ -220,11 +253,14 @@ void CloudMirror::Want(std::vector<Wanted> wanted) {
       follower->Want(std::move(of_url));
     }
   }
+  for (const std::unique_ptr<Follower>& follower : gone) follower->Stop();
   for (std::unique_ptr<Follower>& follower : gone) {
     const std::string folder = follower->folder();
+    const bool in_use = options_.in_use && !options_.in_use(follower->name()).empty();
     follower.reset();
     std::error_code error;
-    if (options_.folder.empty()) fs::remove_all(folder, error);
+    // What is in use goes at the end.
+    if (options_.folder.empty() && !in_use) fs::remove_all(folder, error);
   }
 }
 
@@ -238,7 +274,7 @@ std::optional<StatusOr<std::string>> CloudMirror::FolderOf(const std::string& ur
 
 StatusOr<std::vector<int64_t>> ListCloudVersions(const std::string& url) {
   SY_ASSIGN_OR_RETURN(const CloudUrl parsed, ParseCloudUrl(url));
-  HttpClient client({.connect_timeout = kConnectTimeout, .silence = kSilence});
+  HttpClient client({.connect_timeout = std::chrono::seconds(5), .silence = std::chrono::seconds(10)});
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<ObjectStore> store, OpenStore(parsed, client));
   SY_ASSIGN_OR_RETURN(const std::vector<StoredObject> objects, store->List());
   std::vector<int64_t> versions;

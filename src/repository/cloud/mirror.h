@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,12 +26,16 @@ class CloudMirror {
  public:
   static constexpr std::chrono::seconds kFirstBackoff{1};
   static constexpr std::chrono::seconds kLongestBackoff{300};
-  // Between two looks while the storage is being written to.
+  // Between two looks while the storage is being written to, and how many of them a model without any version is waited for.
   static constexpr std::chrono::milliseconds kWhileMoving{1500};
+  static constexpr int kMostMoving = 10;
 
   struct Options {
     std::string folder;              // where the copies lie and stay; empty: a private temporary one, removed at the end
     std::chrono::milliseconds poll;  // between two looks; 0: at Want alone, and after a fault
+    // Versions of a URL that something here is made of: they stay until they are gone from the storage, or this says that they
+    // are not. Called on the repository's thread, without a lock. May be empty: none.
+    std::function<std::set<int64_t>(const std::string& url)> in_use;
     std::function<StatusOr<std::unique_ptr<ObjectStore>>(const CloudUrl&, HttpClient&)> open = OpenStore;
   };
   struct Wanted {

@@ -87,7 +87,7 @@ TEST_F(CloudMirrorTest, WhatCannotBeListedIsTheFaultOfTheModelUntilItCan) {
   ASSERT_TRUE(AwaitChanges(2));
   folder = mirror.FolderOf("s3://b/m");
   ASSERT_TRUE(folder.has_value());
-  EXPECT_THAT(std::string(Message(folder->status())), HasSubstr("there is readme, for one"));
+  EXPECT_THAT(std::string(Message(folder->status())), HasSubstr("there is \"readme\", for one"));
 }
 
 TEST_F(CloudMirrorTest, WhatWasCopiedBeforeIsServedWhileTheStorageIsAway) {

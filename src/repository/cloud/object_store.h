@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -22,9 +23,6 @@ struct StoredObject {
 // For one thread at a time.
 class ObjectStore {
  public:
-  // A folder that holds more objects is no model's.
-  static constexpr size_t kMostObjects = 100000;
-
   virtual ~ObjectStore() = default;
   // Everything below the folder, in any order. Blocks. Errors: NotFound (no such bucket; a folder without objects is an empty
   // list), PermissionDenied, Unavailable (no answer, or a passing fault), and what HttpClient::Call has. None names a secret.
@@ -32,6 +30,9 @@ class ObjectStore {
   // How to get the object as it was listed, and no other that has its name by then, as far as the service can tell.
   virtual FetchRequest Get(const StoredObject& object) = 0;
 };
+
+// A folder that holds very many objects is no model's, and a listing of very many pages may have no end.
+Status CheckListing(size_t pages, size_t objects, std::string_view name);
 
 // With the keys that the environment has (docs/cloud.md); without any, as anybody. `client` must outlive it.
 // Errors: InvalidArgument, FailedPrecondition: the environment's settings cannot be used.

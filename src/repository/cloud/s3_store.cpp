@@ -42,6 +42,7 @@ class S3Store : public ObjectStore {
   StatusOr<std::vector<StoredObject>> List() override {
     std::vector<StoredObject> objects;
     std::string page;
+    size_t pages = 0;
     do {
       SY_ASSIGN_OR_RETURN(const HttpAnswer answer, ListPage(page));
       pugi::xml_document xml;
@@ -55,7 +56,8 @@ class S3Store : public ObjectStore {
         objects.push_back({key.substr(prefix.size()), object.child("Size").text().as_ullong(), object.child_value("ETag")});
       }
       page = list.child("IsTruncated").text().as_bool() ? list.child_value("NextContinuationToken") : "";
-    } while (!page.empty() && objects.size() < kMostObjects);
+      SY_RETURN_IF_ERROR(CheckListing(++pages, objects.size(), url_.Text()));
+    } while (!page.empty());
     return objects;
   }
 
@@ -97,7 +99,7 @@ class S3Store : public ObjectStore {
     if (!page.empty()) query = "continuation-token=" + EncodeComponent(page) + "&" + query;
     for (bool moved = false, renewed = false;;) {
       const std::string base = Bucket();
-      SY_ASSIGN_OR_RETURN(HttpAnswer answer, client_.Call(Request(fmt::format("{}/?{}", base, query))));
+      SY_ASSIGN_OR_RETURN(HttpAnswer answer, AskStore(client_, Request(fmt::format("{}/?{}", base, query))));
       if (answer.status == 200) return answer;
       const std::string region = answer.Header("x-amz-bucket-region");
       if (!moved && !region.empty() && region != region_) {

@@ -1,9 +1,11 @@
 #include "repository/cloud/store_answers.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <utility>
 
+#include "base/log.h"
 #include "fetch/download.h"
 #include "repository/cloud/object_store.h"
 
@@ -33,6 +35,10 @@ std::string JsonText(const rapidjson::Value& object, const char* key) {
   return {found->value.GetString(), found->value.GetStringLength()};
 }
 
+StatusOr<HttpAnswer> AskStore(HttpClient& client, const FetchRequest& request) {
+  return CallWithRetries(client, request, 1, [](const std::string& text) { LogDebug("{}", text); });
+}
+
 Status StoreFault(const HttpAnswer& answer, std::string_view what, std::string_view remedy) {
   std::string code, words;
   pugi::xml_document xml;
@@ -42,19 +48,33 @@ Status StoreFault(const HttpAnswer& answer, std::string_view what, std::string_v
   } else if (ParseXml(answer, &xml).ok()) {
     const pugi::xml_node error = xml.child("Error") ? xml.child("Error") : xml.child("ErrorResponse").child("Error");
     code = error.child_value("Code");
-    words = error.child_value("Message");
-    words = words.substr(0, words.find('\n'));  // Azure's second line is the request's id and the time
+    words = error.child_value("Message");  // Azure's second line is the request's id and the time
   }
   std::string why = fmt::format("{}: HTTP {}", what, answer.status);
-  if (!code.empty()) why += " " + code;
-  if (!words.empty()) why += ": " + words.substr(0, 300);
+  if (!code.empty()) why += " " + Short(code);
+  if (!words.empty()) why += ": " + Short(words);
   // As it is told apart for every file that is fetched.
   const StatusCode kind = HttpFault(answer).code();
   if (kind == StatusCode::kPermissionDenied && !remedy.empty()) why += fmt::format("; {}", remedy);
   return Status(kind, why);
 }
 
+std::string Short(std::string_view text) {
+  constexpr size_t kMost = 300;
+  std::string line(text.substr(0, std::min(kMost, text.find_first_of("\r\n"))));
+  std::erase_if(line, [](unsigned char c) { return c < ' ' || c == 0x7f; });
+  return line;
+}
+
 std::string PrefixOf(const std::string& folder) { return folder.empty() ? folder : folder + "/"; }
+
+Status CheckListing(size_t pages, size_t objects, std::string_view name) {
+  constexpr size_t kMostObjects = 100000;
+  constexpr size_t kMostPages = 10000;
+  if (objects <= kMostObjects && pages <= kMostPages) return absl::OkStatus();
+  return Error(StatusCode::kResourceExhausted, "{}: more than {} objects, or {} pages of them, are no model's folder", name,
+               kMostObjects, kMostPages);
+}
 
 StatusOr<std::unique_ptr<ObjectStore>> OpenStore(const CloudUrl& url, HttpClient& client) {
   switch (url.service) {

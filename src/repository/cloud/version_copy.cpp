@@ -17,8 +17,10 @@
 #include <utility>
 
 #include "base/log.h"
+#include "config/text.h"
 #include "fetch/download.h"
 #include "fetch/paths.h"
+#include "repository/cloud/store_answers.h"
 #include "repository/source.h"
 
 namespace switchyard {
@@ -30,6 +32,8 @@ constexpr std::string_view kObjects = ".objects";
 constexpr std::string_view kComplete = ".complete";
 constexpr std::string_view kFetching = ".fetch-";
 constexpr std::string_view kReplaced = ".old-";
+// What a file is called until it is whole. No object's path has a hidden part.
+constexpr std::string_view kIncoming = ".incoming";
 constexpr auto kBetweenReports = std::chrono::seconds(5);
 constexpr int kTries = 3;
 
@@ -104,9 +108,10 @@ Status Exchange(const std::string& staging, const std::string& path) {
     const fs::path old = fs::path(path).parent_path() / fmt::format("{}{}", kReplaced, fs::path(path).filename().string());
     fs::remove_all(old, error);
     fs::rename(path, old, error);
+    std::error_code undone;
     if (!error) fs::rename(staging, path, error);
-    std::error_code ignored;
-    fs::remove_all(old, ignored);
+    if (error) fs::rename(old, path, undone);
+    fs::remove_all(old, undone);
   }
   if (error) return Error(StatusCode::kPermissionDenied, "cannot put {} in its place: {}", path, error.message());
   return absl::OkStatus();
@@ -167,23 +172,33 @@ StoredVersions ByVersion(const std::vector<StoredObject>& objects) {
   for (const int64_t version : incomplete) found.versions.erase(version);
   for (auto& [version, files] : found.versions) {
     std::sort(files.begin(), files.end(), [](const StoredObject& a, const StoredObject& b) { return a.key < b.key; });
+    // Some services have markers for folders, which are objects of no bytes with a folder's name.
+    std::set<std::string> folders;
+    for (const StoredObject& file : files) {
+      for (size_t slash = file.key.find('/'); slash != file.key.npos; slash = file.key.find('/', slash + 1)) {
+        folders.insert(file.key.substr(0, slash));
+      }
+    }
+    std::erase_if(files, [&](const StoredObject& file) {
+      if (!folders.contains(file.key)) return false;
+      if (file.bytes > 0) found.refused = fmt::format("{}/{}", version, file.key);
+      return true;
+    });
   }
   return found;
 }
 
 StatusOr<StoredVersions> VersionCopies::List() {
   SY_ASSIGN_OR_RETURN(const std::vector<StoredObject> objects, store_.List());
-  if (objects.size() >= ObjectStore::kMostObjects) {
-    return Error(StatusCode::kResourceExhausted, "{} has more than {} objects, which is no model's folder", name_,
-                 ObjectStore::kMostObjects);
-  }
   StoredVersions found = ByVersion(objects);
-  if (!found.refused.empty()) {
-    LogWarning("{}: its object {} would leave the model's folder, or hide in it; it is left out", name_, found.refused);
+  if (found.refused != std::exchange(refused_, found.refused) && !found.refused.empty()) {
+    LogWarning("{}: its object {} would leave the model's folder, hide in it, or is a folder's name; it is left out", name_,
+               Quote(Short(found.refused)));
   }
   if (found.versions.empty()) {
-    return Error(StatusCode::kNotFound, "no version is there: expected {}/<number>/ with a model's files; {}", name_,
-                 objects.empty() ? "there is nothing at all" : fmt::format("there is {}, for one", objects.front().key));
+    return Error(
+        StatusCode::kNotFound, "no version is there: expected {}/<number>/ with a model's files; {}", name_,
+        objects.empty() ? "there is nothing at all" : fmt::format("there is {}, for one", Quote(Short(objects.front().key))));
   }
   return found;
 }
@@ -191,20 +206,22 @@ StatusOr<StoredVersions> VersionCopies::List() {
 VersionCopies::Result VersionCopies::Update(const std::vector<VersionPolicy>& policies) {
   Result result;
   std::error_code error;
-  fs::create_directories(folder_, error);
+  if (fs::create_directories(folder_, error)) fs::permissions(folder_, fs::perms::owner_all, error);
   FolderLock lock(folder_);
   if (result.status = lock.Take(client_); !result.status.ok()) return result;
   StatusOr<StoredVersions> found = List();
   if (result.status = found.status(); !found.ok()) return result;
   std::vector<int64_t> there;
   for (const auto& [version, files] : found->versions) there.push_back(version);
-  std::vector<int64_t> wanted;
+  wanted_.clear();
   for (const VersionPolicy& policy : policies) {
-    for (const int64_t version : WantedVersions(policy, there)) wanted.push_back(version);
+    for (const int64_t version : WantedVersions(policy, there)) wanted_.insert(version);
   }
-  std::map<int64_t, std::vector<StoredObject>> seen = std::exchange(seen_, {});
-  std::map<int64_t, std::vector<StoredObject>> copied;
-  for (const int64_t version : std::set<int64_t>(wanted.begin(), wanted.end())) {
+  RemoveLeftovers(wanted_);
+  const bool gone = RemoveVersions([&](int64_t version) { return !found->versions.contains(version); });
+  Versions seen = std::exchange(seen_, {});
+  Versions copied;
+  for (const int64_t version : wanted_) {
     const std::vector<StoredObject>& files = found->versions[version];
     if (IsCopy(PathOf(version), files)) {
       copied[version] = files;
@@ -226,19 +243,30 @@ VersionCopies::Result VersionCopies::Update(const std::vector<VersionPolicy>& po
       result.status = std::move(fetched);
     }
   }
-  result.changed = copied != std::exchange(copied_, copied);
-  if (result.status.ok() && !result.moving) result.changed |= Remove(found->versions, wanted);
+  result.changed = gone || copied != copied_;
+  copied_ = std::move(copied);
+  if (!copied_.empty()) {
+    const std::set<int64_t> in_use = in_use_();
+    result.changed |= RemoveVersions([&](int64_t version) { return !wanted_.contains(version) && !in_use.contains(version); });
+  }
   updated_before_ = true;
   return result;
 }
 
-Status VersionCopies::CheckRoom(uint64_t bytes) const {
+Status VersionCopies::MakeRoom(uint64_t bytes, int64_t for_version) {
   std::error_code error;
-  const fs::space_info space = fs::space(folder_, error);
-  if (error || space.available > bytes) return absl::OkStatus();
+  const auto fits = [&] {
+    const fs::space_info space = fs::space(folder_, error);
+    return error || space.available > bytes;
+  };
+  if (fits()) return absl::OkStatus();
+  const std::set<int64_t> in_use = in_use_();
+  RemoveVersions([&](int64_t version) { return !wanted_.contains(version) && !in_use.contains(version); });
+  if (fits()) return absl::OkStatus();
   return Error(StatusCode::kResourceExhausted,
-               "no room in {}: {} bytes are free, {} are to be fetched; make room, or name another folder by --cloud_cache_dir",
-               folder_, space.available, bytes);
+               "no room in {} for version {}: {} bytes are free, {} are to be fetched; make room, or name another folder by "
+               "--cloud_cache_dir",
+               folder_, for_version, fs::space(folder_, error).available, bytes);
 }
 
 Status VersionCopies::FetchFiles(int64_t version, const std::vector<StoredObject>& files, const std::string& staging) {
@@ -262,7 +290,9 @@ Status VersionCopies::FetchFiles(int64_t version, const std::vector<StoredObject
     if (!here) bytes += file.bytes;
     (here ? done : missing).push_back(file);
   }
-  SY_RETURN_IF_ERROR(CheckRoom(bytes));
+  const std::string incoming = fmt::format("{}/{}", staging, kIncoming);
+  const uint64_t begun = fs::file_size(incoming + ".part", error);
+  SY_RETURN_IF_ERROR(MakeRoom(error ? bytes : bytes - std::min(bytes, begun), version));
   const std::string what = fmt::format("{} version {}", name_, version);
   LogInfo("{}: fetching {} of {} files, {}", what, missing.size(), files.size(), Megabytes(bytes));
   const auto begin = std::chrono::steady_clock::now();
@@ -272,12 +302,14 @@ Status VersionCopies::FetchFiles(int64_t version, const std::vector<StoredObject
                               .say = [&](const std::string& text) { LogWarning("{}", text); }};
   for (const StoredObject& file : missing) {
     const DownloadRequest request{.http = store_.Get({fmt::format("{}/{}", version, file.key), file.bytes, file.tag}),
-                                  .path = staging + "/" + file.key,
+                                  .path = incoming,
                                   .bytes = file.bytes,
                                   .expected = {},
                                   .tries = kTries};
     const StatusOr<Downloaded> got = Download(client_, request, events);
     if (!got.ok()) return got.status();
+    fs::rename(incoming, staging + "/" + file.key, error);
+    if (error) return Error(StatusCode::kPermissionDenied, "cannot write {}/{}: {}", staging, file.key, error.message());
     before += file.bytes;
     done.push_back(file);
     SY_RETURN_IF_ERROR(WriteCopied(staging, done));
@@ -292,51 +324,56 @@ Status VersionCopies::Fetch(int64_t version, const std::vector<StoredObject>& fi
   const std::string staging = fmt::format("{}/{}{}", folder_, kFetching, version);
   std::error_code error;
   // What another listing had there.
-  std::set<std::string> keep = {std::string(kObjects)};
-  for (const StoredObject& file : files) keep.insert({file.key, file.key + ".part", file.key + ".tag"});
+  std::set<std::string> keep = {std::string(kObjects), fmt::format("{}.part", kIncoming), fmt::format("{}.tag", kIncoming)};
+  for (const StoredObject& file : files) keep.insert(file.key);
   std::vector<fs::path> stale;
   for (fs::recursive_directory_iterator it(staging, error), end; !error && it != end; it.increment(error)) {
-    if (!it->is_directory() && !keep.contains(it->path().lexically_relative(staging).string())) stale.push_back(it->path());
+    std::error_code ignored;
+    if (!it->is_directory(ignored) && !keep.contains(it->path().lexically_relative(staging).string()))
+      stale.push_back(it->path());
   }
   for (const fs::path& path : stale) fs::remove(path, error);
   error.clear();
   fs::create_directories(staging, error);
   if (error) return Error(StatusCode::kPermissionDenied, "cannot make {}: {}", staging, error.message());
   const Status fetched = FetchFiles(version, files, staging);
-  // An object that was replaced meanwhile is not given out any more as it was listed (404, 412).
-  if (!fetched.ok() && fetched.code() != StatusCode::kNotFound && fetched.code() != StatusCode::kFailedPrecondition)
-    return fetched;
+  // An object that was replaced meanwhile is not given out any more as it was listed (404, 412), or has another size.
+  const bool replaced = fetched.code() == StatusCode::kNotFound || fetched.code() == StatusCode::kFailedPrecondition ||
+                        fetched.code() == StatusCode::kDataLoss;
+  if (!fetched.ok() && !replaced) return fetched;
   // Whatever came must be of one state of the storage.
   SY_ASSIGN_OR_RETURN(StoredVersions now, List());
   if (now.versions[version] != files) {
     return Error(StatusCode::kAborted, "{} version {} has changed while it was fetched; looking again", name_, version);
   }
   SY_RETURN_IF_ERROR(fetched);
+  const bool whole = std::all_of(files.begin(), files.end(), [&](const StoredObject& file) { return HasFile(staging, file); });
+  if (!whole) return Error(StatusCode::kInternal, "{} is not whole; somebody else writes there", staging);
   std::ofstream(fmt::format("{}/{}", staging, kComplete));
   return Exchange(staging, PathOf(version));
 }
 
-bool VersionCopies::Remove(const std::map<int64_t, std::vector<StoredObject>>& there,
-                           const std::vector<int64_t>& wanted) const {
-  // The newest of those that were wanted before goes on serving until what is wanted now does.
-  std::optional<int64_t> spare;
+void VersionCopies::RemoveLeftovers(const std::set<int64_t>& wanted) const {
   std::vector<fs::path> stale;
   std::error_code error;
   for (fs::directory_iterator it(folder_, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
-    const std::optional<int64_t> version = VersionNumber(name);
-    if (name.starts_with(kFetching) || name.starts_with(kReplaced)) stale.push_back(it->path());
-    if (!version || std::find(wanted.begin(), wanted.end(), *version) != wanted.end()) continue;
-    stale.push_back(it->path());
-    if (there.contains(*version)) spare = std::max(spare.value_or(0), *version);
+    const bool fetching = name.starts_with(kFetching);
+    const auto version = fetching ? VersionNumber(std::string_view(name).substr(kFetching.size())) : std::nullopt;
+    if (name.starts_with(kReplaced) || (fetching && !(version && wanted.contains(*version)))) stale.push_back(it->path());
   }
-  bool changed = false;
-  for (const fs::path& path : stale) {
-    if (spare && path.filename() == std::to_string(*spare)) continue;
-    changed |= VersionNumber(path.filename().string()).has_value();
-    fs::remove_all(path, error);
+  for (const fs::path& path : stale) fs::remove_all(path, error);
+}
+
+bool VersionCopies::RemoveVersions(const std::function<bool(int64_t version)>& stale) const {
+  std::vector<fs::path> removed;
+  std::error_code error;
+  for (fs::directory_iterator it(folder_, error), end; !error && it != end; it.increment(error)) {
+    const auto version = VersionNumber(it->path().filename().string());
+    if (version && stale(*version)) removed.push_back(it->path());
   }
-  return changed;
+  for (const fs::path& path : removed) fs::remove_all(path, error);
+  return !removed.empty();
 }
 
 }  // namespace switchyard

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -17,7 +20,7 @@ namespace switchyard {
 // elsewhere, and folders' markers, are left out. A version that somebody marks as `.incomplete` is not there.
 struct StoredVersions {
   std::map<int64_t, std::vector<StoredObject>> versions;
-  std::string refused;  // an object whose path would leave its folder, or hide in it; empty: there is none
+  std::string refused;  // an object whose path would leave its folder, hide in it, or be a folder's; empty: there is none
 };
 StoredVersions ByVersion(const std::vector<StoredObject>& objects);
 
@@ -27,36 +30,47 @@ StoredVersions ByVersion(const std::vector<StoredObject>& objects);
 // For one thread.
 class VersionCopies {
  public:
+  // Versions that something here is made of, or is being made of.
+  using InUse = std::function<std::set<int64_t>()>;
+
   // `name` is the repository, for messages. All outlive this object.
-  VersionCopies(ObjectStore& store, HttpClient& client, std::string folder, std::string name)
-      : store_(store), client_(client), folder_(std::move(folder)), name_(std::move(name)) {}
+  VersionCopies(ObjectStore& store, HttpClient& client, std::string folder, std::string name, InUse in_use)
+      : store_(store), client_(client), folder_(std::move(folder)), name_(std::move(name)), in_use_(std::move(in_use)) {}
 
   struct Result {
     Status status;         // the first fault; what could be brought about was
     bool changed = false;  // something in the folder, by whomever
     bool moving = false;   // the storage changes just now: to be looked at again soon
   };
-  // Blocks: lists, fetches what any of the policies wants, and lets go of what is not wanted or gone. The version before the
-  // wanted ones stays, for the server may still need it.
+  // Blocks: lists, fetches what any of the policies wants, and lets go of what is gone from the storage, and of what is neither
+  // wanted nor in use once something that is wanted is here. A listing without any version lets nothing go.
   // Errors: those of the store; NotFound: no version is there; ResourceExhausted: no room; kCancelled.
   Result Update(const std::vector<VersionPolicy>& policies);
 
  private:
+  using Versions = std::map<int64_t, std::vector<StoredObject>>;
+
   StatusOr<StoredVersions> List();
   Status Fetch(int64_t version, const std::vector<StoredObject>& files);
   Status FetchFiles(int64_t version, const std::vector<StoredObject>& files, const std::string& staging);
-  Status CheckRoom(uint64_t bytes) const;
-  bool Remove(const std::map<int64_t, std::vector<StoredObject>>& there, const std::vector<int64_t>& wanted) const;
+  Status MakeRoom(uint64_t bytes, int64_t for_version);
+  // What was begun for a version that is not wanted any more, or stands in the way after a crash.
+  void RemoveLeftovers(const std::set<int64_t>& wanted) const;
+  // Says whether there was any.
+  bool RemoveVersions(const std::function<bool(int64_t version)>& stale) const;
   std::string PathOf(int64_t version) const { return folder_ + "/" + std::to_string(version); }
 
   ObjectStore& store_;
   HttpClient& client_;
   const std::string folder_;
   const std::string name_;
+  const InUse in_use_;
+  std::string refused_;       // told already
+  std::set<int64_t> wanted_;  // of the update that runs
   bool updated_before_ = false;
-  std::map<int64_t, std::vector<StoredObject>> copied_;  // what was here, of what was wanted, when it was looked last
+  Versions copied_;  // what was here, of what was wanted, when it was looked last
   // What was new or changed at the last look: it is fetched when it looks the same a second time.
-  std::map<int64_t, std::vector<StoredObject>> seen_;
+  Versions seen_;
 };
 
 // What a version's copy says that it is a copy of; empty when there is none.

@@ -34,6 +34,13 @@ TEST(ByVersion, NoPathLeavesItsFolder) {
   }
 }
 
+TEST(ByVersion, AFoldersMarkerIsNoFile) {
+  const StoredVersions markers = ByVersion({{"1/variables", 0, ""}, {"1/variables/x", 3, ""}, {"1/variables-2", 3, ""}});
+  EXPECT_THAT(markers.versions.at(1), ElementsAre(StoredObject{"variables-2", 3, ""}, StoredObject{"variables/x", 3, ""}));
+  EXPECT_EQ(markers.refused, "");
+  EXPECT_EQ(ByVersion({{"1/a", 5, ""}, {"1/a/b", 3, ""}}).refused, "1/a");
+}
+
 TEST(ReadCopied, NothingWhereNothingIs) { EXPECT_THAT(ReadCopied("/nonexistent"), IsEmpty()); }
 
 }  // namespace
