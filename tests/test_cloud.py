@@ -558,7 +558,7 @@ def test_a_server_that_is_killed_while_it_fetches(cloud, tmp_path):
     args = [*arguments(cloud), "--cloud_cache_dir", cache]
     server = Server(tmp_path / "server", *args, env=env_of(cloud, tmp_path))
     try:
-        wait_until(lambda: any(path.stat().st_size == 300_000 for path in cache.rglob("padding.bin*")), 20, "a piece")
+        wait_until(lambda: any(path.stat().st_size == 300_000 for path in cache.rglob(".incoming.part")), 20, "a piece")
         server.process.send_signal(signal.SIGKILL)
         server.process.wait()
     finally:
