@@ -35,6 +35,7 @@ def load(server, request, folder, pin, *, seconds, connections=1, streams=1, rat
     return said
 
 
+PERF_ANALYZER_S = 300
 PERF_ANALYZER_FLAGS = {
     wire.KSERVE_GRPC: ("--service-kind", "triton", "-i", "grpc"),
     wire.TFS_GRPC: ("--service-kind", "tfserving", "-i", "grpc", "--model-signature-name", "serving_default"),
@@ -63,7 +64,10 @@ def perf_analyzer(tool, server, protocol, workload, pin, *, calls, concurrency):
     for tensor in workload.inputs:
         command += ["--shape", f"{tensor.name}:{','.join(map(str, tensor.shape))}"]
     command = [str(part) for part in command]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PERF_ANALYZER_S, env=environment)
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"perf_analyzer did not end within {PERF_ANALYZER_S} s") from error
     text = done.stdout + done.stderr
     found = {f"p{part}_us": re.search(rf"p{part} latency: (\d+) usec", text) for part in (50, 90, 99)}
     found["per_s"] = re.search(r"throughput: ([0-9.]+) infer/sec", text, re.IGNORECASE)

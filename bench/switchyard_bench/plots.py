@@ -28,7 +28,9 @@ def bars(axes, rows, name, heading):
     axes.barh(range(len(rows)), values, color=[colour(row) for row in rows], log=wide)
     axes.set_yticks(range(len(rows)), [report.title(row) for row in rows])
     axes.invert_yaxis()
-    axes.set_title(heading + (" (logarithmic)" if wide else ""), loc="left", fontsize=9)
+    axes.set_title(heading, loc="left", fontsize=9)
+    if wide:
+        axes.set_xlabel("logarithmic", fontsize=8)
     for place, value in enumerate(values):
         axes.annotate(report.number(value), (value, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
     axes.margins(x=0.15)
@@ -42,7 +44,7 @@ def cpu_each(result, path, names=None):
     chart = figure.Figure(figsize=(8, 0.55 * len(chosen) + 0.21 * sum(counts)), layout="constrained")
     panels = chart.subplots(len(chosen), 1, squeeze=False, gridspec_kw={"height_ratios": counts})
     for (workload, rows), axes in zip(chosen, panels[:, 0]):
-        bars(axes, rows, "cpu_us", f"{workload['title']}: the server's CPU time per request, µs")
+        bars(axes, rows, "cpu_us", f"{workload['title']}: CPU µs per request")
     _save(chart, path)
 
 
