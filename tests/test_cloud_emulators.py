@@ -26,20 +26,21 @@ FILES = {f"m/{n}/model.{kind}": f"{n}{kind}".encode() * 9 for n in (1, 2, 3) for
 ONCE = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
 
 
-@pytest.fixture
-def s3():
-    with S3() as cloud:
+def filled(kind):
+    with kind() as cloud:
         for key, data in FILES.items():
             cloud.put(key, data)
         yield cloud
+
+
+@pytest.fixture
+def s3():
+    yield from filled(S3)
 
 
 @pytest.fixture
 def google():
-    with Google() as cloud:
-        for key, data in FILES.items():
-            cloud.put(key, data)
-        yield cloud
+    yield from filled(Google)
 
 
 def boto(cloud, service="s3", key=None, config=ONCE, region=None, verify=None):
@@ -223,18 +224,12 @@ def files(cloud, credential):
 
 @pytest.fixture
 def blob():
-    with AzureBlob() as cloud:
-        for key, data in FILES.items():
-            cloud.put(key, data)
-        yield cloud
+    yield from filled(AzureBlob)
 
 
 @pytest.fixture
 def share():
-    with AzureFiles() as cloud:
-        for key, data in FILES.items():
-            cloud.put(key, data)
-        yield cloud
+    yield from filled(AzureFiles)
 
 
 def test_azure_blob_answers_its_own_client(blob):

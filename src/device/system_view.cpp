@@ -9,8 +9,8 @@
 #include <cerrno>
 #include <charconv>
 #include <climits>
-#include <cstdlib>
 
+#include "base/environment.h"
 #include "config/text.h"
 
 namespace switchyard {
@@ -27,11 +27,6 @@ SystemUser OwnUser() {
     if (filled > 0) user.groups.assign(groups.begin(), groups.begin() + filled);
   }
   return user;
-}
-
-std::string Environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
 }
 
 // "Uid:  real effective saved fs" and "Groups: 44 993".
@@ -67,11 +62,11 @@ std::string LinkText(const std::string& host_path) {
 SystemView SystemView::Own() {
   SystemView view;
   view.user = OwnUser();
-  const std::string library_path = Environment("LD_LIBRARY_PATH");  // outlives the views into it
+  const std::string library_path = EnvironmentValue("LD_LIBRARY_PATH");  // outlives the views into it
   for (const std::string_view folder : SplitText(library_path, ':')) view.library_path.emplace_back(folder);
-  view.icd_vendors = Environment("OCL_ICD_VENDORS");
-  view.alt_npu_drivers = !Environment("ZE_ENABLE_ALT_DRIVERS").empty();
-  view.kubernetes = !Environment("KUBERNETES_SERVICE_HOST").empty();
+  view.icd_vendors = EnvironmentValue("OCL_ICD_VENDORS");
+  view.alt_npu_drivers = !EnvironmentValue("ZE_ENABLE_ALT_DRIVERS").empty();
+  view.kubernetes = !EnvironmentValue("KUBERNETES_SERVICE_HOST").empty();
   return view;
 }
 

@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
-#include <cstdlib>
 #include <memory>
 #include <thread>
 #include <utility>
+
+#include "base/environment.h"
 
 namespace switchyard {
 namespace {
@@ -228,7 +229,7 @@ StatusOr<HttpAnswer> HttpClient::Hop(const FetchRequest& request, const std::str
   set(CURLOPT_NOPROGRESS, 0L);
   set(CURLOPT_XFERINFOFUNCTION, static_cast<curl_xferinfo_callback>(OnProgress));
   set(CURLOPT_XFERINFODATA, &transfer);
-  if (const char* const file = std::getenv("SSL_CERT_FILE"); file != nullptr && *file != '\0') set(CURLOPT_CAINFO, file);
+  if (const std::string file = EnvironmentValue("SSL_CERT_FILE"); !file.empty()) set(CURLOPT_CAINFO, file.c_str());
   const CURLcode code = curl_easy_perform(handle);
   if (!transfer.fault.ok()) return transfer.fault;
   if (code != CURLE_OK) return FaultOf(code, words, url);

@@ -13,6 +13,7 @@
 #include <memory>
 #include <thread>
 
+#include "base/environment.h"
 #include "base/heap.h"
 #include "base/log.h"
 #include "base/timer.h"
@@ -268,8 +269,7 @@ StatusOr<std::unique_ptr<CallJournal>> MakeJournal(const ServerSettings& setting
   }
   if (!settings.otlp_endpoint.empty()) {
     SpanExporter::Options options{.endpoint = settings.otlp_endpoint, .service_version = SWITCHYARD_VERSION};
-    if (const char* const name = std::getenv("OTEL_SERVICE_NAME"); name != nullptr && *name != '\0')
-      options.service_name = name;
+    if (std::string name = EnvironmentValue("OTEL_SERVICE_NAME"); !name.empty()) options.service_name = std::move(name);
     SY_ASSIGN_OR_RETURN(spans, SpanExporter::Start(std::move(options)));
   }
   return std::make_unique<CallJournal>(std::move(access_log), std::move(spans), settings.trace_sample_rate);

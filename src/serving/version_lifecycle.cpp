@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "base/backoff.h"
 #include "base/log.h"
 #include "device/cpu_facts.h"
 #include "device/placement.h"
@@ -29,11 +30,7 @@ ModelSettings VersionSettings(ModelSettings settings) {
 // A model that was called so lately is not idle, whatever needs its memory.
 constexpr auto kBriefRest = std::chrono::seconds(1);
 
-Duration Backoff(int failures) {
-  Duration wait = Manager::kFirstBackoff;
-  for (int i = 1; i < failures && wait < Manager::kLongestBackoff; ++i) wait *= 2;
-  return std::min(wait, Manager::kLongestBackoff);
-}
+Duration Pause(int failures) { return Backoff(failures, Manager::kFirstBackoff, Manager::kLongestBackoff); }
 
 double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -59,7 +56,7 @@ std::optional<StatusOr<std::vector<Manager::FoundVersion>>> Manager::FindVersion
 // Nothing is known of the versions: what serves goes on.
 void Manager::FolderFailed(Model& model, const Status& why) {
   ++model.failed_looks;
-  const Duration wait = Backoff(model.failed_looks);
+  const Duration wait = Pause(model.failed_looks);
   model.look_at = timer_.Now() + wait;
   if (model.fault != why) {
     LogError("Model {} cannot be {}: {}", model.settings.name, model.entries.empty() ? "served" : "looked at", Message(why));
@@ -300,7 +297,7 @@ void Manager::DecideSleep() {
       const std::shared_ptr<Placer>& placer = entry.slot->get()->placer();
       if (placer->rouse_failed()) {
         if (entry.rouse_at == kNoDeadline) {
-          entry.rouse_at = now + Backoff(++entry.failures);
+          entry.rouse_at = now + Pause(++entry.failures);
         } else if (entry.rouse_at <= now) {
           entry.rouse_at = kNoDeadline;
           to_sleep_.push_back(placer);
@@ -430,7 +427,7 @@ void Manager::Fail(const std::string& name, Entry& entry, const Status& why) {
   entry.state = VersionState::kFailed;
   if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
   metrics_.CountLoad(name, why);
-  const Duration wait = Backoff(++entry.failures);
+  const Duration wait = Pause(++entry.failures);
   entry.retry_at = timer_.Now() + wait;
   LogError("Model {} version {} failed to load: {}; {}trying again in {} s", name, entry.version, Message(why),
            entry.slot != nullptr ? "the one before it goes on serving; " : "", Seconds(wait));

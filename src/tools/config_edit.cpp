@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <set>
@@ -20,6 +19,7 @@
 #include <system_error>
 #include <vector>
 
+#include "base/environment.h"
 #include "base/log.h"
 #include "config/command_line.h"
 #include "config/config_reading.h"
@@ -86,8 +86,7 @@ std::string SystemText() { return std::error_code(errno, std::generic_category()
 
 std::string Repository(const GivenFlags& flags) {
   if (flags.Has("model_repository_path")) return flags.Get("model_repository_path");
-  const char* const given = std::getenv(kRepositoryVariable);
-  return given != nullptr ? given : "";
+  return EnvironmentValue(kRepositoryVariable);
 }
 
 // Folders that hold a version folder with a complete set of files, by their paths below `root`. Links are followed, once.

@@ -9,6 +9,7 @@
 #include <iterator>
 #include <utility>
 
+#include "base/environment.h"
 #include "base/log.h"
 #include "repository/cloud/store_answers.h"
 

@@ -1,5 +1,6 @@
 #include "repository/cloud/azure_account.h"
 
+#include <absl/strings/ascii.h>
 #include <absl/strings/escaping.h>
 #include <absl/time/clock.h>
 #include <absl/time/time.h>
@@ -7,11 +8,10 @@
 #include <openssl/hmac.h>
 
 #include <algorithm>
-#include <cctype>
 #include <map>
 #include <utility>
 
-#include "repository/cloud/store_answers.h"
+#include "base/environment.h"
 
 namespace switchyard {
 namespace {
@@ -23,11 +23,7 @@ constexpr std::string_view kEmulatorName = "devstoreaccount1";
 constexpr std::string_view kEmulatorKey =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return lower;
-}
+std::string Lower(std::string_view text) { return absl::AsciiStrToLower(absl::string_view(text.data(), text.size())); }
 
 // As RFC 9110 has it, in English: nobody sets a locale here.
 std::string HttpDate() { return absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT", absl::Now(), absl::UTCTimeZone()); }

@@ -144,22 +144,24 @@ class FileStore : public AzureStore {
   }
 };
 
+template <typename Store>
+StatusOr<std::unique_ptr<ObjectStore>> Open(const CloudUrl& url, HttpClient& client,
+                                            const std::string& (AzureAccount::*endpoint)() const, std::string_view key) {
+  SY_ASSIGN_OR_RETURN(AzureAccount account, AzureAccount::FromEnvironment());
+  if ((account.*endpoint)().empty()) {
+    return Error(StatusCode::kFailedPrecondition, "AZURE_STORAGE_CONNECTION_STRING has no {} and no AccountName", key);
+  }
+  return std::make_unique<Store>(url, std::move(account), client);
+}
+
 }  // namespace
 
 StatusOr<std::unique_ptr<ObjectStore>> OpenAzureBlob(const CloudUrl& url, HttpClient& client) {
-  SY_ASSIGN_OR_RETURN(AzureAccount account, AzureAccount::FromEnvironment());
-  if (account.blob_endpoint().empty()) {
-    return Error(StatusCode::kFailedPrecondition, "AZURE_STORAGE_CONNECTION_STRING has no BlobEndpoint and no AccountName");
-  }
-  return std::make_unique<BlobStore>(url, std::move(account), client);
+  return Open<BlobStore>(url, client, &AzureAccount::blob_endpoint, "BlobEndpoint");
 }
 
 StatusOr<std::unique_ptr<ObjectStore>> OpenAzureFiles(const CloudUrl& url, HttpClient& client) {
-  SY_ASSIGN_OR_RETURN(AzureAccount account, AzureAccount::FromEnvironment());
-  if (account.file_endpoint().empty()) {
-    return Error(StatusCode::kFailedPrecondition, "AZURE_STORAGE_CONNECTION_STRING has no FileEndpoint and no AccountName");
-  }
-  return std::make_unique<FileStore>(url, std::move(account), client);
+  return Open<FileStore>(url, client, &AzureAccount::file_endpoint, "FileEndpoint");
 }
 
 }  // namespace switchyard

@@ -10,6 +10,7 @@
 #include <iterator>
 #include <utility>
 
+#include "base/environment.h"
 #include "base/json_string.h"
 #include "repository/cloud/object_store.h"
 #include "repository/cloud/store_answers.h"

@@ -11,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/backoff.h"
 #include "base/digest.h"
 #include "base/log.h"
 #include "repository/cloud/version_copy.h"
@@ -162,11 +163,7 @@ class CloudMirror::Follower {
   }
 
   std::chrono::milliseconds Pause(const VersionCopies::Result& result) const {
-    if (failures_ > 0) {
-      std::chrono::seconds wait = kFirstBackoff;
-      for (int i = 1; i < failures_ && wait < kLongestBackoff; ++i) wait *= 2;
-      return std::min(wait, kLongestBackoff);
-    }
+    if (failures_ > 0) return Backoff(failures_, kFirstBackoff, kLongestBackoff);
     return result.moving ? kWhileMoving : options_.poll;
   }
 

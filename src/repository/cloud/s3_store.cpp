@@ -2,6 +2,7 @@
 // https://docs.aws.amazon.com/AmazonS3/latest/API/, signed by libcurl (Signature Version 4).
 #include <utility>
 
+#include "base/environment.h"
 #include "base/log.h"
 #include "repository/cloud/aws_credentials.h"
 #include "repository/cloud/object_store.h"

@@ -1,7 +1,6 @@
 #include "repository/cloud/store_answers.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <memory>
 #include <utility>
 
@@ -10,11 +9,6 @@
 #include "repository/cloud/object_store.h"
 
 namespace switchyard {
-
-std::string EnvironmentValue(const char* name) {
-  const char* const value = std::getenv(name);
-  return value == nullptr ? std::string() : value;
-}
 
 Status ParseXml(const HttpAnswer& answer, pugi::xml_document* xml) {
   const pugi::xml_parse_result parsed = xml->load_buffer(answer.body.data(), answer.body.size());

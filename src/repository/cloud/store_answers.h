@@ -13,9 +13,6 @@
 
 namespace switchyard {
 
-// A variable of the environment; empty when it is not set.
-std::string EnvironmentValue(const char* name);
-
 // Parsed; kUnavailable when it is none, since a proxy's page, or half an answer, passes.
 Status ParseXml(const HttpAnswer& answer, pugi::xml_document* xml);
 StatusOr<rapidjson::Document> ParseJsonObject(std::string_view text, std::string_view source);

@@ -90,10 +90,13 @@ bool HasFile(const std::string& folder, const StoredObject& file) {
   return !error && size == file.bytes;
 }
 
+bool HasAll(const std::string& folder, const std::vector<StoredObject>& files) {
+  return std::all_of(files.begin(), files.end(), [&](const StoredObject& file) { return HasFile(folder, file); });
+}
+
 // All that the copy says is there, and nothing else was asked for.
 bool IsCopy(const std::string& folder, const std::vector<StoredObject>& files) {
-  return ReadCopied(folder) == files &&
-         std::all_of(files.begin(), files.end(), [&](const StoredObject& file) { return HasFile(folder, file); });
+  return ReadCopied(folder) == files && HasAll(folder, files);
 }
 
 // What stands at `path` is `staging` from now on, in one step where the file system can.
@@ -217,7 +220,7 @@ VersionCopies::Result VersionCopies::Update(const std::vector<VersionPolicy>& po
   for (const VersionPolicy& policy : policies) {
     for (const int64_t version : WantedVersions(policy, there)) wanted_.insert(version);
   }
-  RemoveLeftovers(wanted_);
+  RemoveLeftovers();
   const bool gone = RemoveVersions([&](int64_t version) { return !found->versions.contains(version); });
   Versions seen = std::exchange(seen_, {});
   Versions copied;
@@ -245,10 +248,7 @@ VersionCopies::Result VersionCopies::Update(const std::vector<VersionPolicy>& po
   }
   result.changed = gone || copied != copied_;
   copied_ = std::move(copied);
-  if (!copied_.empty()) {
-    const std::set<int64_t> in_use = in_use_();
-    result.changed |= RemoveVersions([&](int64_t version) { return !wanted_.contains(version) && !in_use.contains(version); });
-  }
+  if (!copied_.empty()) result.changed |= RemoveUnused();
   updated_before_ = true;
   return result;
 }
@@ -260,8 +260,7 @@ Status VersionCopies::MakeRoom(uint64_t bytes, int64_t for_version) {
     return error || space.available > bytes;
   };
   if (fits()) return absl::OkStatus();
-  const std::set<int64_t> in_use = in_use_();
-  RemoveVersions([&](int64_t version) { return !wanted_.contains(version) && !in_use.contains(version); });
+  RemoveUnused();
   if (fits()) return absl::OkStatus();
   return Error(StatusCode::kResourceExhausted,
                "no room in {} for version {}: {} bytes are free, {} are to be fetched; make room, or name another folder by "
@@ -347,22 +346,26 @@ Status VersionCopies::Fetch(int64_t version, const std::vector<StoredObject>& fi
     return Error(StatusCode::kAborted, "{} version {} has changed while it was fetched; looking again", name_, version);
   }
   SY_RETURN_IF_ERROR(fetched);
-  const bool whole = std::all_of(files.begin(), files.end(), [&](const StoredObject& file) { return HasFile(staging, file); });
-  if (!whole) return Error(StatusCode::kInternal, "{} is not whole; somebody else writes there", staging);
+  if (!HasAll(staging, files)) return Error(StatusCode::kInternal, "{} is not whole; somebody else writes there", staging);
   std::ofstream(fmt::format("{}/{}", staging, kComplete));
   return Exchange(staging, PathOf(version));
 }
 
-void VersionCopies::RemoveLeftovers(const std::set<int64_t>& wanted) const {
+void VersionCopies::RemoveLeftovers() const {
   std::vector<fs::path> stale;
   std::error_code error;
   for (fs::directory_iterator it(folder_, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
     const bool fetching = name.starts_with(kFetching);
     const auto version = fetching ? VersionNumber(std::string_view(name).substr(kFetching.size())) : std::nullopt;
-    if (name.starts_with(kReplaced) || (fetching && !(version && wanted.contains(*version)))) stale.push_back(it->path());
+    if (name.starts_with(kReplaced) || (fetching && !(version && wanted_.contains(*version)))) stale.push_back(it->path());
   }
   for (const fs::path& path : stale) fs::remove_all(path, error);
+}
+
+bool VersionCopies::RemoveUnused() const {
+  const std::set<int64_t> in_use = in_use_();
+  return RemoveVersions([&](int64_t version) { return !wanted_.contains(version) && !in_use.contains(version); });
 }
 
 bool VersionCopies::RemoveVersions(const std::function<bool(int64_t version)>& stale) const {

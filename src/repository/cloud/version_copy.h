@@ -55,7 +55,9 @@ class VersionCopies {
   Status FetchFiles(int64_t version, const std::vector<StoredObject>& files, const std::string& staging);
   Status MakeRoom(uint64_t bytes, int64_t for_version);
   // What was begun for a version that is not wanted any more, or stands in the way after a crash.
-  void RemoveLeftovers(const std::set<int64_t>& wanted) const;
+  void RemoveLeftovers() const;
+  // What is neither wanted nor in use.
+  bool RemoveUnused() const;
   // Says whether there was any.
   bool RemoveVersions(const std::function<bool(int64_t version)>& stale) const;
   std::string PathOf(int64_t version) const { return folder_ + "/" + std::to_string(version); }

@@ -2,10 +2,10 @@
 
 #include <dlfcn.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <openvino/core/version.hpp>
 
+#include "base/environment.h"
 #include "base/log.h"
 #include "runtime/openvino/convert.h"
 
@@ -37,7 +37,7 @@ Status CheckPlugin(const std::string& name, const std::string& library) {
 
 // Where the tokenizers are, when nobody names them; empty: they are not there.
 std::string FindTokenizers() {
-  if (const char* named = std::getenv("OV_TOKENIZER_PREBUILD_EXTENSION_PATH"); named != nullptr && *named != '\0') return named;
+  if (std::string named = EnvironmentValue("OV_TOKENIZER_PREBUILD_EXTENSION_PATH"); !named.empty()) return named;
   Dl_info info;
   if (dladdr(reinterpret_cast<void*>(&ov::get_openvino_version), &info) == 0) return "";
   const auto beside = std::filesystem::path(info.dli_fname).parent_path() / "libopenvino_tokenizers.so";

@@ -3,11 +3,11 @@
 #include <rapidjson/document.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <set>
 #include <utility>
 
+#include "base/environment.h"
 #include "base/subprocess.h"
 #include "config/text.h"
 #include "fetch/paths.h"
@@ -28,10 +28,6 @@ std::optional<uint64_t> Number(const Value& object, const char* key) {
   const auto found = object.FindMember(key);
   if (found == object.MemberEnd() || !found->value.IsUint64()) return std::nullopt;
   return found->value.GetUint64();
-}
-std::string Environment(const char* name) {
-  const char* const value = std::getenv(name);
-  return value == nullptr ? std::string() : value;
 }
 std::string WithoutSlash(std::string text) {
   while (text.ends_with('/')) text.pop_back();
@@ -143,12 +139,12 @@ StatusOr<rapidjson::Document> AskHub(HttpClient& client, const FetchRequest& req
 
 StatusOr<PullPlan> HubPlan(const std::string& repository, const std::string& revision, const PullOptions& options,
                            HttpClient& client, const Retries::Say& say) {
-  std::string endpoint = options.mirror.empty() ? Environment("HF_ENDPOINT") : options.mirror;
+  std::string endpoint = options.mirror.empty() ? EnvironmentValue("HF_ENDPOINT") : options.mirror;
   if (endpoint.empty()) endpoint = "https://huggingface.co";
   endpoint = WithoutSlash(endpoint);
   PullPlan plan;
   plan.name = repository.substr(repository.rfind('/') + 1);
-  if (const std::string token = Environment("HF_TOKEN"); !token.empty()) {
+  if (const std::string token = EnvironmentValue("HF_TOKEN"); !token.empty()) {
     if (token.find_first_of("\r\n") != token.npos) return InvalidArgument("HF_TOKEN: expected one line");
     plan.secret_headers.push_back("Authorization: Bearer " + token);
   }
