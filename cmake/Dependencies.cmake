@@ -28,6 +28,8 @@ if(NOT OpenVINO_DIR)
   set(OpenVINO_DIR ${openvino_root}/openvino/cmake CACHE PATH "Folder of OpenVINOConfig.cmake")
 endif()
 find_package(OpenVINO REQUIRED COMPONENTS Runtime)
+# The one that OpenVINO runs on: loading limits its threads.
+find_package(TBB REQUIRED CONFIG HINTS ${OpenVINO_DIR})
 
 if(SWITCHYARD_TESTS)
   find_package(GTest REQUIRED)

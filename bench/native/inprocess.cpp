@@ -2,7 +2,9 @@
 //   inprocess make DIR        writes the models add/1/model.xml and sink/1/model.xml under DIR
 //   inprocess run MODEL ...   prints {"calls": n, "seconds": wall time, "cpu_us": CPU microseconds each, "ready_s": time until
 //                             the first inference could begin, "peak_kb": the most memory that was resident}; see its --help
-// The device settings are the server's: CPU, LATENCY, and what --property says.
+// The device settings are the server's: CPU, LATENCY, and what --property says. With --rate the loop is open, as bench_load's:
+// calls are due at the same times for the same seed, one runs after the other, and a latency counts from when it was due.
+// With --fed_by_core each call's inputs come from a socket (feeder.h).
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
@@ -14,8 +16,12 @@
 #include <iostream>
 #include <openvino/openvino.hpp>
 #include <openvino/opsets/opset8.hpp>
-#include <sstream>
+#include <optional>
+#include <random>
 #include <string>
+#include <thread>
+
+#include "feeder.h"
 
 namespace {
 
@@ -68,6 +74,9 @@ int Make(const std::string& folder) {
 struct Options {
   std::string model, latencies;
   double seconds = 1;
+  double rate = 0;
+  uint64_t seed = 1;
+  int fed_by_core = -1;
   std::vector<std::string> shapes, inputs, properties;  // NAME=VALUE
   std::vector<float> mean, scale;
   bool bytes_nhwc = false;
@@ -105,9 +114,8 @@ void Fill(ov::InferRequest& request, const Options& options) {
   }
 }
 
-int Run(const Options& options) {
-  const auto begin = Clock::now();
-  ov::Core core;
+// The model as it is run, compiled.
+ov::CompiledModel Compile(ov::Core& core, const Options& options) {
   auto model = core.read_model(options.model);
   std::map<std::string, ov::PartialShape> shapes;
   for (const std::string& each : options.shapes) {
@@ -121,22 +129,59 @@ int Run(const Options& options) {
     const auto [name, value] = Split(each);
     config[name] = value;
   }
-  auto compiled = core.compile_model(model, "CPU", config);
+  return core.compile_model(model, "CPU", config);
+}
+
+// One call: with a feeder its inputs come from there, and its first output goes there.
+void Call(ov::InferRequest& request, const std::vector<ov::Tensor>& inputs, const switchyard::bench::Feeder* feeder) {
+  if (feeder != nullptr) {
+    for (const ov::Tensor& tensor : inputs) feeder->Read({static_cast<char*>(tensor.data()), tensor.get_byte_size()});
+  }
+  request.infer();
+  if (feeder != nullptr) {
+    const ov::Tensor output = request.get_output_tensor(0);
+    feeder->Answer({static_cast<const char*>(output.data()), output.get_byte_size()});
+  }
+}
+
+size_t InputBytes(const Options& options) {
+  size_t bytes = 0;
+  for (const std::string& each : options.inputs) bytes += std::filesystem::file_size(Split(each).second);
+  return bytes;
+}
+
+int Run(const Options& options) {
+  std::optional<switchyard::bench::Feeder> feeder;
+  if (options.fed_by_core >= 0) feeder.emplace(InputBytes(options), options.fed_by_core);
+  const switchyard::bench::Feeder* fed = feeder ? &*feeder : nullptr;
+  const auto begin = Clock::now();
+  ov::Core core;
+  ov::CompiledModel compiled = Compile(core, options);
   auto request = compiled.create_infer_request();
   Fill(request, options);
   const double ready_s = Since(begin);
-  for (int i = 0; i < 10; ++i) request.infer();
+  std::vector<ov::Tensor> inputs;
+  for (const std::string& each : options.inputs) inputs.push_back(request.get_tensor(Split(each).first));
+  for (int i = 0; i < 10; ++i) Call(request, inputs, fed);
 
   std::vector<float> latencies;
   latencies.reserve(4 << 20);
+  std::mt19937_64 random(options.seed);
   const auto start = Clock::now();
   const double cpu = CpuSeconds();
-  auto last = start;
-  while (last - start < std::chrono::duration<double>(options.seconds)) {
-    request.infer();
+  auto due = start;
+  for (auto last = start; last - start < std::chrono::duration<double>(options.seconds);) {
+    if (options.rate > 0) {
+      const std::chrono::duration<double> gap(std::exponential_distribution<double>(options.rate)(random));
+      due += std::chrono::duration_cast<Clock::duration>(gap);
+      if (due - start >= std::chrono::duration<double>(options.seconds)) break;
+      std::this_thread::sleep_until(due);
+    }
+    Call(request, inputs, fed);
     const auto now = Clock::now();
-    latencies.push_back(std::chrono::duration<float, std::micro>(now - last).count());
-    last = now;
+    latencies.push_back(std::chrono::duration<float, std::micro>(now - (options.rate > 0 ? due : last)).count());
+    // With a rate all calls that are due before the end are made, however late.
+    last = options.rate > 0 ? start : now;
   }
   const double wall = Since(start);
   const double n = static_cast<double>(latencies.size());
@@ -162,6 +207,10 @@ int main(int argc, char** argv) {
   auto* run = app.add_subcommand("run", "runs one model over and over");
   run->add_option("model", options.model)->required()->check(CLI::ExistingFile);
   run->add_option("--seconds", options.seconds)->check(CLI::PositiveNumber);
+  run->add_option("--rate", options.rate, "calls a second in an open loop")->check(CLI::PositiveNumber);
+  run->add_option("--seed", options.seed);
+  run->add_option("--fed_by_core", options.fed_by_core, "the processor of the process that sends the inputs")
+      ->check(CLI::NonNegativeNumber);
   run->add_option("--shape", options.shapes, "NAME=[1,3,224,224]");
   run->add_option("--input", options.inputs, "NAME=FILE of raw values; zeros if not given");
   run->add_option("--property", options.properties, "NAME=VALUE of the device");

@@ -88,8 +88,8 @@ def compare(old, new, metrics, threshold, alpha):
             if one and other:
                 found = judge(one, other, HIGHER_IS_BETTER[metric], threshold, alpha)
                 rows.append({**_named(key), "metric": metric, "repeats": [len(one), len(other)], **found})
-    machine = [r for r in rows if r["server"] == "in process"]
-    rows = [r for r in rows if r["server"] != "in process"]
+    machine = [r for r in rows if r["server"].startswith("in process")]
+    rows = [r for r in rows if not r["server"].startswith("in process")]
     return {
         "worse": sum(r["verdict"] == "worse" for r in rows) + len(broken),
         "better": sum(r["verdict"] == "better" for r in rows),

@@ -27,6 +27,7 @@ class Plan:
     peers: tuple
     server_pin: tuple
     client_pin: tuple
+    client_core: int = 1  # one of the client's
 
 
 def told(calls, part):
@@ -73,16 +74,37 @@ class Row:
         return found
 
 
-def in_process(workload, model, plan, folder, row):
+def run_inprocess(workload, model, plan, folder, *more, seconds=None):
+    """What bench's `inprocess run` said, with "latencies_us", an array."""
     latencies = f"{folder}/inprocess.f32"
-    command = [*plan.server_pin, paths.BUILD / "inprocess", "run", model, "--seconds", plan.seconds, "--latencies", latencies,
-               *workload.inprocess_arguments(folder)]
+    command = [*plan.server_pin, paths.BUILD / "inprocess", "run", model, "--seconds", seconds or plan.seconds, "--latencies",
+               latencies, *workload.inprocess_arguments(folder), *more]
     done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
-    said = json.loads(done.stdout)
-    row.add(cpu_us=said["cpu_us"], per_s=said["calls"] / said["seconds"], ready_s=said["ready_s"])
+    return {**json.loads(done.stdout), "latencies_us": np.fromfile(latencies, np.float32)}
+
+
+def open_seconds(plan, rate):
+    return min(max(plan.seconds, LEAST_CALLS / rate), LONGEST * plan.seconds)
+
+
+def in_process(workload, model, plan, folder, row, seed):
+    said = run_inprocess(workload, model, plan, folder)
+    per_s = said["calls"] / said["seconds"]
+    row.add(cpu_us=said["cpu_us"], per_s=per_s, ready_s=said["ready_s"])
     row.add(peak_mb=said["peak_kb"] / 1024)
-    row.add_latencies("c1", np.fromfile(latencies, np.float32))
+    row.add_latencies("c1", said["latencies_us"])
+    rate = OPEN_LOAD * per_s
+    opened = run_inprocess(workload, model, plan, folder, "--rate", rate, "--seed", seed, seconds=open_seconds(plan, rate))
+    row.add_latencies("open", opened["latencies_us"])
+    row.rates.append(rate)
     return said["cpu_us"]
+
+
+def fed_by_socket(workload, model, plan, folder, row, limit_us):
+    """The in-process loop again, but that each call's inputs come from another process, over a socket."""
+    said = run_inprocess(workload, model, plan, folder, "--fed_by_core", plan.client_core)
+    row.add(cpu_us=said["cpu_us"], per_s=said["calls"] / said["seconds"], ratio=said["cpu_us"] / limit_us,
+            above_us=said["cpu_us"] - limit_us)
 
 
 def protocol(server, request, plan, folder, row, limit_us, seed):
@@ -103,8 +125,8 @@ def protocol(server, request, plan, folder, row, limit_us, seed):
     rate = OPEN_LOAD * per_s
     # Enough connections that HTTP/1.1's calls wait in the server, not in the client.
     at_rate = {"connections": 4 if request.kind == "grpc" else 32}
-    seconds = min(max(plan.seconds, LEAST_CALLS / rate), LONGEST * plan.seconds)
-    opened = clients.load(server, request, folder, plan.client_pin, seconds=seconds, rate=rate, seed=seed, **at_rate)
+    opened = clients.load(server, request, folder, plan.client_pin, seconds=open_seconds(plan, rate), rate=rate, seed=seed,
+                          **at_rate)
     row.add_latencies("open", opened["latencies_us"])
     row.rates.append(rate)
     row.late_s = max(row.late_s, opened["late_s"])
@@ -143,16 +165,19 @@ def workload(workload, plan):
     if workload.name in servers.ECHOES:
         offers.insert(0, servers.ECHOES[workload.name])
     limit = Row(workload, "in process", "")
+    fed = Row(workload, "in process, fed by a socket", "", "the same loop, but that each call's inputs come over TCP from a "
+              "process on the client's core, and its first output goes back: no server can do without that")
     rows = {(o.name, p): Row(workload, o.name, p, o.note) for o in offers for p in o.protocols_for(workload)}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for repeat in range(plan.repeats):
             paths.progress(f"{workload.name}: repeat {repeat + 1} of {plan.repeats}")
-            limit_us = in_process(workload, model, plan, folder, limit)
+            limit_us = in_process(workload, model, plan, folder, limit, repeat + 1)
+            fed_by_socket(workload, model, plan, folder, fed, limit_us)
             for each in offers:
                 if each not in plan.peers or repeat < plan.peer_repeats:
                     echo = each in servers.ECHOES.values()
                     offer(each, workload, model, plan, folder, rows, 0 if echo else limit_us, repeat + 1)
-    return [limit.result(), *(row.result() for row in rows.values())]
+    return [limit.result(), fed.result(), *(row.result() for row in rows.values())]
 
 
 def derive(rows, workload):

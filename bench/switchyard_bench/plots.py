@@ -12,7 +12,8 @@ OURS, OTHERS, LIMIT, FLOOR = "steelblue", "silver", "dimgray", "darkseagreen"
 
 
 def colour(row):
-    return {"Switchyard": OURS, "in process": LIMIT, "bare gRPC": FLOOR}.get(row["server"], OTHERS)
+    return {"Switchyard": OURS, "in process": LIMIT, "bare gRPC": FLOOR,
+            "in process, fed by a socket": FLOOR}.get(row["server"], OTHERS)
 
 
 def _save(chart, path):

@@ -1,5 +1,7 @@
 #include "base/timer.h"
 
+#include "base/thread_name.h"
+
 namespace switchyard {
 
 ThreadTimer::ThreadTimer() : thread_([this] { Run(); }) {}
@@ -36,6 +38,7 @@ bool ThreadTimer::Cancel(Id id) {
 }
 
 void ThreadTimer::Run() {
+  NameThread("sy-timer");
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     if (by_time_.empty()) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread_name.h"
 #include "config/config_reading.h"
 #include "config/model_values.h"
 #include "config/text.h"
@@ -100,6 +101,7 @@ void ModelControl::Stop() {
 }
 
 void ModelControl::Run() {
+  NameThread("sy-control");
   const bool watches = watcher_ != nullptr;
   for (;;) {
     std::optional<Job> job;

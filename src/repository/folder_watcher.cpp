@@ -21,6 +21,7 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/thread_name.h"
 
 namespace switchyard {
 namespace {
@@ -135,6 +136,7 @@ class FolderWatcher::Thread {
   }
 
   void Run() {
+    NameThread("sy-watch");
     TimePoint next_poll = std::chrono::steady_clock::now() + poll_;
     int polls = 0;
     bool calm = false;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/mutex.h"
+#include "base/thread_name.h"
 
 namespace switchyard {
 
@@ -15,6 +16,8 @@ struct DeviceThread::State {
   std::thread thread;
 
   void Run() {
+    // So OpenVINO's own are called too that a device starts.
+    NameThread("sy-device");
     while (true) {
       Task task;
       {

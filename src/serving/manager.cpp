@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread_name.h"
 #include "config/text.h"
 #include "device/cpu_facts.h"
 #include "serving/absent_devices.h"
@@ -248,6 +249,7 @@ void Manager::WaitForLoads() {
 }
 
 void Manager::Run() {
+  NameThread("sy-manager");
   FindDevices();
   while (true) {
     CloseRetired();
@@ -329,7 +331,7 @@ void Manager::StepPlacers() {
   MutexLock lock(&mutex_);
   for (auto& [name, model] : models_) {
     for (auto& [number, entry] : model->entries) {
-      if (entry.placer != nullptr) TakeLoad(name, entry);
+      if (entry.placer != nullptr) TakeLoad(name, *model, entry);
     }
     if (model->wanted) RetireSuperseded(*model);
   }

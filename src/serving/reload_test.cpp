@@ -148,6 +148,35 @@ TEST_F(ReloadTest, ChangedFilesAreANewVersion) {
   EXPECT_EQ(runtime_.loads(), 2u) << "nothing has changed";
 }
 
+// What read some files before and some after a change is no model of anybody's. Nothing tells of the change here.
+TEST_F(ReloadTest, FilesThatChangeWhileTheyAreLoadedAreLoadedAgainBeforeTheyServe) {
+  Start();
+  const auto hold = [this](bool held) {
+    runtime_.Update("dummy", [held](FakeRuntime::Script& script) { script.hold_load = held; });
+  };
+  hold(true);
+  manager_->SetWanted({repository_.Add("dummy", {1})}, {});
+  ASSERT_TRUE(runtime_.WaitForLoads(1));
+  Write("1/model.onnx", "changed");
+  hold(false);
+  manager_->WaitForLoads();
+  EXPECT_EQ(Serving(), 1);
+  EXPECT_EQ(runtime_.loads(), 2u);
+  EXPECT_TRUE(Eventually([&] { return runtime_.live_models() == 1; }));
+  // The same beside one that serves.
+  ModelSettings settings = repository_.Add("dummy", {});
+  settings.nireq = 3;
+  hold(true);
+  manager_->SetWanted({settings}, {});
+  ASSERT_TRUE(runtime_.WaitForLoads(3));
+  Write("1/model.onnx", "changed again");
+  EXPECT_EQ(Serving(), 1);
+  hold(false);
+  manager_->WaitForLoads();
+  EXPECT_EQ(Serving(), 1);
+  EXPECT_EQ(runtime_.loads(), 4u);
+}
+
 TEST_F(ReloadTest, FilesThatChangeAreNotTakenBeforeTheyAreQuiet) {
   StartWatching(hours(1));
   const ModelSettings settings = repository_.Add("dummy", {1});

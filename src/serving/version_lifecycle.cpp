@@ -123,6 +123,7 @@ void Manager::Want(const Model& model, Entry& entry, const FoundVersion& found, 
   }
   if (entry.tried == source) {
     const bool under_way = entry.placer != nullptr || entry.state == VersionState::kWanted;
+    entry.confirmed = entry.ended;
     if (under_way || (entry.state == VersionState::kFailed && !retry)) return;
   } else {
     entry.failures = 0;
@@ -370,6 +371,7 @@ void Manager::StartLoads() {
     for (auto& [number, entry] : model->entries) {
       if (entry.state != VersionState::kWanted || entry.settling) continue;
       entry.state = VersionState::kLoading;
+      entry.ended = entry.confirmed = false;
       if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
       if (const Status room = MakeRoom(entry.tried.bytes, entry, name); !room.ok()) {
         Fail(name, entry, room);
@@ -434,7 +436,7 @@ void Manager::Fail(const std::string& name, Entry& entry, const Status& why) {
 }
 
 // What became of a load since the last look.
-void Manager::TakeLoad(const std::string& name, Entry& entry) {
+void Manager::TakeLoad(const std::string& name, Model& model, Entry& entry) {
   const Placer::Phase phase = entry.placer->phase();
   if (phase == Placer::Phase::kFailed) return Fail(name, entry, entry.placer->why());
   if (phase == Placer::Phase::kDown) {
@@ -443,6 +445,8 @@ void Manager::TakeLoad(const std::string& name, Entry& entry) {
     entry.error = absl::OkStatus();  // else: why the last try failed is told until this one ends
   }
   if (phase != Placer::Phase::kServing || shutting_down_) return;
+  if (!entry.ended) entry.ended = model.look = woken_ = true;
+  if (!entry.confirmed) return;
   if (entry.slot != nullptr) retired_.push_back(std::move(entry.slot));
   entry.served = entry.tried;
   entry.failures = 0;

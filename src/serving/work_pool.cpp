@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/thread_name.h"
+
 namespace switchyard {
 
 WorkPool::WorkPool(size_t threads) : threads_(threads) {}
@@ -25,6 +27,7 @@ bool WorkPool::Add(std::shared_ptr<Job> job, size_t most) {
 }
 
 void WorkPool::Work() {
+  NameThread("sy-decode");
   // Every thread has a job of its own, and one more may begin while the last pieces of others end.
   const size_t most_begun = threads_ + 1;
   while (true) {

@@ -15,6 +15,7 @@
 
 #include "base/json_string.h"
 #include "base/log.h"
+#include "base/thread_name.h"
 
 namespace switchyard {
 namespace {
@@ -166,6 +167,7 @@ void AccessLog::Reopen() {
 }
 
 void AccessLog::Run() {
+  NameThread("sy-access-log");
   std::string lines;
   while (true) {
     const bool last = stopping_.load();

@@ -10,6 +10,7 @@
 
 #include "base/json_string.h"
 #include "base/log.h"
+#include "base/thread_name.h"
 
 namespace switchyard {
 namespace {
@@ -221,6 +222,7 @@ bool SpanExporter::OutOfTime() const {
 }
 
 void SpanExporter::Run() {
+  NameThread("sy-otlp");
   Connection connection(*this);
   const std::string head = OtlpHead(options_);
   std::string body;

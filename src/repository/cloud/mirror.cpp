@@ -14,6 +14,7 @@
 #include "base/backoff.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/thread_name.h"
 #include "repository/cloud/version_copy.h"
 #include "repository/source.h"
 
@@ -99,6 +100,7 @@ class CloudMirror::Follower {
 
  private:
   void Run() {
+    NameThread("sy-cloud");
     std::chrono::milliseconds pause{0};
     while (!stopping_.load()) {
       std::vector<VersionPolicy> policies;

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/mutex.h"
+#include "device/cpu_facts.h"
 #include "device/fault.h"
 #include "device/target.h"
 #include "runtime/openvino/canary.h"
@@ -21,6 +22,7 @@
 #include "runtime/openvino/load_facts.h"
 #include "runtime/openvino/load_inspection.h"
 #include "runtime/openvino/load_priority.h"
+#include "runtime/openvino/load_threads.h"
 #include "runtime/openvino/make_core.h"
 #include "runtime/openvino/model_cache.h"
 #include "runtime/openvino/model_setup.h"
@@ -74,7 +76,12 @@ class OpenVinoRuntime final : public Runtime {
     uint64_t number = 0;
     std::shared_ptr<ov::Core> core;
   };
+  StatusOr<std::shared_ptr<CompiledModel>> LoadHere(const LoadRequest& request);
+  // How many threads a load may have: half of the processors, when a model that was loaded before may be serving.
+  int LoadThreads();
+
   mutable Mutex mutex_;
+  std::vector<std::weak_ptr<CompiledModel>> loaded_ ABSL_GUARDED_BY(mutex_);
   uint64_t last_generation_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, Generation> renewed_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::weak_ptr<ov::Core>> made_ ABSL_GUARDED_BY(mutex_);  // beside core_
@@ -188,7 +195,23 @@ StatusOr<Compiled> CompileCached(const OpenVinoOptions& options, ov::Core& core,
   return result;
 }
 
+int OpenVinoRuntime::LoadThreads() {
+  MutexLock lock(&mutex_);
+  std::erase_if(loaded_, [](const auto& model) { return model.expired(); });
+  return loaded_.empty() ? 0 : std::max(1, static_cast<int>(UsableProcessors()) / 2);
+}
+
 StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest& request) {
+  StatusOr<std::shared_ptr<CompiledModel>> loaded;
+  RunOnThreads(LoadThreads(), [&] { loaded = LoadHere(request); });
+  if (loaded.ok()) {
+    MutexLock lock(&mutex_);
+    loaded_.push_back(*loaded);
+  }
+  return loaded;
+}
+
+StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::LoadHere(const LoadRequest& request) {
   const auto begin = std::chrono::steady_clock::now();
   const LoadPriority gives_way;
   const ModelSettings& settings = request.settings;

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/thread_name.h"
 #include "device/cpu_facts.h"
 #include "transport/grpc/call_context.h"
 #include "transport/grpc/health.h"
@@ -163,6 +164,7 @@ void GrpcServer::Impl::OpenPorts() {
 }
 
 void GrpcServer::Impl::Poll(grpc::ServerCompletionQueue& queue) {
+  NameThread("sy-grpc");
   void* tag = nullptr;
   bool ok = false;
   while (queue.Next(&tag, &ok)) static_cast<Event*>(tag)->Run(ok);

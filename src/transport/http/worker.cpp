@@ -4,6 +4,7 @@
 
 #include <boost/asio/executor_work_guard.hpp>
 
+#include "base/thread_name.h"
 #include "transport/http/connection.h"
 
 namespace switchyard {
@@ -25,6 +26,7 @@ Worker::Worker(std::shared_ptr<ServerState> state) : state_(std::move(state)), t
 
 void Worker::StartThread() {
   thread_ = std::thread([this] {
+    NameThread("sy-http");
     thread_id_.store(std::this_thread::get_id(), std::memory_order_relaxed);
     const auto guard = asio::make_work_guard(io_);
     io_.run();
