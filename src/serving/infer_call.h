@@ -47,6 +47,15 @@ struct DecodedRequest {
 
   std::vector<Buffer> memory;
   std::vector<std::unique_ptr<std::string_view[]>> string_tables;
+
+  // Forgets all that a codec reads from a message's body; the model, the version and the label stay.
+  void ForgetBody() {
+    DecodedRequest fresh;
+    fresh.model_name = std::move(model_name);
+    fresh.version = version;
+    fresh.label = std::move(label);
+    *this = std::move(fresh);
+  }
 };
 
 class Batcher;

@@ -310,13 +310,10 @@ TEST_F(SharedTensorsTest, WhatAnAcceleratorThatWasGivenUpDeliversLaterGoesNowher
   executor_->GiveUp(*lanes_[0], absl::UnavailableError("GPU.0 does not answer"));
   // The second inference, on the CPU, ends first.
   std::vector<std::thread> late;
-  Notification go;
-  runtime_.Update("dummy", [&](FakeRuntime::Script& script) { script.on_infer = [&] { go.WaitForNotification(); }; });
+  Notification begun, go;
+  runtime_.Update("dummy", [&](FakeRuntime::Script& script) { script.on_infer = [&] { begun.Notify(), go.WaitForNotification(); }; });
   late.emplace_back([&] { runtime_.CompleteNext(); });
-  ASSERT_TRUE([&] {
-    while (runtime_.held() != 1) std::this_thread::yield();
-    return true;
-  }());
+  begun.WaitForNotification();
   runtime_.Update("dummy", [&](FakeRuntime::Script& script) { script.on_infer = nullptr; });
   runtime_.CompleteAll();
   ASSERT_TRUE(call.done());

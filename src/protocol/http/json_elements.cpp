@@ -76,6 +76,17 @@ bool Convert(JsonValue value, NumberRule rule, Bool& out) {
 }
 
 template <typename T>
+bool Truncate(double number, T& out) {
+  number = std::trunc(number);
+  // 2 to the power of the type's digits is exact as a double, where the largest value itself may not be.
+  const double beyond = std::ldexp(1.0, std::numeric_limits<T>::digits);
+  const double lowest = std::is_signed_v<T> ? -beyond : 0.0;
+  if (!(number >= lowest && number < beyond)) return false;
+  out = static_cast<T>(number);
+  return true;
+}
+
+template <typename T>
 requires std::is_integral_v<T>
 bool Convert(JsonValue value, NumberRule rule, T& out) {
   using Wide = std::conditional_t<std::is_signed_v<T>, int64_t, uint64_t>;
@@ -86,13 +97,40 @@ bool Convert(JsonValue value, NumberRule rule, T& out) {
   }
   double number = 0;
   if (rule == NumberRule::kExact || value.get(number) != simdjson::SUCCESS) return false;
-  number = std::trunc(number);
-  // 2 to the power of the type's digits is exact as a double, where the largest value itself may not be.
-  const double beyond = std::ldexp(1.0, std::numeric_limits<T>::digits);
-  const double lowest = std::is_signed_v<T> ? -beyond : 0.0;
-  if (!(number >= lowest && number < beyond)) return false;
-  out = static_cast<T>(number);
-  return true;
+  return Truncate(number, out);
+}
+
+bool Read(const NumberToken& token, NumberRule, double& out) { return ToDouble(token, out); }
+
+bool Read(const NumberToken& token, NumberRule, float& out) { return ToFloat(token, out); }
+
+bool Read(const NumberToken& token, NumberRule, Half& out) {
+  float narrow = 0;
+  if (!ToFloat(token, narrow)) return false;
+  out.bits = FloatToHalf(narrow);
+  return (out.bits & 0x7C00) != 0x7C00;
+}
+
+bool Read(const NumberToken& token, NumberRule, Brain& out) {
+  float narrow = 0;
+  if (!ToFloat(token, narrow)) return false;
+  out.bits = FloatToBfloat16(narrow);
+  return (out.bits & 0x7F80) != 0x7F80;
+}
+
+template <typename T>
+requires std::is_integral_v<T>
+bool Read(const NumberToken& token, NumberRule rule, T& out) {
+  if (token.integer) {
+    const uint64_t digits = token.digits;
+    // What needs all of 64 bits is the general parser's.
+    if (token.many || digits > uint64_t{std::numeric_limits<int64_t>::max()}) return false;
+    const int64_t wide = token.negative ? -static_cast<int64_t>(digits) : static_cast<int64_t>(digits);
+    out = static_cast<T>(wide);
+    return std::in_range<T>(wide);
+  }
+  double number = 0;
+  return rule == NumberRule::kCast && ToDouble(token, number) && Truncate(number, out);
 }
 
 }  // namespace
@@ -180,6 +218,68 @@ Status JsonElements::AppendArray(JsonArray array) {
     case ElementType::kUndefined: break;
   }
   return InvalidArgument("the element type is not known");
+}
+
+// The numbers from `at` on that stand side by side; null when something else does.
+template <typename T>
+const char* JsonElements::AppendRow(const char* at, int64_t& size) {
+  for (size = 1;; ++size) {
+    if (count_ == capacity_) Grow();
+    NumberToken token;
+    T element;
+    if (!ReadToken(at, token) || !Read(token, rule_, element)) return nullptr;
+    std::memcpy(values_.data() + count_++ * sizeof(T), &element, sizeof(T));
+    at = SkipJsonSpace(token.end);
+    if (*at != ',') return at;
+    at = SkipJsonSpace(at + 1);
+  }
+}
+
+// Nothing behind the bracket at the end of `text` is looked at but by ReadToken, which looks ahead.
+template <typename T>
+bool JsonElements::AppendNumbersAs(std::string_view text, Shape& shape) {
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  absl::InlinedVector<int64_t, 8> sizes;  // of the arrays that are open, as far as they were read
+  shape.clear();
+  if (text.empty() || text.front() != '[' || text.back() != ']') return false;
+  while (true) {
+    for (; *at == '['; at = SkipJsonSpace(at + 1)) sizes.push_back(0);
+    if (shape.empty()) shape.assign(sizes.size(), -1);
+    if (sizes.size() != shape.size()) return false;
+    at = AppendRow<T>(at, sizes.back());
+    if (at == nullptr) return false;
+    for (; *at == ']'; at = SkipJsonSpace(at)) {
+      int64_t& size = shape[sizes.size() - 1];
+      if (size < 0) size = sizes.back();
+      if (size != sizes.back()) return false;
+      sizes.pop_back();
+      ++at;
+      if (sizes.empty() || at == end) return sizes.empty() && at == end;
+      ++sizes.back();
+    }
+    if (*at != ',') return false;
+    at = SkipJsonSpace(at + 1);
+    if (*at != '[') return false;
+  }
+}
+
+bool JsonElements::AppendNumbers(std::string_view text, Shape& shape) {
+  switch (type_) {
+    case ElementType::kInt8: return AppendNumbersAs<int8_t>(text, shape);
+    case ElementType::kInt16: return AppendNumbersAs<int16_t>(text, shape);
+    case ElementType::kInt32: return AppendNumbersAs<int32_t>(text, shape);
+    case ElementType::kInt64: return AppendNumbersAs<int64_t>(text, shape);
+    case ElementType::kUint8: return AppendNumbersAs<uint8_t>(text, shape);
+    case ElementType::kUint16: return AppendNumbersAs<uint16_t>(text, shape);
+    case ElementType::kUint32: return AppendNumbersAs<uint32_t>(text, shape);
+    case ElementType::kUint64: return AppendNumbersAs<uint64_t>(text, shape);
+    case ElementType::kFp16: return AppendNumbersAs<Half>(text, shape);
+    case ElementType::kBf16: return AppendNumbersAs<Brain>(text, shape);
+    case ElementType::kFp32: return AppendNumbersAs<float>(text, shape);
+    case ElementType::kFp64: return AppendNumbersAs<double>(text, shape);
+    default: return false;  // true and false, and texts
+  }
 }
 
 Status JsonElements::AppendLeaves(JsonArray array) { return AppendArray<false>(array); }

@@ -12,6 +12,7 @@
 #include "protocol/http/json_reader.h"
 #include "tensor/buffer.h"
 #include "tensor/element_type.h"
+#include "tensor/shape.h"
 #include "tensor/tensor_view.h"
 
 namespace switchyard {
@@ -37,6 +38,10 @@ class JsonElements {
   // All values of `array`, none of which may be an array.
   Status AppendLeaves(JsonArray array);
   Status AppendLeaf(JsonValue value);
+  // All numbers of an array that was left out of the document (JsonDocument::TakeNumbers), and its shape. False when they are
+  // not of an array with a shape, or not all of them values of the type: JsonDocument::Parse and the above say what is wrong,
+  // or take them all the same.
+  bool AppendNumbers(std::string_view text, Shape& shape);
 
   size_t count() const { return count_; }
   // Of kBytes, the string table lies in `table` and its text in `memory`; shape and name are the caller's. Call once.
@@ -47,6 +52,10 @@ class JsonElements {
   Status AppendAs(JsonArray array);
   template <bool kNested>
   Status AppendArray(JsonArray array);
+  template <typename T>
+  bool AppendNumbersAs(std::string_view text, Shape& shape);
+  template <typename T>
+  const char* AppendRow(const char* at, int64_t& size);
   Status AppendString(JsonValue value);
   Status Unfit(JsonValue value) const;
   void Grow();

@@ -114,6 +114,8 @@ JsonDocument::~JsonDocument() {
 }
 
 StatusOr<JsonValue> JsonDocument::Parse(std::string_view text) {
+  lifted_.reset();
+  taken_ = 0;
   simdjson::dom::parser& parser = ThreadParser();
   JsonValue root;
   const auto error = ParseWith(parser, text).get(root);
@@ -128,6 +130,29 @@ StatusOr<JsonValue> JsonDocument::Parse(std::string_view text) {
   if (const auto second = ParseWith(parser, relaxed).get(root)) return DescribeFault(relaxed, second);
   return root;
 }
+
+StatusOr<JsonValue> JsonDocument::ParseLifted(std::string_view text) {
+  std::optional<LiftedJson> lifted = LiftNumbers(text);
+  auto root = Parse(lifted ? std::string_view(lifted->rest) : text);
+  lifted_ = std::move(lifted);
+  return root;
+}
+
+std::optional<size_t> JsonDocument::IndexOf(JsonValue value) const {
+  std::string_view text;
+  if (!lifted_ || value.get(text) != simdjson::SUCCESS) return std::nullopt;
+  const auto index = LiftedIndex(text);
+  return index && *index < lifted_->arrays.size() ? index : std::nullopt;
+}
+
+std::optional<std::string_view> JsonDocument::TakeNumbers(JsonValue value) {
+  const auto index = IndexOf(value);
+  if (!index) return std::nullopt;
+  ++taken_;
+  return lifted_->arrays[*index];
+}
+
+bool JsonDocument::IsArray(JsonValue value) const { return value.is_array() || IndexOf(value).has_value(); }
 
 std::string_view JsonTypeName(JsonValue value) {
   switch (value.type()) {

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include <simdjson.h>
 
 #include "base/status.h"
+#include "protocol/http/json_numbers.h"
 
 namespace switchyard {
 
@@ -31,6 +33,23 @@ class JsonDocument {
   // everything that is not JSON in UTF-8, and for deeper nesting. Beyond the standard, outside strings, the bare words NaN,
   // Infinity and -Infinity are taken for the strings of that name, and integers beyond 64 bits for floating-point numbers.
   StatusOr<JsonValue> Parse(std::string_view text);
+
+  // As Parse, but large arrays of numbers may be left out: what stands for one is a string that TakeNumbers knows. None of what
+  // is read is known to be well-formed before took_all(), and each array was read without a fault; a message may be of the
+  // string. So whoever is not content parses once more, with Parse, and reads all again.
+  StatusOr<JsonValue> ParseLifted(std::string_view text);
+  bool lifted() const { return lifted_.has_value(); }
+  // The array's text, which lies in that of the document; none when `value` is no such string. To be called once for each.
+  std::optional<std::string_view> TakeNumbers(JsonValue value);
+  bool took_all() const { return !lifted_ || taken_ == lifted_->arrays.size(); }
+  // Is it an array, here or left out?
+  bool IsArray(JsonValue value) const;
+
+ private:
+  std::optional<size_t> IndexOf(JsonValue value) const;
+
+  std::optional<LiftedJson> lifted_;
+  size_t taken_ = 0;
 };
 
 // "object", "array", "string", "number", "boolean", "null".

@@ -1,10 +1,10 @@
 #include "protocol/kserve/rest_codec.h"
 
-#include <cmath>
-#include <cstring>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
 
 #include "protocol/http/test_body.h"
 
@@ -110,6 +110,53 @@ TEST(KserveRestDecode, RefusesValuesThatDoNotFit) {
     EXPECT_EQ(decoded.status.code(), StatusCode::kInvalidArgument) << type << " " << data;
     EXPECT_THAT(std::string(Message(decoded.status)), HasSubstr("input name: x")) << type << " " << data;
   }
+}
+
+// Large arrays of numbers are read by another way, which nobody should notice.
+TEST(KserveRestDecode, LargeTensorsAreReadAsSmallOnesAre) {
+  std::string numbers, rows;
+  std::vector<float> values;
+  for (int i = 0; i < 6000; ++i) {
+    const std::string number = std::to_string(i % 97) + (i % 3 == 0 ? ".125" : i % 3 == 1 ? "" : "e-1");
+    numbers += (i == 0 ? "" : ",") + number;
+    rows += (i == 0 ? "[" : i % 3 == 0 ? "],[" : ",") + number;
+    values.push_back(std::stof(number));
+  }
+  rows += "]";
+  const std::string flat = Input("FP32", "[6000]", "\"data\":[" + numbers + "]");
+  const std::string nested = Input("FP32", "[2000,3]", "\"data\":[" + rows + "]");
+  const Decoded both = Decode(Request(flat + "," + nested, "\"id\":\"7\",\"parameters\":{\"binary_data_output\":true},"));
+  ASSERT_TRUE(both.status.ok()) << both.status;
+  EXPECT_EQ(both.Values<float>(0), values);
+  EXPECT_EQ(both.Values<float>(1), values);
+  EXPECT_EQ(both.request.inputs[1].tensor.shape, (Shape{2000, 3}));
+  EXPECT_EQ(both.request.id, "7");
+  EXPECT_TRUE(both.form.binary_default);
+  // Rows of different lengths, and words, are the other reader's: the shape says what they are.
+  const std::string uneven = Input("FP32", "[6001]", "\"data\":[" + rows + ",[NaN]]");
+  ASSERT_TRUE(Decode(Request(uneven)).status.ok());
+  EXPECT_EQ(Decode(Request(uneven)).Values<float>().size(), 6001U);
+  const std::string with_binary = R"({"name":"y","datatype":"FP32","shape":[1],"parameters":{"binary_data_size":4}})";
+  const Decoded mixed = Decode(Request(with_binary + "," + uneven), std::string(4, '\0'));
+  EXPECT_TRUE(mixed.status.ok()) << mixed.status;
+  EXPECT_EQ(mixed.request.inputs.size(), 2U);
+}
+
+TEST(KserveRestDecode, FaultsOfLargeTensorsAreToldAsThoseOfSmallOnes) {
+  std::string numbers;
+  for (int i = 0; i < 6000; ++i) numbers += "1.5,";
+  const auto told = [&](const std::string& type, const std::string& data) {
+    return std::string(Message(Decode(Request(Input(type, "[1]", data))).status));
+  };
+  EXPECT_THAT(told("FP32", "\"data\":[" + numbers + "\"a\"]"), HasSubstr("\"a\" (string) is not a value of FP32"));
+  EXPECT_THAT(told("INT8", "\"data\":[" + numbers + "1]"), HasSubstr("1.5 (number) is not a value of INT8"));
+  EXPECT_THAT(told("BYTES", "\"data\":[" + numbers + "1]"), HasSubstr("1.5 (number) is not a value of BYTES"));
+  EXPECT_THAT(told("FP32", "\"data\":[" + numbers + "]"), HasSubstr("not valid json"));
+  EXPECT_THAT(told("FP32", "\"data\":[" + numbers + "01]"), HasSubstr("not valid json"));
+  // Where nobody reads them, too.
+  EXPECT_THAT(told("FP32", "\"data\":[1],\"more\":[" + numbers + ",]"), HasSubstr("not valid json"));
+  EXPECT_TRUE(Decode(Request(Input("FP32", "[1]", "\"data\":[1],\"more\":[" + numbers + "1]"))).status.ok());
+  EXPECT_THAT(told("FP32", "\"data\":[1],\"parameters\":{\"a\":[" + numbers + "1]}"), HasSubstr("not array"));
 }
 
 TEST(KserveRestDecode, RefusesFaultyStructure) {

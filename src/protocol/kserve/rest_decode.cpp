@@ -120,7 +120,7 @@ Status ReadBinarySize(JsonObject parameters, InputEntry& input) {
   return Status();
 }
 
-StatusOr<InputEntry> ReadInput(JsonValue value) {
+StatusOr<InputEntry> ReadInput(const JsonDocument& document, JsonValue value) {
   JsonObject object;
   if (value.get(object) != simdjson::SUCCESS) {
     return InvalidArgument("Could not parse input - every element of \"inputs\" must be an object, not {}",
@@ -145,7 +145,7 @@ StatusOr<InputEntry> ReadInput(JsonValue value) {
       input.type = *type;
       has_type = true;
     } else if (field.key == "data") {
-      if (!field.value.is_array()) return BadInput(input.name, "\"data\" must be an array");
+      if (!document.IsArray(field.value)) return BadInput(input.name, "\"data\" must be an array");
       input.data = field.value;
     } else if (field.key == "parameters") {
       const std::string where = fmt::format("input {}", input.name);
@@ -224,7 +224,8 @@ Status ReadBinaryInput(const InputEntry& input, size_t inputs, BinaryPart& binar
   return Status();
 }
 
-Status ReadJsonInput(const InputEntry& input, size_t json_size, DecodedRequest& request, TensorView& view) {
+Status ReadJsonInput(const InputEntry& input, JsonDocument& document, size_t json_size, DecodedRequest& request,
+                     TensorView& view) {
   if (input.binary_size) return BadInput(input.name, "it has both \"data\" and binary_data_size; send one of them");
   if (input.type == ElementType::kFp16 || input.type == ElementType::kBf16) {
     return BadInput(input.name,
@@ -233,7 +234,10 @@ Status ReadJsonInput(const InputEntry& input, size_t json_size, DecodedRequest& 
   // A value takes two characters at least, its comma included.
   const size_t limit = json_size / 2 + 1;
   JsonElements elements(input.type, NumberRule::kExact, ElementCount(input.shape).value_or(1), limit);
-  if (const Status status = elements.AppendFlat(*input.data); !status.ok()) {
+  if (const auto numbers = document.TakeNumbers(*input.data)) {
+    Shape nesting;  // whatever it is: "shape" counts
+    if (!elements.AppendNumbers(*numbers, nesting)) return BadInput(input.name, "\"data\" is not of plain numbers");
+  } else if (const Status status = elements.AppendFlat(*input.data); !status.ok()) {
     return BadInput(input.name, fmt::format("\"data\": {}", Message(status)));
   }
   view = elements.Finish(request.memory, request.string_tables);
@@ -250,7 +254,7 @@ Status TakeSharedInput(const InputEntry& input, DecodedRequest& request, TensorV
   return Status();
 }
 
-Status ReadInputs(JsonValue value, size_t json_size, BinaryPart& binary, DecodedRequest& request) {
+Status ReadInputs(JsonDocument& document, JsonValue value, size_t json_size, BinaryPart& binary, DecodedRequest& request) {
   JsonArray array;
   if (value.get(array) != simdjson::SUCCESS) {
     return InvalidArgument("Could not parse request - \"inputs\" must be an array, not {}", JsonTypeName(value));
@@ -258,7 +262,7 @@ Status ReadInputs(JsonValue value, size_t json_size, BinaryPart& binary, Decoded
   absl::InlinedVector<InputEntry, 4> entries;
   size_t name_bytes = 0;
   for (const JsonValue one : array) {
-    SY_ASSIGN_OR_RETURN(InputEntry input, ReadInput(one));
+    SY_ASSIGN_OR_RETURN(InputEntry input, ReadInput(document, one));
     name_bytes += input.name.size();
     entries.push_back(std::move(input));
   }
@@ -268,7 +272,7 @@ Status ReadInputs(JsonValue value, size_t json_size, BinaryPart& binary, Decoded
   for (const InputEntry& input : entries) {
     NamedTensor& named = request.inputs.emplace_back();
     SY_RETURN_IF_ERROR(input.shared ? TakeSharedInput(input, request, named.tensor)
-                       : input.data ? ReadJsonInput(input, json_size, request, named.tensor)
+                       : input.data ? ReadJsonInput(input, document, json_size, request, named.tensor)
                                     : ReadBinaryInput(input, entries.size(), binary, request, named.tensor));
     named.tensor.shape = input.shape;
     std::copy(input.name.begin(), input.name.end(), name_to);
@@ -357,6 +361,30 @@ Status ReadRequestParameters(JsonValue value, TimePoint now, DecodedRequest& req
   return Status();
 }
 
+Status ReadBody(JsonDocument& document, const StatusOr<JsonValue>& root, size_t json_size, BinaryPart binary, TimePoint now,
+                DecodedRequest& request, KserveOutputForm& form) {
+  SY_RETURN_IF_ERROR(root.status());
+  JsonObject object;
+  if (root->get(object) != simdjson::SUCCESS) {
+    return InvalidArgument("Request body should be JSON object, not {}", JsonTypeName(*root));
+  }
+  std::optional<JsonValue> inputs;
+  for (const auto field : object) {
+    if (field.key == "inputs") {
+      inputs = field.value;
+    } else if (field.key == "id") {
+      SY_ASSIGN_OR_RETURN(const std::string_view id, StringField(field.value, "id"));
+      request.id = std::string(id);
+    } else if (field.key == "outputs") {
+      SY_RETURN_IF_ERROR(ReadOutputs(field.value, request, form));
+    } else if (field.key == "parameters") {
+      SY_RETURN_IF_ERROR(ReadRequestParameters(field.value, now, request, form));
+    }
+  }
+  if (!inputs) return InvalidArgument("Could not parse request - no inputs found: \"inputs\" is missing");
+  return ReadInputs(document, *inputs, json_size, binary, request);
+}
+
 }  // namespace
 
 StatusOr<std::optional<uint64_t>> ParseJsonLength(const std::optional<std::string>& header) {
@@ -388,26 +416,13 @@ Status DecodeKserveInfer(HttpBody body, std::optional<uint64_t> json_length, Tim
     binary.size = body.size - json.size();
   }
   JsonDocument document;
-  SY_ASSIGN_OR_RETURN(const JsonValue root, document.Parse(json));
-  JsonObject object;
-  if (root.get(object) != simdjson::SUCCESS) {
-    return InvalidArgument("Request body should be JSON object, not {}", JsonTypeName(root));
+  Status read = ReadBody(document, document.ParseLifted(json), json.size(), binary, now, request, form);
+  if (document.lifted() && !(read.ok() && document.took_all())) {
+    request.ForgetBody();
+    form = KserveOutputForm();
+    read = ReadBody(document, document.Parse(json), json.size(), binary, now, request, form);
   }
-  std::optional<JsonValue> inputs;
-  for (const auto field : object) {
-    if (field.key == "inputs") {
-      inputs = field.value;
-    } else if (field.key == "id") {
-      SY_ASSIGN_OR_RETURN(const std::string_view id, StringField(field.value, "id"));
-      request.id = std::string(id);
-    } else if (field.key == "outputs") {
-      SY_RETURN_IF_ERROR(ReadOutputs(field.value, request, form));
-    } else if (field.key == "parameters") {
-      SY_RETURN_IF_ERROR(ReadRequestParameters(field.value, now, request, form));
-    }
-  }
-  if (!inputs) return InvalidArgument("Could not parse request - no inputs found: \"inputs\" is missing");
-  SY_RETURN_IF_ERROR(ReadInputs(*inputs, json.size(), binary, request));
+  SY_RETURN_IF_ERROR(read);
   request.memory.push_back(std::move(body.memory));
   return Status();
 }

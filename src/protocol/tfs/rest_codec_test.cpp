@@ -56,6 +56,37 @@ Decoded Decode(const std::string& json, std::vector<TensorSpec> inputs = {Spec("
   return decoded;
 }
 
+// Large arrays of numbers are read by another way, which nobody should notice.
+TEST(TfsRestDecode, LargeTensorsAreReadAsSmallOnesAre) {
+  std::string image;
+  for (int i = 0; i < 1500; ++i)
+    image += (i == 0 ? "[[" : i % 100 == 0 ? "],[" : ",") + ("[" + std::to_string(i % 251) + ".5,0,1]");
+  image += "]]";
+  const std::vector<TensorSpec> one = {Spec("x", ElementType::kFp32, 4)};
+  const auto expect = [](const Decoded& decoded, const Shape& shape) {
+    ASSERT_TRUE(decoded.status.ok()) << decoded.status;
+    EXPECT_EQ(decoded.ShapeOf(), shape);
+    const std::vector<float> values = decoded.Values<float>();
+    ASSERT_EQ(values.size() % 4500, 0U);
+    EXPECT_EQ(values[3 * 1499], 1499 % 251 + 0.5f);
+    EXPECT_EQ(values[values.size() - 1], 1);
+  };
+  expect(Decode("{\"instances\":[" + image + "," + image + "]}", one), {2, 15, 100, 3});
+  expect(Decode("{\"instances\":[{\"x\":" + image + "},{\"x\":" + image + "}]}", one), {2, 15, 100, 3});
+  expect(Decode("{\"inputs\":[" + image + "]}", one), {1, 15, 100, 3});
+  expect(Decode("{\"inputs\":{\"x\":[" + image + "]}}", one), {1, 15, 100, 3});
+  // Numbers that have to be cast or cut off, and what is no ndarray.
+  const Decoded bytes = Decode("{\"inputs\":[" + image + "]}", {Spec("x", ElementType::kUint8, 4)});
+  ASSERT_TRUE(bytes.status.ok()) << bytes.status;
+  EXPECT_EQ(bytes.Values<uint8_t>()[3 * 1499], 1499 % 251);
+  EXPECT_THAT(Decode("{\"instances\":[" + image + ",[[[1,2]]]]}", one).Text(), HasSubstr("arrays of"));
+  EXPECT_THAT(Decode("{\"instances\":[{\"x\":" + image + "},{\"x\":[[[1,2]]]}]}", one).Text(), HasSubstr("arrays of"));
+  EXPECT_THAT(Decode("{\"instances\":[" + image + ",1]}", one).Text(), HasSubstr("some elements are arrays"));
+  EXPECT_THAT(Decode("{\"instances\":[" + image + "],}", one).Text(), HasSubstr("not valid json"));
+  EXPECT_THAT(Decode("{\"inputs\":[" + image + "]}", {Spec("x", ElementType::kFp32), Spec("y", ElementType::kFp32)}).Text(),
+              HasSubstr("each must be named"));
+}
+
 TEST(TfsRestDecode, ReadsTheFourLayouts) {
   const std::vector<TensorSpec> two = {Spec("x", ElementType::kFp32), Spec("y", ElementType::kInt32)};
   const Decoded row = Decode(R"({"signature_name":"s","instances":[{"x":[1,2],"y":7},{"y":8,"x":[3,4.5]}]})", two);

@@ -23,8 +23,8 @@ size_t HintFor(const TensorSpec& spec) {
 // The values of one input, as they come.
 class InputReader {
  public:
-  InputReader(const TensorSpec& spec, Format format, size_t json_size)
-      : spec_(spec), format_(format), limit_(json_size / 2 + 1) {}
+  InputReader(JsonDocument& document, const TensorSpec& spec, Format format, size_t json_size)
+      : document_(document), spec_(spec), format_(format), limit_(json_size / 2 + 1) {}
 
   const TensorSpec& spec() const { return spec_; }
   // Row format: how often a value came, which is the batch.
@@ -36,7 +36,11 @@ class InputReader {
       encoded_ = IsEncoded(value);
       elements_.emplace(encoded_ ? ElementType::kBytes : spec_.type, NumberRule::kCast, HintFor(spec_), limit_);
     }
-    SY_RETURN_IF_ERROR(Visit(value, 0));
+    if (const auto numbers = document_.TakeNumbers(value)) {
+      SY_RETURN_IF_ERROR(AppendNumbers(*numbers));
+    } else {
+      SY_RETURN_IF_ERROR(Visit(value, 0));
+    }
     settled_ = true;
     ++rows_;
     return Status();
@@ -59,6 +63,7 @@ class InputReader {
  private:
   // Pictures or texts that stand for the tensor: the first value tells, and all others must be like it.
   bool IsEncoded(JsonValue value) const {
+    if (!value.is_array() && document_.IsArray(value)) return false;  // of numbers
     const EncodedForm form = EncodedFormOf(spec_);
     for (JsonArray array; form != EncodedForm::kNone && value.get(array) == simdjson::SUCCESS && array.size() > 0;) {
       value = *array.begin();
@@ -69,6 +74,14 @@ class InputReader {
   Status Bad(std::string_view what) const {
     return InvalidArgument("Could not parse {} - Not valid ndarray detected: {}; input name: {}",
                            format_ == Format::kRow ? "instance content" : "input content", what, spec_.name);
+  }
+
+  // What is not as it should be is told when the document is read again, with all of its numbers.
+  Status AppendNumbers(std::string_view numbers) {
+    Shape shape;
+    if (!elements_->AppendNumbers(numbers, shape) || (settled_ && shape != shape_)) return Bad("not all of it are numbers");
+    shape_ = std::move(shape);
+    return Status();
   }
 
   // The first time a level is met its size is the dimension; every later time it must be the same.
@@ -137,6 +150,7 @@ class InputReader {
     return CheckLeafLevel(level);
   }
 
+  JsonDocument& document_;
   const TensorSpec& spec_;
   const Format format_;
   const size_t limit_;
@@ -171,7 +185,8 @@ StatusOr<const TensorSpec*> SingleInput(const Signature& signature) {
                          signature.inputs.size());
 }
 
-Status DecodeNamedRows(JsonArray instances, size_t json_size, const Signature& signature, DecodedRequest& request) {
+Status DecodeNamedRows(JsonDocument& document, JsonArray instances, size_t json_size, const Signature& signature,
+                       DecodedRequest& request) {
   std::deque<InputReader> readers;
   for (const JsonValue instance : instances) {
     JsonObject row;
@@ -188,7 +203,7 @@ Status DecodeNamedRows(JsonArray instances, size_t json_size, const Signature& s
           AddUnknownInput(field.key, request);
           continue;
         }
-        readers.emplace_back(*spec, Format::kRow, json_size);
+        readers.emplace_back(document, *spec, Format::kRow, json_size);
         reader = readers.end() - 1;
       }
       SY_RETURN_IF_ERROR(reader->Append(field.value));
@@ -204,7 +219,19 @@ Status DecodeNamedRows(JsonArray instances, size_t json_size, const Signature& s
   return Status();
 }
 
-Status DecodeRows(JsonValue value, size_t json_size, const Signature& signature, DecodedRequest& request) {
+Status ReadSingleInput(JsonDocument& document, JsonValue value, size_t json_size, const Signature& signature,
+                       DecodedRequest& request) {
+  SY_ASSIGN_OR_RETURN(const TensorSpec* spec, SingleInput(signature));
+  InputReader reader(document, *spec, Format::kColumn, json_size);
+  SY_RETURN_IF_ERROR(reader.Append(value));
+  request.inputs.push_back(reader.Finish(request));
+  return Status();
+}
+
+Status DecodeRows(JsonDocument& document, JsonValue value, size_t json_size, const Signature& signature,
+                  DecodedRequest& request) {
+  // The rows of a single input are one array whose outermost level is the batch: read at once where they are values.
+  if (!value.is_array() && document.IsArray(value)) return ReadSingleInput(document, value, json_size, signature, request);
   JsonArray instances;
   if (value.get(instances) != simdjson::SUCCESS) {
     return InvalidArgument("Could not parse request - instances is not an array, but {}", JsonTypeName(value));
@@ -216,26 +243,19 @@ Status DecodeRows(JsonValue value, size_t json_size, const Signature& signature,
     const bool truth = (*first).is_bool() && spec.ok() && (*spec)->type == ElementType::kBool;
     if (!truth) return InvalidArgument("Could not parse request - instances are neither named or nonamed values");
   }
-  if ((*first).is_object() && !IsBase64Object(*first)) return DecodeNamedRows(instances, json_size, signature, request);
-  SY_ASSIGN_OR_RETURN(const TensorSpec* spec, SingleInput(signature));
-  // The rows of a single input are one array whose outermost level is the batch: read at once where they are values.
-  InputReader reader(*spec, Format::kColumn, json_size);
-  if (const Status status = reader.Append(value); !status.ok()) return status;
-  request.inputs.push_back(reader.Finish(request));
-  return Status();
+  if ((*first).is_object() && !IsBase64Object(*first))
+    return DecodeNamedRows(document, instances, json_size, signature, request);
+  return ReadSingleInput(document, value, json_size, signature, request);
 }
 
-Status DecodeColumns(JsonValue value, size_t json_size, const Signature& signature, DecodedRequest& request) {
+Status DecodeColumns(JsonDocument& document, JsonValue value, size_t json_size, const Signature& signature,
+                     DecodedRequest& request) {
   if (!value.is_object() || IsBase64Object(value)) {
     if (value.is_null()) return InvalidArgument("Could not parse request - inputs is not a JSON object, array or value");
     if (!IsArrayOrObject(value) && value.is_string() && signature.inputs.size() != 1) {
       return InvalidArgument("Could not parse request - inputs is not a JSON object");
     }
-    SY_ASSIGN_OR_RETURN(const TensorSpec* spec, SingleInput(signature));
-    InputReader reader(*spec, Format::kColumn, json_size);
-    SY_RETURN_IF_ERROR(reader.Append(value));
-    request.inputs.push_back(reader.Finish(request));
-    return Status();
+    return ReadSingleInput(document, value, json_size, signature, request);
   }
   const JsonObject object = value.get_object().value_unsafe();
   bool any = false;
@@ -246,7 +266,7 @@ Status DecodeColumns(JsonValue value, size_t json_size, const Signature& signatu
       AddUnknownInput(field.key, request);
       continue;
     }
-    InputReader reader(*spec, Format::kColumn, json_size);
+    InputReader reader(document, *spec, Format::kColumn, json_size);
     SY_RETURN_IF_ERROR(reader.Append(field.value));
     request.inputs.push_back(reader.Finish(request));
   }
@@ -254,14 +274,12 @@ Status DecodeColumns(JsonValue value, size_t json_size, const Signature& signatu
   return Status();
 }
 
-}  // namespace
-
-Status DecodeTfsPredict(const HttpBody& body, const Signature& signature, DecodedRequest& request, bool& rows) {
-  JsonDocument document;
-  SY_ASSIGN_OR_RETURN(const JsonValue root, document.Parse(body.view()));
+Status ReadBody(JsonDocument& document, const StatusOr<JsonValue>& root, size_t json_size, const Signature& signature,
+                DecodedRequest& request, bool& rows) {
+  SY_RETURN_IF_ERROR(root.status());
   JsonObject object;
-  if (root.get(object) != simdjson::SUCCESS) {
-    return InvalidArgument("Request body should be JSON object, not {}", JsonTypeName(root));
+  if (root->get(object) != simdjson::SUCCESS) {
+    return InvalidArgument("Request body should be JSON object, not {}", JsonTypeName(*root));
   }
   std::optional<JsonValue> instances;
   std::optional<JsonValue> inputs;
@@ -275,7 +293,18 @@ Status DecodeTfsPredict(const HttpBody& body, const Signature& signature, Decode
         instances ? "both" : "neither");
   }
   rows = instances.has_value();
-  return rows ? DecodeRows(*instances, body.size, signature, request) : DecodeColumns(*inputs, body.size, signature, request);
+  return rows ? DecodeRows(document, *instances, json_size, signature, request)
+              : DecodeColumns(document, *inputs, json_size, signature, request);
+}
+
+}  // namespace
+
+Status DecodeTfsPredict(const HttpBody& body, const Signature& signature, DecodedRequest& request, bool& rows) {
+  JsonDocument document;
+  const Status read = ReadBody(document, document.ParseLifted(body.view()), body.size, signature, request, rows);
+  if (!document.lifted() || (read.ok() && document.took_all())) return read;
+  request.ForgetBody();
+  return ReadBody(document, document.Parse(body.view()), body.size, signature, request, rows);
 }
 
 }  // namespace switchyard
