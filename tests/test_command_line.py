@@ -163,6 +163,23 @@ def test_unix_sockets(dummy, tmp_path):
         pass
 
 
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_a_socket_that_a_server_listens_on_stays_its_own(dummy, tmp_path, protocol):
+    path, other = tmp_path / "the.sock", "rest" if protocol == "grpc" else "grpc"
+    args = [f"--{protocol}_bind_address", f"unix:{path}", f"--{other}_bind_address", "127.0.0.1"]
+    args += ["--rest_port" if other == "rest" else "--port", "auto"]
+    with Server(tmp_path / "one", *dummy, *args):
+        ends(*dummy, *args, code=1, text=f"unix:{path}: another server listens there; choose another path")
+        done = run_binary(
+            "infer", "--url", f"unix:{path}", "--protocol", f"kserve-{protocol}", "--model", "dummy", "--input", "b=random"
+        )
+        assert done.returncode == 0, done.stderr
+    assert not path.exists()
+    path.write_text("a file")
+    ends(*dummy, *args, code=1, text=f"unix:{path}: a file that is no socket is there")
+    assert path.read_text() == "a file"
+
+
 def test_start_report(dummy, tmp_path):
     with Server(tmp_path, *dummy) as server:
         log = server.log
