@@ -7,6 +7,7 @@
 #include "runtime/openvino/child_main.h"
 #include "runtime/openvino/model_converter.h"
 #include "runtime/openvino/openvino_runtime.h"
+#include "server/ready_file.h"
 #include "server/server.h"
 #include "tools/check.h"
 #include "tools/config_edit.h"
@@ -42,6 +43,8 @@ int Main(int argc, char** argv) {
   }
   const std::variant<CommandLine, SettingsError> parsed = ParseCommandLine(argc, argv, "OpenVINO " + OpenVinoVersion());
   if (const auto* error = std::get_if<SettingsError>(&parsed)) {
+    // Whoever waits for the file must not take an earlier run for this one.
+    ReadyFile(error->ready_file).Clear().IgnoreError();
     Print(stderr, "switchyard: " + error->message + "\n");
     return error->exit_code;
   }

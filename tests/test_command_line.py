@@ -126,6 +126,29 @@ def test_ready_file_and_ports(dummy, tmp_path):
         assert server.http("GET", "/v2/health/ready").code == 200
 
 
+def test_a_ready_file_is_there_only_while_a_server_serves(dummy, tmp_path):
+    with Server(tmp_path, *dummy) as server:
+        assert server.ready_file.exists()
+    assert not server.ready_file.exists()
+    ready = tmp_path / "stale.json"
+    ports = ["--port", "auto", "--grpc_bind_address", "127.0.0.1"]
+    for code, args in (
+        (1, ["--model_name", "m", "--model_path", tmp_path / "none", *ports]),
+        (1, ["--config_path", tmp_path / "none.json", *ports]),
+        (64, [*dummy, *ports, "--nireq", "many"]),
+    ):
+        ready.write_text('{"grpc":"127.0.0.1:1","rest":null,"pid":1}')
+        ends(*args, "--ready_file", ready, code=code, text="none|nireq")
+        assert not ready.exists(), args
+
+
+def test_a_ready_file_that_cannot_be_written_ends_the_start(dummy, tmp_path):
+    args = [*dummy, "--port", "auto", "--grpc_bind_address", "127.0.0.1", "--ready_file"]
+    missing = tmp_path / "none" / "ready.json"
+    ends(*args, missing, code=1, text=f'--ready_file: "{missing}" cannot be written .* name a file in a folder that exists')
+    ends(*args, tmp_path, code=1, text=f'--ready_file: expected a file, or none yet, and "{tmp_path}" is something else')
+
+
 @pytest.mark.parametrize("off,other", [("--port", "rest"), ("--rest_port", "grpc")])
 def test_port_zero_is_off(dummy, tmp_path, off, other):
     with Server(tmp_path, *dummy, off, "0") as server:
@@ -161,6 +184,23 @@ def test_unix_sockets(dummy, tmp_path):
     # A socket that a killed server left behind does not keep the next one from starting.
     with Server(tmp_path, *dummy, *args):
         pass
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_a_socket_that_a_server_listens_on_stays_its_own(dummy, tmp_path, protocol):
+    path, other = tmp_path / "the.sock", "rest" if protocol == "grpc" else "grpc"
+    args = [f"--{protocol}_bind_address", f"unix:{path}", f"--{other}_bind_address", "127.0.0.1"]
+    args += ["--rest_port" if other == "rest" else "--port", "auto"]
+    with Server(tmp_path / "one", *dummy, *args):
+        ends(*dummy, *args, code=1, text=f"unix:{path}: another server listens there; choose another path")
+        done = run_binary(
+            "infer", "--url", f"unix:{path}", "--protocol", f"kserve-{protocol}", "--model", "dummy", "--input", "b=random"
+        )
+        assert done.returncode == 0, done.stderr
+    assert not path.exists()
+    path.write_text("a file")
+    ends(*dummy, *args, code=1, text=f"unix:{path}: a file that is no socket is there")
+    assert path.read_text() == "a file"
 
 
 def test_start_report(dummy, tmp_path):

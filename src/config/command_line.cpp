@@ -405,15 +405,20 @@ std::variant<CommandLine, SettingsError> ParseCommandLine(int argc, const char* 
 
   line.action = CommandLine::Action::kServe;
   ServerSettings& settings = line.settings;
+  const auto fault = [&flags](int exit_code, const Status& status) {
+    SettingsError error = Fault(exit_code, status);
+    ReadText(*flags, "ready_file", &error.ready_file);
+    return error;
+  };
   const Status read = ReadServer(*flags, &settings);
-  if (!read.ok()) return Fault(kExitUsage, read);
+  if (!read.ok()) return fault(kExitUsage, read);
   if (flags->Has("config_path")) {
     const Status loaded = ReadConfigFile(flags->Get("config_path"), &settings);
-    if (!loaded.ok()) return Fault(kExitFailure, loaded);
+    if (!loaded.ok()) return fault(kExitFailure, loaded);
     return line;
   }
   auto model = ReadModel(*flags);
-  if (!model.ok()) return Fault(kExitUsage, model.status());
+  if (!model.ok()) return fault(kExitUsage, model.status());
   settings.single_model = true;
   settings.models.push_back(*std::move(model));
   return line;

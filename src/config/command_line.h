@@ -26,6 +26,7 @@ struct CommandLine {
 struct SettingsError {
   int exit_code = kExitUsage;
   std::string message;
+  std::string ready_file = {};  // of the server that does not start; empty: none, or the command line could not be read
 };
 
 // `versions` is what --version prints after the program's own.

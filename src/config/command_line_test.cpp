@@ -365,6 +365,7 @@ TEST(CommandLineTest, FaultsOfUsageAreNamed) {
       {WithModel({"--grpc_bind_address", "unix:"}), "expected unix: and a path of 1 to 107 bytes"},
       {WithModel({"--grpc_bind_address", "unix:/" + std::string(107, 'a')}), "expected unix: and a path"},
       {WithModel({"--rest_bind_address", "unix:/s,127.0.0.1"}), "lists \"127.0.0.1\", which needs a port; give --rest_port"},
+      {WithModel({"--grpc_bind_address", "unix:/s,unix:/s"}), "--grpc_bind_address lists \"unix:/s\" twice"},
       {WithModel({"--grpc_bind_address", "unix:/s", "--rest_bind_address", "unix:/s"}), "cannot share the path \"unix:/s\""},
       {WithModel({"--cpu_extension", "/none.so"}), "--cpu_extension: expected a library file, and \"/none.so\" is not there"},
       {WithModel({"--log_level", "info"}), "--log_level: expected TRACE, DEBUG, INFO, WARNING or ERROR; got \"info\""},

@@ -180,7 +180,8 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"grace_seconds", "S", "30", "time for the calls in flight to finish when the server is told to stop"},
            {"readiness", "any|all", "any", "ready when any of the models serves, or only when all of them do"},
            {"ready_file", "FILE", "",
-            "written once the server is ready: {\"grpc\": \"host:port\", \"rest\": \"host:port\", \"pid\": n}"},
+            "written once the server is ready, removed when it stops, and before a start: {\"grpc\": \"host:port\", \"rest\": "
+            "\"host:port\", \"pid\": n}"},
            {"cache_dir", "DIR", "", "where compiled models are kept for the next start"},
            {"cache_max_bytes", "BYTES", "0", "most bytes of compiled models; what was used longest ago goes; 0: any"},
            {"allow_shared_memory", "true|false", "false",

@@ -70,6 +70,9 @@ StatusOr<ListenAddress> ParseListenAddress(const ListenFlags& flags) {
   address.hosts.clear();
   for (const std::string_view part : Split(*flags.bind, ',')) {
     SY_ASSIGN_OR_RETURN(std::string host, ParseHost(flags.bind_flag, part));
+    if (IsUnix(host) && std::find(address.hosts.begin(), address.hosts.end(), host) != address.hosts.end()) {
+      return InvalidArgument("--{} lists {} twice; name it once", flags.bind_flag, Quote(host));
+    }
     address.hosts.push_back(std::move(host));
   }
   const auto is_unix = [](const std::string& host) { return IsUnix(host); };

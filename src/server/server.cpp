@@ -9,7 +9,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <memory>
 #include <thread>
 
@@ -25,6 +24,7 @@
 #include "protocol/tfs/grpc_codec.h"
 #include "runtime/openvino/openvino_runtime.h"
 #include "server/limits.h"
+#include "server/ready_file.h"
 #include "server/recorded_requests.h"
 #include "server/report.h"
 #include "server/server_metrics.h"
@@ -50,16 +50,6 @@ sigset_t WaitedSignals() {
   return signals;
 }
 
-Status WriteReadyFile(const std::string& path, const std::string& text) {
-  // Written beside and renamed: whoever waits for the file never reads half of it.
-  const std::string beside = path + ".tmp";
-  std::ofstream(beside) << text << "\n";
-  if (std::ifstream written(beside); !written.good() || std::rename(beside.c_str(), path.c_str()) != 0) {
-    return InvalidArgument("ready_file: \"{}\" cannot be written; name a file in a folder that exists and is writable", path);
-  }
-  return absl::OkStatus();
-}
-
 ModelControl::Options ControlOptions(const ServerSettings& settings) {
   ModelControl::Options options{.mode = settings.model_control,
                                 .config_path = settings.config_path,
@@ -74,9 +64,10 @@ ModelControl::Options ControlOptions(const ServerSettings& settings) {
 
 class Server {
  public:
-  Server(const ServerSettings& settings, std::string program, std::unique_ptr<CallJournal> journal)
+  Server(const ServerSettings& settings, std::string program, ReadyFile& ready_file, std::unique_ptr<CallJournal> journal)
       : settings_(settings),
         program_(std::move(program)),
+        ready_file_(ready_file),
         metrics_({settings.metrics_enable, settings.metrics_list}),
         journal_(std::move(journal)) {}
 
@@ -97,6 +88,7 @@ class Server {
 
   const ServerSettings& settings_;
   const std::string program_;
+  ReadyFile& ready_file_;
   ThreadTimer timer_;
   MetricsRegistry metrics_;
   const std::unique_ptr<CallJournal> journal_;
@@ -172,10 +164,8 @@ void Server::Announce() {
     LogWarning("The server is not ready: {}", settings_.ready_needs_all ? "not every model serves" : "no model serves");
     return;
   }
-  if (settings_.ready_file.empty()) return;
-  if (const Status status = WriteReadyFile(settings_.ready_file, ReadyFileText(endpoints_, getpid())); !status.ok()) {
-    LogError("{}", Message(status));
-  }
+  const Status written = ready_file_.Write(ReadyFileText(endpoints_, getpid()) + "\n");
+  if (!written.ok()) LogError("{}", Message(written));
 }
 
 Status Server::SingleModelFault() const {
@@ -241,6 +231,7 @@ void Server::Stop(int exit_code) {
   // Whatever hangs below, a listener's thread inside an inference for one.
   timer_.Schedule(deadline + std::chrono::milliseconds(500), [this, exit_code] { LeaveAtOnce(exit_code); });
   stopping_.store(true);
+  ready_file_.Remove();
   manager_->Shutdown();
   control_->Stop();
   std::thread grpc_drain([&] {
@@ -278,6 +269,12 @@ StatusOr<std::unique_ptr<CallJournal>> MakeJournal(const ServerSettings& setting
 }  // namespace
 
 int RunServer(const ServerSettings& settings, const std::string& program) {
+  // First of all: whoever waits for the file must not take an earlier run for this one.
+  ReadyFile ready_file(settings.ready_file);
+  if (const Status status = ready_file.Prepare(); !status.ok()) {
+    std::fprintf(stderr, "switchyard: %s\n", std::string(Message(status)).c_str());
+    return kExitFailure;
+  }
   // Before any thread exists, so that every thread inherits it: signals are taken by Wait alone.
   const sigset_t signals = WaitedSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
@@ -295,7 +292,7 @@ int RunServer(const ServerSettings& settings, const std::string& program) {
     std::fprintf(stderr, "switchyard: %s\n", std::string(Message(journal.status())).c_str());
     return kExitFailure;
   }
-  Server server(settings, program, *std::move(journal));
+  Server server(settings, program, ready_file, *std::move(journal));
   if (const Status status = server.Start(); !status.ok()) {
     std::fprintf(stderr, "switchyard: %s\n", std::string(Message(status)).c_str());
     return kExitFailure;

@@ -1,5 +1,6 @@
 #include "transport/grpc/grpc_server.h"
 
+#include <absl/strings/str_replace.h>
 #include <fmt/ranges.h>
 #include <grpc/grpc.h>
 #include <grpc/support/log.h>
@@ -10,10 +11,12 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <string_view>
 #include <thread>
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/socket_file.h"
 #include "base/thread_name.h"
 #include "device/cpu_facts.h"
 #include "transport/grpc/call_context.h"
@@ -33,12 +36,19 @@ constexpr int kWaitingInferences = 64;
 constexpr int kWaitingStreams = 4;
 constexpr int kWaitingControls = 2;
 
-bool IsUnix(const std::string& host) { return host.rfind("unix:", 0) == 0; }
+constexpr std::string_view kUnixPrefix = "unix:";
+
+bool IsUnix(const std::string& host) { return host.starts_with(kUnixPrefix); }
 
 std::string AddressOf(const std::string& host, int port) {
   if (IsUnix(host)) return host;
   const bool bare_ipv6 = host.find(':') != std::string::npos && host.front() != '[';
   return bare_ipv6 ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
+}
+
+// gRPC takes what it is to listen on for percent-encoded; a socket's path is not.
+std::string EncodedAddressOf(const std::string& host, int port) {
+  return absl::StrReplaceAll(AddressOf(host, port), {{"%", "%25"}});
 }
 
 // Any client could fill the log with what gRPC says of garbage on its port; and what concerns us comes back as an error anyway.
@@ -116,13 +126,17 @@ void GrpcServer::Impl::Configure(const Options& options, grpc::ServerBuilder& bu
 
 Status GrpcServer::Impl::Start(const Options& options) {
   if (options.hosts.empty()) return InvalidArgument("The gRPC listener needs at least one address to listen on");
+  // gRPC itself would take the file of a server that listens there, and remove it at its end.
+  for (const std::string& host : options.hosts) {
+    if (IsUnix(host)) SY_RETURN_IF_ERROR(ClearSocketFile(host.substr(kUnixPrefix.size())));
+  }
   gpr_set_log_function(LogOfGrpc);
   grpc::EnableDefaultHealthCheckService(false);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   std::vector<int> bound(options.hosts.size(), 0);
   for (size_t i = 0; i < options.hosts.size(); ++i) {
-    builder.AddListeningPort(AddressOf(options.hosts[i], options.port), grpc::InsecureServerCredentials(), &bound[i]);
+    builder.AddListeningPort(EncodedAddressOf(options.hosts[i], options.port), grpc::InsecureServerCredentials(), &bound[i]);
   }
   Configure(options, builder);
   server_ = builder.BuildAndStart();

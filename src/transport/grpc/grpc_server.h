@@ -36,7 +36,7 @@ class GrpcServer {
 
   // Listens and serves when it returns; grpc.health.v1 says NOT_SERVING until SetServing(true). `manager` and `timer` must
   // outlive the server, as must `control`, which answers commands (null: they are refused). Unavailable: an address cannot be
-  // listened on (it is taken, for example).
+  // listened on (it is taken, for example). A socket file that nobody listens on is replaced.
   static StatusOr<std::unique_ptr<GrpcServer>> Start(Options options, const Manager& manager, const Timer& timer,
                                                      std::vector<RpcService> services, ModelControl* control = nullptr);
   // Drains at once, when Drain was not called.

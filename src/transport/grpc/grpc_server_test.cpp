@@ -1,6 +1,8 @@
 #include "transport/grpc/grpc_server.h"
 
 #include <atomic>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "transport/grpc/call_context.h"
@@ -386,6 +388,26 @@ TEST_F(GrpcServerTest, ListensOnASocketFile) {
   EXPECT_EQ((*second)->address(), address);
   channel_ = grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
   EXPECT_TRUE(Infer(Request(1)).ok());
+}
+
+TEST_F(GrpcServerTest, ASocketFileStaysWithTheServerThatListensThere) {
+  Start();
+  GrpcServer::Options options;
+  // What looks percent-encoded is a name as any other, for the check and for gRPC.
+  const std::string path = (repository_.path() / "a%41.socket").string();
+  options.hosts = {"unix:" + path};
+  const auto start = [&] { return GrpcServer::Start(options, *manager_, timer_, {kserve::GrpcInferenceService()}); };
+  auto first = start();
+  ASSERT_TRUE(first.ok()) << first.status();
+  const auto second = start();
+  EXPECT_EQ(second.status().code(), StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(Message(second.status())), HasSubstr(path + ": another server listens there; choose another path"));
+  EXPECT_TRUE(std::filesystem::is_socket(path));
+  first->reset();
+  EXPECT_FALSE(std::filesystem::exists(path));
+  std::ofstream(path) << "a file";
+  EXPECT_EQ(start().status().code(), StatusCode::kUnavailable);
+  EXPECT_TRUE(std::filesystem::is_regular_file(path));
 }
 
 TEST_F(GrpcServerTest, AMessageBeyondTheLimitIsRefused) {

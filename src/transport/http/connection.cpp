@@ -257,6 +257,7 @@ bool Connection::ReadHeader() {
 void Connection::OnHeader() {
   keep_alive_ = parser_->keep_alive();
   head_only_ = parser_->request.method == "HEAD";
+  if (const std::optional<HeaderFault> fault = parser_->Fault()) return Fail(fault->code, fault->text);
   const bool chunked = parser_->chunked();
   const auto length = parser_->content_length();
   body_length_ = length ? *length : 0;

@@ -72,16 +72,16 @@ TEST_F(HttpLimitsTest, FaultyRequestsAreRefused) {
       std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11) + "\r\n\r\n",
       "GET / HTTP/9.9\r\n\r\n",
       "GET /\r\n\r\n",
-      "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-      "POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
-      "POST / HTTP/1.1\r\nContent-Length: 5x\r\n\r\n",
-      "POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
-      "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-      "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-      std::string("GET /a\0b HTTP/1.1\r\n\r\n", 21),
-      std::string("GET / HTTP/1.1\r\nName: a\0b\r\n\r\n", 29),
-      "GET / HTTP/1.1\r\nBad Name: x\r\n\r\n",
-      "POST / HTTP/1.1\r\nInference-Header-Content-Length: 1\r\nInference-Header-Content-Length: 2\r\n\r\n",
+      "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+      "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+      "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5x\r\n\r\n",
+      "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+      "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+      "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+      std::string("GET /a\0b HTTP/1.1\r\nHost: x\r\n\r\n", 30),
+      std::string("GET / HTTP/1.1\r\nHost: x\r\nName: a\0b\r\n\r\n", 38),
+      "GET / HTTP/1.1\r\nHost: x\r\nBad Name: x\r\n\r\n",
+      "POST / HTTP/1.1\r\nHost: x\r\nInference-Header-Content-Length: 1\r\nInference-Header-Content-Length: 2\r\n\r\n",
   };
   for (const std::string& request : faulty) {
     TestClient client(server_->address());
@@ -91,6 +91,72 @@ TEST_F(HttpLimitsTest, FaultyRequestsAreRefused) {
     EXPECT_TRUE(client.AtEnd());
   }
   ExpectServing();
+}
+
+// What is behind such a header is a body to some, and the next request to others: it must not be answered.
+TEST_F(HttpLimitsTest, ABodyWhoseEndIsNotCertainIsRefused) {
+  StartServer();
+  const std::string length = "Content-Length: 4\r\n";
+  const std::string chunks = "4\r\nbody\r\n0\r\n\r\n";
+  struct Case {
+    std::string headers;
+    int code;
+  };
+  const std::vector<Case> cases = {
+      {"Transfer-Encoding: identity\r\n", 400},
+      {"Transfer-Encoding: identity\r\n" + length, 400},
+      {length + "Transfer-Encoding: identity\r\n", 400},
+      {length + "Transfer-Encoding: chunked\r\n", 400},
+      {"Transfer-Encoding: chunked\r\n" + length, 400},
+      {"Transfer-Encoding: xchunked\r\n", 400},
+      {"Transfer-Encoding: \"chunked\"\r\n", 400},
+      {"Transfer-Encoding: chunked;q=1\r\n", 400},
+      {"Transfer-Encoding: chunked, identity\r\n", 400},
+      {"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", 400},
+      {"Transfer-Encoding: chunked, chunked\r\n", 400},
+      {"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 400},
+      {"Transfer-Encoding:\r\n", 400},
+      {"Transfer-Encoding: ,\r\n", 400},
+      {"Transfer-Encoding: gzip\r\n", 400},
+      {"Transfer-Encoding: gzip, chunked\r\n", 501},
+      {"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n", 501},
+      {"Transfer-Encoding: other, chunked\r\n", 501},
+  };
+  for (const Case& each : cases) {
+    TestClient client(server_->address());
+    client.Send("POST /echo HTTP/1.1\r\nHost: x\r\n" + each.headers + "\r\n" + chunks + Get("/smuggled"));
+    const ClientReply reply = client.Receive();
+    EXPECT_EQ(reply.code, each.code) << each.headers;
+    EXPECT_THAT(reply.body, HasSubstr("Transfer-Encoding")) << each.headers;
+    EXPECT_EQ(TestClient::Header(reply, "Connection"), "close") << each.headers;
+    EXPECT_TRUE(client.AtEnd()) << each.headers;
+  }
+  TestClient old(server_->address());
+  EXPECT_EQ(old.Exchange("POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks).code, 400);
+  EXPECT_TRUE(old.AtEnd());
+  TestClient whole(server_->address());
+  for (const std::string name : {"chunked", "CHUNKED", " chunked ", "chunked,", ", chunked"}) {
+    const ClientReply reply =
+        whole.Exchange("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: " + name + "\r\n\r\n" + chunks);
+    EXPECT_EQ(reply.body, "body") << name;
+  }
+}
+
+TEST_F(HttpLimitsTest, ARequestHasOneHost) {
+  StartServer();
+  for (const std::string headers : {"", "Host: x\r\nHost: x\r\n", "Host: x\r\nHost: y\r\n", "Host: a b\r\n", "Host: x/y\r\n",
+                                    "Host: u@x\r\n", "Host: \xff\r\n"}) {
+    TestClient client(server_->address());
+    const ClientReply reply = client.Exchange("GET /a HTTP/1.1\r\n" + headers + "\r\n");
+    EXPECT_EQ(reply.code, 400) << headers;
+    EXPECT_THAT(reply.body, HasSubstr("Host header")) << headers;
+    EXPECT_TRUE(client.AtEnd()) << headers;
+  }
+  TestClient client(server_->address());
+  for (const std::string host : {"", "x", "x:80", "[::1]:80", "a_b.c-d"}) {
+    EXPECT_EQ(client.Exchange("GET /a HTTP/1.1\r\nHost: " + host + "\r\n\r\n").body, "/a") << host;
+  }
+  EXPECT_EQ(TestClient(server_->address()).Exchange("GET /a HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n").code, 400);
 }
 
 TEST_F(HttpLimitsTest, SlowHeadersAndBodiesTimeOut) {
@@ -103,13 +169,13 @@ TEST_F(HttpLimitsTest, SlowHeadersAndBodiesTimeOut) {
   header.Send("GET / HTTP/1.1\r\nHost");
   EXPECT_EQ(header.Receive().code, 408);
   TestClient body(server_->address());
-  body.Send("POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nabc");
+  body.Send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabc");
   EXPECT_EQ(body.Receive().code, 408);
   TestClient large(server_->address());
-  large.Send("POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + std::string(50000, 'x'));
+  large.Send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + std::string(50000, 'x'));
   EXPECT_EQ(large.Receive().code, 408);
   TestClient chunk(server_->address());
-  chunk.Send("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab");
+  chunk.Send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab");
   EXPECT_EQ(chunk.Receive().code, 408);
   TestClient silent(server_->address());
   EXPECT_TRUE(silent.AtEnd());
@@ -162,7 +228,7 @@ TEST_F(HttpLimitsTest, AReaderThatStallsIsDropped) {
 TEST_F(HttpLimitsTest, ABodyThatEndsEarlyIsRefused) {
   StartServer();
   TestClient client(server_->address());
-  client.Send("POST / HTTP/1.1\r\nContent-Length: 50\r\n\r\nabc");
+  client.Send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nabc");
   client.ShutdownSend();
   EXPECT_EQ(client.Receive().code, 400);
   TestClient large(server_->address());
@@ -191,7 +257,7 @@ TEST_F(HttpLimitsTest, HundredsOfHalfRequestsDoNotStopTheOthers) {
   std::vector<std::unique_ptr<TestClient>> half;
   for (int i = 0; i < 300; ++i) {
     half.push_back(std::make_unique<TestClient>(server_->address()));
-    half.back()->Send(i % 2 ? "GET / HT" : "POST /echo HTTP/1.1\r\nContent-Length: 900000000\r\n\r\nabc");
+    half.back()->Send(i % 2 ? "GET / HT" : "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 900000000\r\n\r\nabc");
   }
   ExpectServing();
 }
@@ -218,7 +284,7 @@ TEST_F(HttpLimitsTest, MutatedRequestsNeverHarm) {
   StartServer(options);
   std::mt19937 random(7);
   const std::string sample = Post("/echo", "0123456789", "Expect: 100-continue\r\nAccept-Encoding: gzip\r\n") +
-                             "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+                             "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
   for (int i = 0; i < 300; ++i) {
     std::string request = sample;
     for (int m = 0; m < 1 + i % 4; ++m) {

@@ -1,6 +1,5 @@
 #include "transport/http/listener.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <type_traits>
@@ -11,6 +10,7 @@
 #include <boost/asio/local/stream_protocol.hpp>
 
 #include "base/log.h"
+#include "base/socket_file.h"
 #include "transport/http/connection.h"
 
 namespace switchyard {
@@ -120,31 +120,8 @@ class SocketListener final : public Listener, public std::enable_shared_from_thi
   size_t next_ = 0;
 };
 
-// Makes way for a socket file, if the one that is there was left behind.
-Status ClearSocketFile(const std::string& path, asio::io_context& io) {
-  struct stat info {};
-  if (lstat(path.c_str(), &info) != 0) return Status();
-  if (!S_ISSOCK(info.st_mode)) {
-    return Error(StatusCode::kUnavailable,
-                 "Cannot listen on unix:{}: a file that is no socket is there; remove it or choose another path", path);
-  }
-  Local::socket probe(io);
-  ErrorCode error;
-  probe.connect(Local::endpoint(path), error);
-  if (!error) {
-    return Error(StatusCode::kUnavailable, "Cannot listen on unix:{}: another server listens there; choose another path", path);
-  }
-  unlink(path.c_str());
-  return Status();
-}
-
 StatusOr<std::shared_ptr<Listener>> ListenLocal(const std::string& path, std::shared_ptr<ServerState> state, Workers workers) {
-  constexpr size_t kLongestPath = 107;
-  if (path.empty() || path.size() > kLongestPath) {
-    return InvalidArgument("Cannot listen on unix:{} - Expected: a path of 1 to {} characters; Actual: {}", path, kLongestPath,
-                           path.size());
-  }
-  SY_RETURN_IF_ERROR(ClearSocketFile(path, workers[0]->io()));
+  SY_RETURN_IF_ERROR(ClearSocketFile(path));
   auto listener = std::make_shared<SocketListener<Local>>(std::move(state), std::move(workers));
   SY_RETURN_IF_ERROR(listener->Open(Local::endpoint(path), fmt::format("unix:{}", path)));
   return std::shared_ptr<Listener>(std::move(listener));

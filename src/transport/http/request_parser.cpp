@@ -1,11 +1,28 @@
 #include "transport/http/request_parser.h"
 
-#include <boost/beast/http/error.hpp>
+#include <algorithm>
+#include <string_view>
 
+#include <boost/beast/http/error.hpp>
+#include <fmt/format.h>
+
+#include "config/text.h"
 #include "transport/http/http_server.h"
 
 namespace switchyard {
 namespace http = boost::beast::http;
+
+namespace {
+
+// A name or an address, with a port or without; also none at all.
+bool IsHost(std::string_view value) {
+  return std::all_of(value.begin(), value.end(), [](unsigned char c) {
+    constexpr std::string_view kOthers = "-._~%!$&'()*+,;=:[]";
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || kOthers.find(c) != kOthers.npos;
+  });
+}
+
+}  // namespace
 
 RequestParser::RequestParser(BodySink& sink, uint64_t max_body_bytes) : sink_(sink) {
   header_limit(kMaxHeaderBytes);
@@ -30,6 +47,18 @@ void RequestParser::on_field_impl(http::field name, View name_text, View value, 
       if (!request.accept_encoding.empty()) request.accept_encoding += ", ";
       request.accept_encoding.append(value.data(), value.size());
       return;
+    case http::field::host:
+      ++hosts_;
+      host_readable_ = host_readable_ && IsHost({value.data(), value.size()});
+      return;
+    case http::field::transfer_encoding:
+      if (!transfer_encoding_) {
+        transfer_encoding_.emplace();
+      } else {
+        *transfer_encoding_ += ", ";
+      }
+      transfer_encoding_->append(value.data(), value.size());
+      return;
     case http::field::expect: expect.emplace(value.data(), value.size()); return;
     case http::field::unknown: break;
     default: return;
@@ -51,6 +80,40 @@ void RequestParser::on_field_impl(http::field name, View name_text, View value, 
     return;
   }
   request.inference_header_length.emplace(value.data(), value.size());
+}
+
+std::optional<HeaderFault> RequestParser::Fault() const {
+  if (hosts_ > 1 || (hosts_ == 0 && http11)) {
+    return HeaderFault{400, fmt::format("Expected one Host header; Actual: {}", hosts_ == 0 ? "none" : "several")};
+  }
+  if (!host_readable_) return HeaderFault{400, "The Host header is no name or address with a port or without"};
+  return transfer_encoding_ ? FaultOfTransferEncoding() : std::nullopt;
+}
+
+std::optional<HeaderFault> RequestParser::FaultOfTransferEncoding() const {
+  if (!http11) return HeaderFault{400, "HTTP/1.0 has no Transfer-Encoding"};
+  if (content_length()) return HeaderFault{400, "Transfer-Encoding and Content-Length leave open where the body ends; send one"};
+  int codings = 0;
+  bool last_is_chunked = false, chunked_before = false;
+  for (std::string_view coding : Split(*transfer_encoding_, ',')) {
+    coding = Trim(coding);
+    if (coding.empty()) continue;  // RFC 9110, 5.6.1: lists may have such
+    ++codings;
+    chunked_before = chunked_before || last_is_chunked;
+    last_is_chunked = boost::beast::iequals(View(coding.data(), coding.size()), "chunked");
+  }
+  if (!last_is_chunked || chunked_before) {
+    return HeaderFault{400, fmt::format("Transfer-Encoding: {} leaves open where the body ends; expected chunked, once and last",
+                                        *transfer_encoding_)};
+  }
+  if (codings > 1) {
+    return HeaderFault{501, fmt::format("Transfer-Encoding: {} is not implemented; send chunked alone, and compress by "
+                                        "Content-Encoding",
+                                        *transfer_encoding_)};
+  }
+  // Beast, which will read the body, must see it the same way.
+  if (!chunked()) return HeaderFault{400, fmt::format("Transfer-Encoding: {} cannot be read", *transfer_encoding_)};
+  return std::nullopt;
 }
 
 void RequestParser::on_header_impl(ErrorCode&) { header_done_ = true; }

@@ -19,9 +19,20 @@ class BodySink {
   ~BodySink() = default;
 };
 
+// Why a request whose header Beast takes is refused nevertheless.
+struct HeaderFault {
+  int code = 400;
+  std::string text;
+};
+
 class RequestParser final : public boost::beast::http::basic_parser<true> {
  public:
   RequestParser(BodySink& sink, uint64_t max_body_bytes);
+
+  // Once the header is there. Where a body ends must be certain: what one side takes for a body, and the other for the next
+  // request, is how requests are smuggled past a proxy (RFC 9112, 6.1 and 6.3); the Host, which must be there once (3.2). The
+  // connection is of no use after a fault.
+  std::optional<HeaderFault> Fault() const;
 
   HttpRequest request;
   std::optional<std::string> expect;
@@ -41,8 +52,13 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
   std::size_t on_chunk_body_impl(std::uint64_t remain, View body, ErrorCode& ec) override;
   void on_finish_impl(ErrorCode&) override {}
 
+  std::optional<HeaderFault> FaultOfTransferEncoding() const;
+
   BodySink& sink_;
   bool header_done_ = false;
+  std::optional<std::string> transfer_encoding_;  // all of them, with commas between
+  int hosts_ = 0;
+  bool host_readable_ = true;
 };
 
 }  // namespace switchyard
