@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -112,6 +113,18 @@ TEST_F(NpusimTest, ImportsWhatItExported) {
   std::stringstream blob;
   core_.compile_model(model_, "NPU").export_model(blob);
   EXPECT_EQ(Infer(core_.import_model(blob, "NPU").create_infer_request()), expected_);
+}
+
+// As HETERO makes of an input that two devices read: the first device hands it on to the other.
+TEST_F(NpusimTest, HandsAnInputOnBesideComputingWithIt) {
+  auto x = std::make_shared<ops::Parameter>(ov::element::f32, ov::Shape{1, kWidth});
+  auto exp = std::make_shared<ops::Exp>(x);
+  model_ = std::make_shared<ov::Model>(ov::OutputVector{x, exp}, ov::ParameterVector{x}, "model");
+  expected_ = input_;
+  for (const float value : input_) expected_.push_back(std::exp(value));
+  std::vector<float> outputs = Infer(core_.compile_model(model_, "NPU").create_infer_request());
+  ASSERT_EQ(outputs.size(), expected_.size());
+  for (size_t i = 0; i < outputs.size(); ++i) EXPECT_NEAR(outputs[i], expected_[i], 1e-5 * std::abs(expected_[i])) << i;
 }
 
 TEST_F(NpusimTest, AHangHoldsTheWaitAndNotTheStart) {
