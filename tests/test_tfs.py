@@ -108,6 +108,12 @@ BAD = {
         "add_two_inputs",
         {"instances": [{"input1": ROW, "input2": ROW}, {"input1": ROW}]},
     ),
+    "rows_that_would_take_each_others_values": (
+        "add_two_inputs",
+        {"instances": [{"input1": ROW, "input2": ROW}, {"input1": ROW}, {"input2": ROW}]},
+    ),
+    "row_without_a_value": ("dynamic_batch", {"instances": [{"b": ROW}, {}]}),
+    "row_with_two_values": ("dynamic_batch", b'{"instances":[{"b":[1,2,3,4,5,6,7,8,9,10],"b":[1,2,3,4,5,6,7,8,9,10]}]}'),
     "bare_for_two_inputs_rows": ("add_two_inputs", {"instances": [ROW]}),
     "bare_for_two_inputs_columns": ("add_two_inputs", {"inputs": [ROW]}),
     "unknown_input": ("dummy", {"instances": [{"c": ROW}]}),
@@ -233,6 +239,18 @@ def test_the_last_typed_value_fills_what_is_missing(grpc_front_end):
     response, failed = with_float_values(grpc_front_end, [1.0, 2.0, 3.0])
     assert failed is None, failed
     assert TfsGrpc.decode("a", response.outputs["a"]).data.tolist() == [[2.0, 3.0] + [4.0] * 8]
+
+
+def test_one_string_fills_the_whole_tensor(grpc_front_end):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "passthrough_string"
+    message = request.inputs["my_name"]
+    message.dtype = TENSORFLOW["BYTES"][0]
+    message.tensor_shape.dim.add().size = 3
+    message.string_val.append(b"a")
+    response, failed = rpc(grpc_front_end.stub.Predict, request)
+    assert failed is None, failed
+    assert list(response.outputs["my_name"].string_val) == [b"a"] * 3
 
 
 @pytest.mark.parametrize("count", [0, 11])

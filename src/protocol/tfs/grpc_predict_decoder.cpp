@@ -8,6 +8,7 @@
 #include "protocol/tfs/grpc_codec.h"
 #include "protocol/wire/value_list.h"
 #include "protocol/wire/wire_reader.h"
+#include "serving/encoded_inputs.h"
 
 namespace switchyard::tfs {
 namespace {
@@ -22,6 +23,8 @@ using wire::ValueList;
 using wire::WireReader;
 
 constexpr size_t kMaxExpandedBytes = size_t{1} << 30;
+// What a string takes beside its text, until the model has it.
+constexpr size_t kStringOverhead = 128;
 
 // The value fields of TensorProto by number; nothing for what carries no elements that a tensor here can have.
 std::optional<ValueList::Kind> ValueKind(uint32_t field) {
@@ -275,11 +278,18 @@ Status Decoder::Decode() {
 }
 
 bool Takes(const TensorSpec& spec, const TensorView& tensor) {
+  if (tensor.type == ElementType::kBytes && EncodedFormOf(spec) != EncodedForm::kNone) {
+    return tensor.shape.size() == 1 && spec.shape.dims[0].Accepts(tensor.shape[0]);
+  }
   if (spec.type != tensor.type) return false;
   if (spec.shape.dynamic_rank) return true;
   return spec.shape.dims.size() == tensor.shape.size() &&
          std::equal(tensor.shape.begin(), tensor.shape.end(), spec.shape.dims.begin(),
                     [](int64_t size, const Dimension& dim) { return dim.Accepts(size); });
+}
+
+size_t CountOf(const TensorView& tensor) {
+  return tensor.type == ElementType::kBytes ? tensor.strings.size() : tensor.bytes / ElementSize(tensor.type);
 }
 
 // `have` bytes of whole elements to `want` bytes, the last element repeated; by doubling, which memcpy does at full speed.
@@ -306,20 +316,33 @@ Status ExpandValues(const Signature& signature, DecodedRequest& request) {
   size_t expanded = 0;
   for (NamedTensor& input : request.inputs) {
     TensorView& tensor = input.tensor;
-    if (tensor.origin != TensorView::Origin::kValues || tensor.type == ElementType::kBytes || tensor.bytes == 0) continue;
-    const size_t element = ElementSize(tensor.type);
-    const auto bytes = ByteCount(tensor.shape, element);
-    if (!bytes || *bytes <= tensor.bytes) continue;
+    if (tensor.origin != TensorView::Origin::kValues) continue;
+    const size_t have = CountOf(tensor);
+    if (have == 0) continue;
+    const bool strings = tensor.type == ElementType::kBytes;
+    const size_t element = strings ? tensor.strings.back().size() + kStringOverhead : ElementSize(tensor.type);
+    const auto count = ElementCount(tensor.shape);
+    if (!count || *count <= have) continue;
     const auto spec = std::find_if(signature.inputs.begin(), signature.inputs.end(),
                                    [&](const TensorSpec& candidate) { return candidate.name == input.name; });
     // The validator says what is wrong with it.
     if (spec == signature.inputs.end() || !Takes(*spec, tensor)) continue;
-    if (*bytes > kMaxExpandedBytes - expanded) {
+    const auto bytes = ByteCount(tensor.shape, element);
+    if (!bytes || *bytes > kMaxExpandedBytes - expanded) {
       return InvalidArgument("Invalid content size of tensor proto - the shape {} is too large for values that stand for many "
-                             "elements: at most {} bytes in one request; input name: {}",
-                             ToString(tensor.shape), kMaxExpandedBytes, input.name);
+                             "elements: at most {} bytes in one request{}; input name: {}",
+                             ToString(tensor.shape), kMaxExpandedBytes,
+                             strings ? fmt::format(", each string with {} bytes beside its text", kStringOverhead) : "",
+                             input.name);
     }
     expanded += *bytes;
+    if (strings) {
+      const absl::Span<std::string_view> table = arena.NewTable(*count);
+      std::copy(tensor.strings.begin(), tensor.strings.end(), table.begin());
+      std::fill(table.begin() + static_cast<std::ptrdiff_t>(have), table.end(), tensor.strings.back());
+      tensor.strings = table;
+      continue;
+    }
     std::byte* const data = arena.Allocate(*bytes);
     RepeatLast(tensor.data, tensor.bytes, *bytes, element, data);
     tensor.data = data;

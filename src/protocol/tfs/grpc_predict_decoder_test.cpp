@@ -193,6 +193,46 @@ TEST(ExpandValuesTest, TheLastValueStandsForTheRest) {
   EXPECT_THAT(Elements<int8_t>(decoded.request.inputs[0].tensor), testing::AllOf(SizeIs(100000), Each(-6)));
 }
 
+TEST(ExpandValuesTest, TheLastStringStandsForTheRest) {
+  TensorProto tensor = Tensor(tensorflow::DT_STRING, {2, 2});
+  tensor.add_string_val("a");
+  tensor.add_string_val("bc");
+  Decoded decoded = Decode(With(tensor));
+  const Signature native = OneInput(ElementType::kBytes, {Dimension::Dynamic(), Dimension::Fixed(2)});
+  ASSERT_TRUE(ExpandValues(native, decoded.request).ok());
+  EXPECT_THAT(decoded.request.inputs[0].tensor.strings, ElementsAre("a", "bc", "bc", "bc"));
+
+  // In place of rows and of pictures: as many as the batch takes.
+  tensor = Tensor(tensorflow::DT_STRING, {3});
+  tensor.add_string_val("a");
+  const Dimension any = Dimension::Dynamic();
+  for (const Signature& signature : {OneInput(ElementType::kUint8, {any, any}),
+                                     OneInput(ElementType::kFp32, {Dimension::Fixed(3), any, any, Dimension::Fixed(3)})}) {
+    decoded = Decode(With(tensor));
+    ASSERT_TRUE(ExpandValues(signature, decoded.request).ok());
+    EXPECT_THAT(decoded.request.inputs[0].tensor.strings, ElementsAre("a", "a", "a"));
+  }
+  for (const Signature& other : {OneInput(ElementType::kBytes, {Dimension::Fixed(2)}), OneInput(ElementType::kFp32, {any}),
+                                 OneInput(ElementType::kUint8, {Dimension::Fixed(1), any})}) {
+    decoded = Decode(With(tensor));
+    ASSERT_TRUE(ExpandValues(other, decoded.request).ok());
+    EXPECT_THAT(decoded.request.inputs[0].tensor.strings, ElementsAre("a"));
+  }
+
+  // None, and a text that would take more than a gigabyte, alone and with what other inputs take.
+  tensor.clear_string_val();
+  decoded = Decode(With(tensor));
+  ASSERT_TRUE(ExpandValues(OneInput(ElementType::kBytes, {any}), decoded.request).ok());
+  EXPECT_THAT(decoded.request.inputs[0].tensor.strings, SizeIs(0));
+  for (const auto& [size, count] : {std::pair<size_t, int64_t>{1 << 20, 1024}, {0, int64_t{1} << 30}, {0, int64_t{1} << 60}}) {
+    tensor = Tensor(tensorflow::DT_STRING, {count});
+    tensor.add_string_val(std::string(size, 'x'));
+    decoded = Decode(With(tensor));
+    const Status status = ExpandValues(OneInput(ElementType::kBytes, {any}), decoded.request);
+    EXPECT_THAT(Fault(status), HasSubstr("INVALID_ARGUMENT: Invalid content size of tensor proto")) << size;
+  }
+}
+
 TEST(ExpandValuesTest, NothingGrowsThatTheModelDoesNotTake) {
   TensorProto tensor = Tensor(tensorflow::DT_FLOAT, {1, 1000000});
   tensor.add_float_val(3);

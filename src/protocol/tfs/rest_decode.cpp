@@ -185,16 +185,23 @@ StatusOr<const TensorSpec*> SingleInput(const Signature& signature) {
                          signature.inputs.size());
 }
 
+// Every row has one value for each input: else values of different rows would be put together.
 Status DecodeNamedRows(JsonDocument& document, JsonArray instances, size_t json_size, const Signature& signature,
                        DecodedRequest& request) {
+  const auto unlike = [](int64_t row, std::string_view what, std::string_view name) {
+    return InvalidArgument("Values in instances have different batch sizes - instances[{}] has {} for {}; Expected: one, as in "
+                           "every other row",
+                           row, what, name);
+  };
   std::deque<InputReader> readers;
+  int64_t row = 0;
   for (const JsonValue instance : instances) {
-    JsonObject row;
-    if (instance.get(row) != simdjson::SUCCESS || IsBase64Object(instance)) {
+    JsonObject object;
+    if (instance.get(object) != simdjson::SUCCESS || IsBase64Object(instance)) {
       return InvalidArgument("Could not parse instance - all named instances must be objects, but there is {} ({})",
                              JsonExcerpt(instance), JsonTypeName(instance));
     }
-    for (const auto field : row) {
+    for (const auto field : object) {
       auto reader =
           std::find_if(readers.begin(), readers.end(), [&](const InputReader& r) { return r.spec().name == field.key; });
       if (reader == readers.end()) {
@@ -203,19 +210,19 @@ Status DecodeNamedRows(JsonDocument& document, JsonArray instances, size_t json_
           AddUnknownInput(field.key, request);
           continue;
         }
+        if (row > 0) return unlike(0, "no value", field.key);
         readers.emplace_back(document, *spec, Format::kRow, json_size);
         reader = readers.end() - 1;
       }
+      if (reader->rows() > row) return unlike(row, "several values", field.key);
       SY_RETURN_IF_ERROR(reader->Append(field.value));
     }
-  }
-  for (InputReader& reader : readers) {
-    if (reader.rows() != readers.front().rows()) {
-      return InvalidArgument("Values in instances have different batch sizes - {} has {}, {} has {}",
-                             readers.front().spec().name, readers.front().rows(), reader.spec().name, reader.rows());
+    ++row;
+    for (const InputReader& reader : readers) {
+      if (reader.rows() < row) return unlike(row - 1, "no value", reader.spec().name);
     }
-    request.inputs.push_back(reader.Finish(request));
   }
+  for (InputReader& reader : readers) request.inputs.push_back(reader.Finish(request));
   return Status();
 }
 
