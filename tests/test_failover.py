@@ -93,6 +93,28 @@ def test_one_of_two_gpus_dies(models, tmp_path):
         assert clients.faults == []
 
 
+@pytest.mark.parametrize("kind,device,fault", [("GPU", "GPU.0", "out_of_resources"), ("NPU", "NPU", "execute")])
+def test_what_shares_the_calls_goes_home_while_the_fallback_serves(models, tmp_path, kind, device, fault):
+    faults, env = devices(tmp_path, kind)
+
+    def placed(target):
+        return server.http("GET", "/v1/models/dummy/placement").json()["by_device"][target]["state"]
+
+    with serve(models, tmp_path, f"MULTI:{kind}", env, "--fallback_devices", "CPU") as server:
+        wait_until(lambda: placed("CPU") == "standby", HOME_S, "the standby")
+        with SteadyClients(server.grpc, computes=kind != "GPU") as clients:
+            faults.set(fault)
+            wait_until(lambda: failovers(server, device, "CPU", "error") == 1, 20, "the failover")
+            faults.set("compile_hang")
+            wait_until(lambda: placed(device) == "compiling", HOME_S, "the device's return")
+            clients.go_on(limit_s=5)
+            assert placed("CPU") == "serving" and server.http("GET", "/v2/health/ready").code == 200
+            faults.clear()
+            wait_served_by(server, device)
+            clients.go_on()
+        assert clients.faults == []
+
+
 @pytest.mark.parametrize("kind,device,fault", [("GPU", "GPU.0", "out_of_memory"), ("NPU", "NPU", "compiler")])
 def test_what_does_not_load_on_the_first_device_serves_on_the_next(models, tmp_path, kind, device, fault):
     faults, env = devices(tmp_path, kind)

@@ -277,6 +277,30 @@ TEST_F(DevicesTest, OneOfTwoDevicesThatShareTheCallsMayDie) {
   ASSERT_TRUE(Until([&] { return StateOf("GPU.0") == "serving"; }, seconds(60)));
 }
 
+TEST_F(DevicesTest, WhatSharesTheCallsGoesHomeWithoutACallThatWaits) {
+  Serve("MULTI:GPU.0", [](ModelSettings& settings) { settings.fallback_devices = {"CPU"}; });
+  ASSERT_TRUE(Until([&] { return StateOf("GPU.0") == "serving" && StateOf("CPU") == "standby"; }));
+  Break("dummy@GPU.0", kLost);
+  EXPECT_TRUE(Call(3).ok());
+  ASSERT_TRUE(Until([&] { return ServedBy() == "CPU"; }));
+  FakeRuntime::Script slow;
+  slow.hold_load = true;
+  slow.async = FakeRuntime::Async::kThread;
+  runtime_.Set("dummy@GPU.0", slow);
+  ASSERT_TRUE(Until([&] { return StateOf("GPU.0") == "compiling"; }, seconds(60)));
+  EXPECT_EQ(ServedBy(), "CPU");
+  EXPECT_TRUE(manager_->Placement("dummy", std::nullopt)->helping);
+  EXPECT_TRUE(manager_->Ready());
+  const TimePoint before = timer_.Now();
+  EXPECT_TRUE(Call(4).ok());
+  EXPECT_LT(timer_.Now() - before, seconds(2));
+  slow.hold_load = false;
+  runtime_.Set("dummy@GPU.0", slow);
+  ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.0" && StateOf("CPU") == "standby"; }));
+  EXPECT_TRUE(Call(5).ok());
+  EXPECT_THAT(moves_, ElementsAre("GPU.0>CPU:error"));
+}
+
 TEST_F(DevicesTest, AMissingDeviceIsExplained) {
   Manager::Options options;
   options.explain_absent = [](const DeviceList&) {

@@ -474,11 +474,13 @@ void Placer::SetRoute(const PlacementDecision& decision) {
     rouse_failed_ = refuses;
     if (refuses) env_.wake();  // for whoever is to call Sleep
   }
-  if (lanes == routed_ && refuses == refuses_ && !roused) return;
+  if (lanes == routed_ && decision.standby == standby_ && refuses == refuses_ && !roused) return;
   routed_ = lanes;
+  standby_ = decision.standby;
   refuses_ = refuses;
   LaneRoute route{.lanes = std::move(lanes),
                   .all = plan_.mode == PlacementPlan::Mode::kAll,
+                  .standby = decision.standby,
                   .schedule = plan_.schedule,
                   .closed = absl::OkStatus(),
                   .asleep = rousing_};
@@ -515,9 +517,9 @@ void Placer::Remember(const PlacementDecision& decision) {
     const Candidate& candidate = plan_.candidates[i];
     TargetPlacement target{.target = candidate.target, .device = candidate.devices.front()};
     const auto place = std::find(decision.route.begin(), decision.route.end(), i);
-    const bool first = !decision.route.empty() && decision.route.front() == i;
     if (place != decision.route.end()) {
-      target.state = first || plan_.mode == PlacementPlan::Mode::kAll ? "serving" : "standby";
+      const auto behind = static_cast<size_t>(decision.route.end() - place);
+      target.state = behind <= decision.standby ? "standby" : "serving";
     } else if (!row.usable) {
       target.state = "lost";
       target.reason = std::string(Message(env_.monitor.WhyNot(candidate.devices)));

@@ -132,6 +132,7 @@ class Placer : public std::enable_shared_from_this<Placer> {
   Signature open_signature_;
   std::string shape_;  // of an instance for one shape
   std::vector<std::shared_ptr<Lane>> routed_;
+  size_t standby_ = 0;  // of those
   bool asleep_ = false;
   bool rousing_ = false;  // until something serves again
   bool rouse_failed_ = false;
