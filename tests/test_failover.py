@@ -166,6 +166,15 @@ def test_a_stop_while_a_device_hangs(models, tmp_path, kind):
         server.kill()
 
 
+def test_a_lone_call_of_a_batch_loses_no_device(models, tmp_path):
+    infer = {"inputs": [{"name": "b", "shape": [1, 10], "datatype": "FP32", "data": [1] * 10}]}
+    with serve(models, tmp_path, "BATCH:NPU(4)", npu_env(), "--device_timeout_ms", 500) as server:
+        for _ in range(3):
+            assert server.http("POST", "/v2/models/dummy/infer", infer).code == 200
+        assert state_is(server, "NPU", "well")
+        assert server.http("GET", "/v2/health/ready").code == 200
+
+
 def test_an_idle_device_that_dies_is_noticed(models, tmp_path):
     faults, env = devices(tmp_path, "NPU")
     with serve(models, tmp_path, "NPU", env, "--fallback_devices", "CPU") as server:

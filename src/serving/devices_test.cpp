@@ -222,6 +222,31 @@ TEST_F(DevicesTest, AHungInferenceIsRunElsewhereAfterTheDevicesTime) {
   EXPECT_EQ(runtime_.CompleteAll(), 1u) << "what the device delivers late is dropped";
 }
 
+TEST_F(DevicesTest, WhatBatchWaitsForOtherCallsIsNoTimeOfTheDevices) {
+  FakeRuntime::Script waits;
+  waits.async = FakeRuntime::Async::kHeld;
+  waits.facts.batch_size = 4;
+  waits.facts.optimal_requests = 4;
+  runtime_.Set("dummy@BATCH:GPU.0(4)", waits);
+  runtime_.SetRenewError(absl::UnavailableError("still dead"));
+  Serve("BATCH:GPU.0(4)", [&](ModelSettings& settings) {
+    settings.device_timeout_ms = 300;
+    settings.warm_up.requests = 0;
+    settings.plugin_config["AUTO_BATCH_TIMEOUT"] = {int64_t{2000}};
+  });
+  ASSERT_TRUE(Until([&] { return ServedBy() == "BATCH:GPU.0(4)"; }));
+  TestCall lone(1);
+  Infer(*manager_->Acquire("dummy", std::nullopt), lone.call);
+  timer_.Advance(milliseconds(2200));
+  EXPECT_EQ(Device("GPU.0").state, DeviceState::kWell);
+  ASSERT_TRUE(runtime_.CompleteNext());
+  EXPECT_TRUE(lone.answer->status.ok());
+  const TimePoint before = timer_.Now();
+  EXPECT_EQ(Call().code(), StatusCode::kDeadlineExceeded);
+  EXPECT_GE(timer_.Now() - before, milliseconds(2300));
+  EXPECT_LE(timer_.Now() - before, milliseconds(3300));
+}
+
 TEST_F(DevicesTest, AHangWithNoDeviceLeftEndsTheCall) {
   FakeRuntime::Script hangs;
   hangs.async = FakeRuntime::Async::kHeld;

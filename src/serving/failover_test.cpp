@@ -366,6 +366,8 @@ TEST(LaneTest, TheTimeoutFollowsTheSlowestRecentInference) {
   }
   EXPECT_EQ(lane.Timeout(), std::chrono::seconds(3)) << "what was slow long ago does not count";
   EXPECT_EQ(Lane(model, {}, {.timeout = milliseconds(50)}).Timeout(), milliseconds(50));
+  EXPECT_EQ(Lane(model, {}, {.timeout = milliseconds(50), .collecting = milliseconds(200)}).Timeout(), milliseconds(250));
+  EXPECT_EQ(Lane(model, {}, {.collecting = milliseconds(200)}).Timeout(), milliseconds(3200));
 }
 
 }  // namespace
