@@ -116,16 +116,20 @@ def test_what_shares_the_calls_goes_home_while_the_fallback_serves(models, tmp_p
 
 
 @pytest.mark.parametrize("kind,device,fault", [("GPU", "GPU.0", "out_of_memory"), ("NPU", "NPU", "compiler")])
-def test_what_does_not_load_on_the_first_device_serves_on_the_next(models, tmp_path, kind, device, fault):
+def test_what_does_not_load_on_the_first_device_serves_on_the_next_and_goes_home(models, tmp_path, kind, device, fault):
     faults, env = devices(tmp_path, kind)
     faults.set(fault)
     with serve(models, tmp_path, f"AUTO:{kind},CPU", env) as server:
-        with SteadyClients(server.grpc) as clients:
+        with SteadyClients(server.grpc, computes=kind != "GPU") as clients:
             clients.go_on()
             wait_until(lambda: "does not load on " + device in server.log, HOME_S, "the failed load")
             clients.go_on()
+            assert served(server, device) == 0
+            faults.clear()
+            wait_served_by(server, device)
+            clients.go_on()
         assert clients.faults == []
-        assert served(server, device) == 0
+        assert failovers(server, device, "CPU", "load") == 1
 
 
 def test_the_only_device_dies_and_readiness_tells(models, tmp_path):
