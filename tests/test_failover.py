@@ -115,6 +115,20 @@ def test_what_shares_the_calls_goes_home_while_the_fallback_serves(models, tmp_p
         assert clients.faults == []
 
 
+def test_gpu_in_a_list_is_every_gpu(models, tmp_path):
+    faults = Faults(tmp_path / "faults")
+    with serve(models, tmp_path, "AUTO:GPU,CPU", gpu_env(count=2, fault_file=faults.path)) as server:
+        with SteadyClients(server.grpc, computes=False) as clients:
+            wait_served_by(server, "GPU.0")
+            wait_until(lambda: "dummy version 1 is ready on GPU.1" in server.log, HOME_S, "the standby")
+            faults.set("out_of_resources@0")
+            wait_until(lambda: failovers(server, "GPU.0", "GPU.1", "error") == 1, 20, "the failover")
+            wait_served_by(server, "GPU.1")
+            faults.clear()
+            wait_served_by(server, "GPU.0")
+        assert clients.faults == []
+
+
 @pytest.mark.parametrize("kind,device,fault", [("GPU", "GPU.0", "out_of_memory"), ("NPU", "NPU", "compiler")])
 def test_what_does_not_load_on_the_first_device_serves_on_the_next_and_goes_home(models, tmp_path, kind, device, fault):
     faults, env = devices(tmp_path, kind)

@@ -32,6 +32,24 @@ std::vector<std::string> RankedDevices(const Inventory& inventory) {
   return ranked;
 }
 
+// "GPU" in a list of AUTO or MULTI is every GPU, as with OpenVINO: discrete ones, then integrated ones. Each device once, at its
+// first place.
+std::vector<std::string> EveryGpu(const std::vector<std::string>& devices, const Inventory& inventory) {
+  std::vector<std::string> result;
+  const auto add = [&](const std::string& device) {
+    const auto same = [&](const std::string& other) { return CanonicalDevice(other) == CanonicalDevice(device); };
+    if (std::none_of(result.begin(), result.end(), same)) result.push_back(device);
+  };
+  for (const std::string& device : devices) {
+    const size_t before = result.size();
+    for (const std::string& ranked : RankedDevices(inventory)) {
+      if (device == "GPU" && ranked.starts_with("GPU.")) add(ranked);
+    }
+    if (result.size() == before) add(device);
+  }
+  return result;
+}
+
 // Splits `devices` into those that are there (answer) and those that are not.
 std::vector<std::string> Present(const std::vector<std::string>& devices, const Inventory& inventory,
                                  std::vector<std::string>* missing) {
@@ -118,7 +136,7 @@ Status AddSchedule(const Target& target, const ModelSettings& settings, const In
   plan.helper = plan.mode == Mode::kFirst && PropertyFlag(config, "ENABLE_STARTUP_FALLBACK", true);
   plan.retry = PropertyFlag(config, "ENABLE_RUNTIME_FALLBACK", true);
 
-  std::vector<std::string> devices = target.devices.empty() ? RankedDevices(inventory) : target.devices;
+  std::vector<std::string> devices = target.devices.empty() ? RankedDevices(inventory) : EveryGpu(target.devices, inventory);
   std::erase_if(devices, [&](const std::string& device) {
     return std::any_of(target.excluded.begin(), target.excluded.end(), [&](const std::string& excluded) {
       // "-GPU" leaves out every GPU, "-GPU.1" that one.

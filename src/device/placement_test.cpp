@@ -82,9 +82,24 @@ TEST(MakePlan, TheCumulativeHintAndMultiUseAllDevicesWithAHintThatOneDeviceCanFo
   for (const PlacementPlan& plan :
        {Plan(On("AUTO:GPU,CPU", {{"PERFORMANCE_HINT", {std::string("CUMULATIVE_THROUGHPUT")}}})), Plan(On("MULTI:GPU,CPU"))}) {
     EXPECT_EQ(plan.mode, Mode::kAll);
-    EXPECT_THAT(Targets(plan), ElementsAre("GPU.0", "CPU"));
+    EXPECT_THAT(Targets(plan), ElementsAre("GPU.1", "GPU.0", "CPU"));
     EXPECT_EQ(std::get<std::string>(plan.candidates[0].properties.at("PERFORMANCE_HINT").value), "THROUGHPUT");
   }
+}
+
+TEST(MakePlan, GpuInAListOfAutoOrMultiIsEveryGpu) {
+  for (const char* kind : {"AUTO", "MULTI"}) {
+    const auto of = [&](const std::string& list) { return Targets(Plan(On(fmt::format("{}:{}", kind, list)))); };
+    EXPECT_THAT(of("GPU,CPU"), ElementsAre("GPU.1", "GPU.0", "CPU")) << "the discrete one first";
+    EXPECT_THAT(of("CPU,GPU"), ElementsAre("CPU", "GPU.1", "GPU.0"));
+    EXPECT_THAT(of("GPU,GPU.0"), ElementsAre("GPU.1", "GPU.0")) << "each once";
+    EXPECT_THAT(of("GPU.0,GPU"), ElementsAre("GPU.0", "GPU.1"));
+    EXPECT_THAT(of("GPU.0,CPU"), ElementsAre("GPU.0", "CPU"));
+    EXPECT_THAT(Targets(Plan(On(kind, {{"MULTI_DEVICE_PRIORITIES", {std::string("NPU,GPU")}}}))),
+                ElementsAre("NPU", "GPU.1", "GPU.0"));
+  }
+  EXPECT_THAT(Targets(Plan(On("AUTO:GPU,CPU,-GPU.0"))), ElementsAre("GPU.1", "CPU"));
+  EXPECT_THAT(Targets(Plan(On("HETERO:GPU,CPU"))), ElementsAre("HETERO:GPU.0,CPU")) << "elsewhere it is the first";
 }
 
 TEST(MakePlan, WhatAutoReadsDoesNotReachTheDevices) {
@@ -97,7 +112,7 @@ TEST(MakePlan, WhatAutoReadsDoesNotReachTheDevices) {
   EXPECT_FALSE(plan.retry);
   EXPECT_EQ(plan.schedule, PlacementPlan::Schedule::kRoundRobin);
   EXPECT_EQ(plan.priority, PlacementPlan::Priority::kHigh);
-  EXPECT_EQ(plan.candidates[0].properties.size(), 1u);
+  for (const Candidate& candidate : plan.candidates) EXPECT_EQ(candidate.properties.size(), 1u);
   EXPECT_THAT(Fault(On("AUTO", {{"MODEL_PRIORITY", {std::string("URGENT")}}})), HasSubstr("expected LOW, MEDIUM or HIGH"));
   EXPECT_THAT(Fault(On("AUTO", {{"SCHEDULE_POLICY", {std::string("X")}}})), HasSubstr("expected ROUND_ROBIN"));
 }
