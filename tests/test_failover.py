@@ -93,17 +93,57 @@ def test_one_of_two_gpus_dies(models, tmp_path):
         assert clients.faults == []
 
 
+@pytest.mark.parametrize("kind,device,fault", [("GPU", "GPU.0", "out_of_resources"), ("NPU", "NPU", "execute")])
+def test_what_shares_the_calls_goes_home_while_the_fallback_serves(models, tmp_path, kind, device, fault):
+    faults, env = devices(tmp_path, kind)
+
+    def placed(target):
+        return server.http("GET", "/v1/models/dummy/placement").json()["by_device"][target]["state"]
+
+    with serve(models, tmp_path, f"MULTI:{kind}", env, "--fallback_devices", "CPU") as server:
+        wait_until(lambda: placed("CPU") == "standby", HOME_S, "the standby")
+        with SteadyClients(server.grpc, computes=kind != "GPU") as clients:
+            faults.set(fault)
+            wait_until(lambda: failovers(server, device, "CPU", "error") == 1, 20, "the failover")
+            faults.set("compile_hang")
+            wait_until(lambda: placed(device) == "compiling", HOME_S, "the device's return")
+            clients.go_on(limit_s=5)
+            assert placed("CPU") == "serving" and server.http("GET", "/v2/health/ready").code == 200
+            faults.clear()
+            wait_served_by(server, device)
+            clients.go_on()
+        assert clients.faults == []
+
+
+def test_gpu_in_a_list_is_every_gpu(models, tmp_path):
+    faults = Faults(tmp_path / "faults")
+    with serve(models, tmp_path, "AUTO:GPU,CPU", gpu_env(count=2, fault_file=faults.path)) as server:
+        with SteadyClients(server.grpc, computes=False) as clients:
+            wait_served_by(server, "GPU.0")
+            wait_until(lambda: "dummy version 1 is ready on GPU.1" in server.log, HOME_S, "the standby")
+            faults.set("out_of_resources@0")
+            wait_until(lambda: failovers(server, "GPU.0", "GPU.1", "error") == 1, 20, "the failover")
+            wait_served_by(server, "GPU.1")
+            faults.clear()
+            wait_served_by(server, "GPU.0")
+        assert clients.faults == []
+
+
 @pytest.mark.parametrize("kind,device,fault", [("GPU", "GPU.0", "out_of_memory"), ("NPU", "NPU", "compiler")])
-def test_what_does_not_load_on_the_first_device_serves_on_the_next(models, tmp_path, kind, device, fault):
+def test_what_does_not_load_on_the_first_device_serves_on_the_next_and_goes_home(models, tmp_path, kind, device, fault):
     faults, env = devices(tmp_path, kind)
     faults.set(fault)
     with serve(models, tmp_path, f"AUTO:{kind},CPU", env) as server:
-        with SteadyClients(server.grpc) as clients:
+        with SteadyClients(server.grpc, computes=kind != "GPU") as clients:
             clients.go_on()
             wait_until(lambda: "does not load on " + device in server.log, HOME_S, "the failed load")
             clients.go_on()
+            assert served(server, device) == 0
+            faults.clear()
+            wait_served_by(server, device)
+            clients.go_on()
         assert clients.faults == []
-        assert served(server, device) == 0
+        assert failovers(server, device, "CPU", "load") == 1
 
 
 def test_the_only_device_dies_and_readiness_tells(models, tmp_path):
@@ -142,6 +182,15 @@ def test_a_stop_while_a_device_hangs(models, tmp_path, kind):
     finally:
         faults.clear()
         server.kill()
+
+
+def test_a_lone_call_of_a_batch_loses_no_device(models, tmp_path):
+    infer = {"inputs": [{"name": "b", "shape": [1, 10], "datatype": "FP32", "data": [1] * 10}]}
+    with serve(models, tmp_path, "BATCH:NPU(4)", npu_env(), "--device_timeout_ms", 500) as server:
+        for _ in range(3):
+            assert server.http("POST", "/v2/models/dummy/infer", infer).code == 200
+        assert state_is(server, "NPU", "well")
+        assert server.http("GET", "/v2/health/ready").code == 200
 
 
 def test_an_idle_device_that_dies_is_noticed(models, tmp_path):

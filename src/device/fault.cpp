@@ -124,6 +124,21 @@ Fault ClassifyFault(std::string_view device, std::string_view message) {
   return IsModelText(text) ? Fault::kModel : Fault::kUnclear;
 }
 
+std::string BlamedDevice(const std::vector<std::string>& devices, std::string_view message) {
+  const auto speaks_of = [&](std::string_view kind) {
+    if (kind == "NPU") return message.find("ZE_RESULT") != message.npos || message.find("L0 ") != message.npos;
+    return message.find("[GPU]") != message.npos || message.find("CL_") != message.npos;
+  };
+  std::string first;
+  for (const std::string& device : devices) {
+    const std::string_view kind = std::string_view(device).substr(0, device.find('.'));
+    if (kind == "CPU") continue;
+    if ((kind == "GPU" || kind == "NPU") && speaks_of(kind)) return device;
+    if (first.empty()) first = device;
+  }
+  return first.empty() ? devices.front() : first;
+}
+
 Status MarkFault(Status status, Fault fault) {
   if (fault == Fault::kNone) {
     status.ErasePayload(kPayload);

@@ -1,7 +1,9 @@
 // Whose fault an inference's error is. Only the caller's is a 4xx; a device's moves its models elsewhere.
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 
@@ -18,6 +20,9 @@ enum class Fault {
 // "CPU" is never the device's. An allocation that is larger than the device ever makes is kUnclear: a caller's large input must
 // not take the device from everybody.
 Fault ClassifyFault(std::string_view device, std::string_view message);
+
+// Which of a target's devices an error of it speaks of; never the CPU where there is another.
+std::string BlamedDevice(const std::vector<std::string>& devices, std::string_view message);
 
 // The mark travels with the status (a payload, which Annotate keeps). OK takes no mark; kNone removes one.
 Status MarkFault(Status status, Fault fault);

@@ -32,6 +32,24 @@ std::vector<std::string> RankedDevices(const Inventory& inventory) {
   return ranked;
 }
 
+// "GPU" in a list of AUTO or MULTI is every GPU, as with OpenVINO: discrete ones, then integrated ones. Each device once, at its
+// first place.
+std::vector<std::string> EveryGpu(const std::vector<std::string>& devices, const Inventory& inventory) {
+  std::vector<std::string> result;
+  const auto add = [&](const std::string& device) {
+    const auto same = [&](const std::string& other) { return CanonicalDevice(other) == CanonicalDevice(device); };
+    if (std::none_of(result.begin(), result.end(), same)) result.push_back(device);
+  };
+  for (const std::string& device : devices) {
+    const size_t before = result.size();
+    for (const std::string& ranked : RankedDevices(inventory)) {
+      if (device == "GPU" && ranked.starts_with("GPU.")) add(ranked);
+    }
+    if (result.size() == before) add(device);
+  }
+  return result;
+}
+
 // Splits `devices` into those that are there (answer) and those that are not.
 std::vector<std::string> Present(const std::vector<std::string>& devices, const Inventory& inventory,
                                  std::vector<std::string>* missing) {
@@ -118,7 +136,7 @@ Status AddSchedule(const Target& target, const ModelSettings& settings, const In
   plan.helper = plan.mode == Mode::kFirst && PropertyFlag(config, "ENABLE_STARTUP_FALLBACK", true);
   plan.retry = PropertyFlag(config, "ENABLE_RUNTIME_FALLBACK", true);
 
-  std::vector<std::string> devices = target.devices.empty() ? RankedDevices(inventory) : target.devices;
+  std::vector<std::string> devices = target.devices.empty() ? RankedDevices(inventory) : EveryGpu(target.devices, inventory);
   std::erase_if(devices, [&](const std::string& device) {
     return std::any_of(target.excluded.begin(), target.excluded.end(), [&](const std::string& excluded) {
       // "-GPU" leaves out every GPU, "-GPU.1" that one.
@@ -171,31 +189,18 @@ bool IsCpu(const Candidate& candidate) { return candidate.target == "CPU"; }
 
 bool CanServe(const CandidateState& state) { return state.usable && state.lane != Lane::kFailed; }
 
-// kAll: every candidate of the target's own that can serve does. False when none can.
-bool DecideAll(const PlacementPlan& plan, const std::vector<CandidateState>& states, PlacementDecision& decision) {
-  bool any = false;
-  for (size_t i = 0; i < states.size(); ++i) {
-    if (plan.candidates[i].fallback || !CanServe(states[i])) continue;
-    any = true;
-    if (states[i].lane == Lane::kReady) decision.route.push_back(i);
-    if (states[i].lane == Lane::kNone) decision.compile.push_back(i);
-  }
-  return any;
-}
+bool StandbyWanted(const PlacementPlan& plan) { return plan.standby.value_or(true) && plan.retry; }
 
-// The best that can serve does; the next one stands by.
-void DecideFirst(const PlacementPlan& plan, const std::vector<CandidateState>& states, PlacementDecision& decision) {
-  std::vector<size_t> able;
-  for (size_t i = 0; i < states.size(); ++i) {
-    if (CanServe(states[i])) able.push_back(i);
-  }
+// The best of `able` does; the next one stands by.
+void DecideFirst(const PlacementPlan& plan, const std::vector<CandidateState>& states, const std::vector<size_t>& able,
+                 PlacementDecision& decision) {
   if (able.empty()) return;
   const auto ready = [&](size_t i) { return states[i].lane == Lane::kReady; };
   const auto start = [&](size_t i) {
     if (states[i].lane == Lane::kNone) decision.compile.push_back(i);
   };
   const bool home = ready(able.front());
-  const bool standby = plan.standby.value_or(true) && plan.retry;
+  const bool standby = StandbyWanted(plan);
   start(able.front());
   if (plan.helper && std::none_of(able.begin(), able.end(), ready)) {
     const auto cpu = std::find_if(able.begin() + 1, able.end(), [&](size_t i) { return IsCpu(plan.candidates[i]); });
@@ -209,6 +214,28 @@ void DecideFirst(const PlacementPlan& plan, const std::vector<CandidateState>& s
     if (ready(able[k]) && needed) decision.route.push_back(able[k]);
   }
   decision.helping = !decision.route.empty() && decision.route.front() != able.front();
+  decision.standby = decision.route.empty() ? 0 : decision.route.size() - 1;
+}
+
+// Every one of `own` that is ready does, and the first of `fallbacks` stands by. Until one is, fallbacks that are ready serve.
+void DecideAll(const PlacementPlan& plan, const std::vector<CandidateState>& states, const std::vector<size_t>& own,
+               const std::vector<size_t>& fallbacks, PlacementDecision& decision) {
+  const auto ready = [&](size_t i) { return states[i].lane == Lane::kReady; };
+  for (const size_t i : own) {
+    if (ready(i)) decision.route.push_back(i);
+    if (states[i].lane == Lane::kNone) decision.compile.push_back(i);
+  }
+  const bool home = !decision.route.empty();
+  const size_t share = std::max<size_t>(decision.route.size(), 1);
+  const bool standby = home && StandbyWanted(plan) && !fallbacks.empty();
+  if (standby && states[fallbacks.front()].lane == Lane::kNone) decision.compile.push_back(fallbacks.front());
+  for (const size_t i : fallbacks) {
+    // As a helper, another one stays until the one that shall stand by is ready.
+    const bool stands_by = standby && (i == fallbacks.front() || !ready(fallbacks.front()));
+    if (ready(i) && (!home || stands_by)) decision.route.push_back(i);
+  }
+  decision.helping = !home && !decision.route.empty();
+  decision.standby = decision.route.size() - std::min(share, decision.route.size());
 }
 
 }  // namespace
@@ -260,7 +287,19 @@ void YieldToPriorities(PlacementPlan& plan, const std::vector<std::pair<std::str
 
 PlacementDecision Decide(const PlacementPlan& plan, const std::vector<CandidateState>& states) {
   PlacementDecision decision;
-  if (plan.mode == Mode::kFirst || !DecideAll(plan, states, decision)) DecideFirst(plan, states, decision);
+  std::vector<size_t> able;
+  std::vector<size_t> fallbacks;
+  for (size_t i = 0; i < states.size(); ++i) {
+    if (!CanServe(states[i])) continue;
+    (plan.mode == Mode::kAll && plan.candidates[i].fallback ? fallbacks : able).push_back(i);
+  }
+  if (plan.mode == Mode::kFirst) {
+    DecideFirst(plan, states, able, decision);
+  } else if (able.empty()) {
+    DecideFirst(plan, states, fallbacks, decision);
+  } else {
+    DecideAll(plan, states, able, fallbacks, decision);
+  }
   bool compiling = !decision.compile.empty();
   for (size_t i = 0; i < states.size(); ++i) {
     compiling = compiling || (states[i].usable && states[i].lane == Lane::kCompiling);

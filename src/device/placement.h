@@ -61,6 +61,7 @@ struct CandidateState {
 
 struct PlacementDecision {
   std::vector<size_t> route;    // candidates that serve or stand by, in order: kFirst uses the first that is open
+  size_t standby = 0;           // so many at the end of the route stand by: they serve when all before them are closed
   std::vector<size_t> compile;  // to be started now
   std::vector<size_t> release;  // ready ones that are not needed any more
   bool helping = false;         // what serves is a helper: a better one is being compiled

@@ -82,9 +82,24 @@ TEST(MakePlan, TheCumulativeHintAndMultiUseAllDevicesWithAHintThatOneDeviceCanFo
   for (const PlacementPlan& plan :
        {Plan(On("AUTO:GPU,CPU", {{"PERFORMANCE_HINT", {std::string("CUMULATIVE_THROUGHPUT")}}})), Plan(On("MULTI:GPU,CPU"))}) {
     EXPECT_EQ(plan.mode, Mode::kAll);
-    EXPECT_THAT(Targets(plan), ElementsAre("GPU.0", "CPU"));
+    EXPECT_THAT(Targets(plan), ElementsAre("GPU.1", "GPU.0", "CPU"));
     EXPECT_EQ(std::get<std::string>(plan.candidates[0].properties.at("PERFORMANCE_HINT").value), "THROUGHPUT");
   }
+}
+
+TEST(MakePlan, GpuInAListOfAutoOrMultiIsEveryGpu) {
+  for (const char* kind : {"AUTO", "MULTI"}) {
+    const auto of = [&](const std::string& list) { return Targets(Plan(On(fmt::format("{}:{}", kind, list)))); };
+    EXPECT_THAT(of("GPU,CPU"), ElementsAre("GPU.1", "GPU.0", "CPU")) << "the discrete one first";
+    EXPECT_THAT(of("CPU,GPU"), ElementsAre("CPU", "GPU.1", "GPU.0"));
+    EXPECT_THAT(of("GPU,GPU.0"), ElementsAre("GPU.1", "GPU.0")) << "each once";
+    EXPECT_THAT(of("GPU.0,GPU"), ElementsAre("GPU.0", "GPU.1"));
+    EXPECT_THAT(of("GPU.0,CPU"), ElementsAre("GPU.0", "CPU"));
+    EXPECT_THAT(Targets(Plan(On(kind, {{"MULTI_DEVICE_PRIORITIES", {std::string("NPU,GPU")}}}))),
+                ElementsAre("NPU", "GPU.1", "GPU.0"));
+  }
+  EXPECT_THAT(Targets(Plan(On("AUTO:GPU,CPU,-GPU.0"))), ElementsAre("GPU.1", "CPU"));
+  EXPECT_THAT(Targets(Plan(On("HETERO:GPU,CPU"))), ElementsAre("HETERO:GPU.0,CPU")) << "elsewhere it is the first";
 }
 
 TEST(MakePlan, WhatAutoReadsDoesNotReachTheDevices) {
@@ -97,7 +112,7 @@ TEST(MakePlan, WhatAutoReadsDoesNotReachTheDevices) {
   EXPECT_FALSE(plan.retry);
   EXPECT_EQ(plan.schedule, PlacementPlan::Schedule::kRoundRobin);
   EXPECT_EQ(plan.priority, PlacementPlan::Priority::kHigh);
-  EXPECT_EQ(plan.candidates[0].properties.size(), 1u);
+  for (const Candidate& candidate : plan.candidates) EXPECT_EQ(candidate.properties.size(), 1u);
   EXPECT_THAT(Fault(On("AUTO", {{"MODEL_PRIORITY", {std::string("URGENT")}}})), HasSubstr("expected LOW, MEDIUM or HIGH"));
   EXPECT_THAT(Fault(On("AUTO", {{"SCHEDULE_POLICY", {std::string("X")}}})), HasSubstr("expected ROUND_ROBIN"));
 }
@@ -214,23 +229,67 @@ TEST_F(DecideTest, NothingIsLeftWhenAllDevicesAreLost) {
   EXPECT_FALSE(Next().hopeless) << "calls wait for it";
 }
 
-TEST(Decide, AllServeAtOnceAndTheFallbackOnlyWhenNoneCan) {
-  ModelSettings settings = On("MULTI:GPU.0,GPU.1");
-  settings.fallback_devices = {"CPU"};
-  const PlacementPlan plan = Plan(settings);
-  std::vector<CandidateState> states(3);
-  EXPECT_THAT(Decide(plan, states).compile, ElementsAre(0u, 1u));
-  states[0].lane = states[1].lane = Lane::kReady;
-  EXPECT_THAT(Decide(plan, states).route, ElementsAre(0u, 1u));
-  states[0] = {Lane::kNone, false};
-  EXPECT_THAT(Decide(plan, states).route, ElementsAre(1u));
-  EXPECT_THAT(Decide(plan, states).compile, IsEmpty());
-  states[1] = {Lane::kNone, false};
-  EXPECT_THAT(Decide(plan, states).compile, ElementsAre(2u));
-  states[2].lane = Lane::kReady;
-  EXPECT_THAT(Decide(plan, states).route, ElementsAre(2u));
-  states[1].usable = true;
-  EXPECT_THAT(Decide(plan, states).compile, ElementsAre(1u));
+// The states of the candidates GPU.0, GPU.1, NPU, CPU of MULTI:GPU.0,GPU.1 with fallback_devices NPU, CPU.
+class DecideAllTest : public testing::Test {
+ protected:
+  static ModelSettings Settings() {
+    ModelSettings settings = On("MULTI:GPU.0,GPU.1");
+    settings.fallback_devices = {"NPU", "CPU"};
+    return settings;
+  }
+  PlacementDecision Next() { return Decide(plan_, states_); }
+
+  PlacementPlan plan_ = Plan(Settings());
+  std::vector<CandidateState> states_{4};
+};
+
+TEST_F(DecideAllTest, AllServeAtOnceAndTheFirstFallbackStandsBy) {
+  EXPECT_THAT(Next().compile, ElementsAre(0u, 1u));
+  states_[0].lane = Lane::kReady;
+  states_[1].lane = Lane::kCompiling;
+  EXPECT_THAT(Next().route, ElementsAre(0u));
+  EXPECT_EQ(Next().standby, 0u);
+  EXPECT_THAT(Next().compile, ElementsAre(2u));
+  states_[1].lane = states_[2].lane = Lane::kReady;
+  EXPECT_THAT(Next().route, ElementsAre(0u, 1u, 2u));
+  EXPECT_EQ(Next().standby, 1u);
+  EXPECT_THAT(Next().compile, IsEmpty());
+  EXPECT_FALSE(Next().helping);
+  states_[0] = {Lane::kNone, false};
+  EXPECT_THAT(Next().route, ElementsAre(1u, 2u)) << "one is left";
+  EXPECT_EQ(Next().standby, 1u);
+}
+
+TEST_F(DecideAllTest, WithoutStandbyTheFallbackIsCompiledWhenNoneServes) {
+  plan_.standby = false;
+  states_[0].lane = Lane::kReady;
+  states_[1] = {Lane::kNone, false};
+  EXPECT_THAT(Next().compile, IsEmpty());
+  states_[0] = {Lane::kNone, false};
+  EXPECT_THAT(Next().compile, ElementsAre(2u));
+  states_[2].lane = Lane::kReady;
+  EXPECT_THAT(Next().route, ElementsAre(2u));
+  EXPECT_EQ(Next().standby, 0u);
+}
+
+TEST_F(DecideAllTest, TheFallbackServesUntilOneIsHomeAgain) {
+  states_[0] = states_[1] = {Lane::kNone, false};
+  states_[2].lane = states_[3].lane = Lane::kReady;
+  EXPECT_THAT(Next().route, ElementsAre(2u, 3u));
+  EXPECT_EQ(Next().standby, 1u) << "fallbacks do not share";
+  states_[0].usable = true;
+  EXPECT_THAT(Next().compile, ElementsAre(0u));
+  for (const Lane lane : {Lane::kNone, Lane::kCompiling}) {
+    states_[0].lane = lane;
+    EXPECT_THAT(Next().route, ElementsAre(2u, 3u));
+    EXPECT_THAT(Next().release, IsEmpty());
+    EXPECT_TRUE(Next().helping);
+    EXPECT_FALSE(Next().hopeless);
+  }
+  states_[0].lane = Lane::kReady;
+  EXPECT_THAT(Next().route, ElementsAre(0u, 2u));
+  EXPECT_EQ(Next().standby, 1u);
+  EXPECT_THAT(Next().release, ElementsAre(3u));
 }
 
 }  // namespace

@@ -177,18 +177,23 @@ class Parser {
         if (entry.empty()) return Fault("entry {} \"-\" excludes nothing; name the device behind it, as in \"-GPU\"", position);
       }
       SY_ASSIGN_OR_RETURN(std::string name, ParseDevice(entry, position, device.kind));
-      SY_RETURN_IF_ERROR(CheckNew(seen, name, excluded));
+      SY_RETURN_IF_ERROR(CheckNew(seen, name, excluded, device.kind));
       (excluded ? target.excluded : target.devices).push_back(name);
       seen.emplace_back(std::move(name), excluded);
     }
     return target;
   }
 
-  Status CheckNew(const std::vector<std::pair<std::string, bool>>& seen, const std::string& name, bool excluded) const {
+  Status CheckNew(const std::vector<std::pair<std::string, bool>>& seen, const std::string& name, bool excluded,
+                  Target::Kind kind) const {
     const size_t position = seen.size() + 1;
+    // "GPU" is every GPU for AUTO and MULTI, and "GPU.1" one of them: no fault beside each other.
+    const bool every = kind == Target::Kind::kAuto || kind == Target::Kind::kMulti;
     for (size_t i = 0; i < seen.size(); ++i) {
       const auto& [other, other_excluded] = seen[i];
-      const bool same = CanonicalDevice(other) == CanonicalDevice(name);
+      const bool one_of_all =
+          every && !(excluded && other_excluded) && other != name && (other == "GPU" || name == "GPU");
+      const bool same = !one_of_all && CanonicalDevice(other) == CanonicalDevice(name);
       if (excluded == other_excluded) {
         if (!same) continue;
         const std::string also = other == name ? std::string() : fmt::format(" (\"{}\")", other);
@@ -292,7 +297,10 @@ StatusOr<Target> WithPriorities(std::string_view head, const PropertyValue& valu
 }
 
 bool SameList(const Target& a, const Target& b) {
-  const auto same = [](const std::string& x, const std::string& y) { return CanonicalDevice(x) == CanonicalDevice(y); };
+  const bool every = a.kind == Target::Kind::kAuto || a.kind == Target::Kind::kMulti;  // "GPU" is more than "GPU.0"
+  const auto same = [every](const std::string& x, const std::string& y) {
+    return x == y || (CanonicalDevice(x) == CanonicalDevice(y) && !(every && (x == "GPU" || y == "GPU")));
+  };
   return std::equal(a.devices.begin(), a.devices.end(), b.devices.begin(), b.devices.end(), same) &&
          std::equal(a.excluded.begin(), a.excluded.end(), b.excluded.begin(), b.excluded.end(), same);
 }

@@ -19,7 +19,8 @@ namespace switchyard {
 //   entry   = device | "-" device          (exclusion; AUTO only)
 //   device  = name ["." id]                CPU, GPU, GPU.1, GPU.0.1 (a tile), NPU, NPU.4000, or the name of a registered plugin
 // "AUTO" and "MULTI" without a list mean every device that the policy may take (device/placement.h). An exclusion without an id
-// excludes all devices of that name: "AUTO:-GPU" takes no GPU at all. "CPU.0" is taken as "CPU".
+// excludes all devices of that name: "AUTO:-GPU" takes no GPU at all. In a list of AUTO or MULTI "GPU" means every GPU, elsewhere
+// the first. "CPU.0" is taken as "CPU".
 struct Target {
   enum class Kind { kDevice, kAuto, kMulti, kHetero, kBatch };
   Kind kind = Kind::kDevice;
@@ -35,7 +36,8 @@ struct Target {
 // A longer target is refused.
 inline constexpr size_t kMaxTargetBytes = 1024;
 
-// InvalidArgument for an unknown virtual device, an empty or duplicate entry ("GPU" and "GPU.0" are the same), an empty list
+// InvalidArgument for an unknown virtual device, an empty or duplicate entry (where "GPU" is the first one, it and "GPU.0" are
+// the same), an empty list
 // ("HETERO:"), HETERO or BATCH alone, a batch of 0 or above 2^31 - 1, brackets or exclusions where none may stand, nesting
 // (AUTO:MULTI), and a name that no device can have. The message names the entry, its position (from 1) and the remedy. `known`
 // are the names without ids that exist beside CPU, GPU and NPU (registered plugins); any other name is an error that lists what

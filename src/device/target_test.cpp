@@ -45,6 +45,8 @@ TEST(ParseTargetTest, ReadsEveryForm) {
   EXPECT_EQ(Parsed("MULTI"), (Target{Kind::kMulti, {}, {}, {}}));
   EXPECT_EQ(Parsed("AUTO:NPU,GPU,CPU"), (Target{Kind::kAuto, {"NPU", "GPU", "CPU"}, {}, {}}));
   EXPECT_EQ(Parsed("AUTO:-GPU"), (Target{Kind::kAuto, {}, {"GPU"}, {}}));
+  EXPECT_EQ(Parsed("AUTO:GPU,GPU.0"), (Target{Kind::kAuto, {"GPU", "GPU.0"}, {}, {}})) << "every one, and the first";
+  EXPECT_EQ(Parsed("AUTO:GPU,-GPU.0"), (Target{Kind::kAuto, {"GPU"}, {"GPU.0"}, {}}));
   EXPECT_EQ(Parsed("AUTO:GPU,-CPU"), (Target{Kind::kAuto, {"GPU"}, {"CPU"}, {}}));
   EXPECT_EQ(Parsed("MULTI:GPU.1,GPU.0"), (Target{Kind::kMulti, {"GPU.1", "GPU.0"}, {}, {}}));
   EXPECT_EQ(Parsed("HETERO:GPU,NPU.7,CPU"), (Target{Kind::kHetero, {"GPU", "NPU.7", "CPU"}, {}, {}}));
@@ -114,7 +116,8 @@ TEST(ParseTargetTest, FaultsNameTheEntryItsPositionAndTheRemedy) {
       {"HETERO:GPU,cpu", "entry 2 \"cpu\": names of devices are upper case; write \"CPU\""},
       // Twice.
       {"HETERO:CPU,CPU", "entry 2 \"CPU\" is the same device as entry 1; remove one of them"},
-      {"AUTO:CPU,GPU,GPU.0", "entry 3 \"GPU.0\" is the same device as entry 2 (\"GPU\"); remove one of them"},
+      {"HETERO:CPU,GPU,GPU.0", "entry 3 \"GPU.0\" is the same device as entry 2 (\"GPU\"); remove one of them"},
+      {"AUTO:GPU,CPU,GPU", "entry 3 \"GPU\" is the same device as entry 1; remove one of them"},
       {"MULTI:NPU.4000,CPU,NPU", "entry 3 \"NPU\" is the same device as entry 1"},
       {"AUTO:-GPU,-GPU.0", "entry 2 \"GPU.0\" is the same device as entry 1"},
       {"AUTO:GPU,-GPU", "entry 1 and entry 2 both take and exclude \"GPU\"; remove one of them"},
@@ -209,7 +212,7 @@ TEST(TargetOfTest, TheListMayStandInThePluginConfig) {
   EXPECT_EQ(of(Model("MULTI", PropertyValue{std::string("GPU, CPU")})), "MULTI:GPU,CPU");
   EXPECT_EQ(of(Model(" HETERO ", PropertyValue{std::string("GPU,CPU")})), "HETERO:GPU,CPU");
   EXPECT_EQ(of(Model("AUTO", PropertyValue{std::string("-GPU")})), "AUTO:-GPU");
-  EXPECT_EQ(of(Model("AUTO:GPU.0,CPU", PropertyValue{std::string("GPU,CPU")})), "AUTO:GPU.0,CPU") << "the same list";
+  EXPECT_EQ(of(Model("HETERO:GPU.0,CPU", PropertyValue{std::string("GPU,CPU")})), "HETERO:GPU.0,CPU") << "the same list";
 
   const struct {
     const char* target;
@@ -218,6 +221,7 @@ TEST(TargetOfTest, TheListMayStandInThePluginConfig) {
   } cases[] = {
       {"AUTO:GPU,CPU", {std::string("CPU,GPU")}, "name different lists; remove one of them"},
       {"AUTO:GPU,CPU", {std::string("GPU")}, "name different lists"},
+      {"AUTO:GPU.0,CPU", {std::string("GPU,CPU")}, "name different lists"},
       {"AUTO",
        {std::string("CPU(2),GPU")},
        "entry 1 \"CPU(2)\": brackets stand only behind the device of BATCH; write \"CPU\""},

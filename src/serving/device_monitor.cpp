@@ -306,8 +306,9 @@ bool DeviceMonitor::LookForHangs(Device& device, TimePoint now) {
     const Duration timeout = watched.lane->Timeout();
     if (watched.lane->OldestAge(now) <= timeout) continue;
     return Apply(device, Kind::kHang,
-                 fmt::format("an inference of model {} did not end within {:.0f} ms (device_timeout_ms)", watched.model,
-                             Milliseconds(timeout)),
+                 fmt::format("an inference of model {} did not end within {:.0f} ms (device_timeout_ms{})", watched.model,
+                             Milliseconds(timeout),
+                             watched.lane->options().collecting > Duration::zero() ? " and AUTO_BATCH_TIMEOUT" : ""),
                  now);
   }
   return false;

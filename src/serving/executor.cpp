@@ -71,14 +71,21 @@ bool Executor::serving() const {
 }
 
 size_t Executor::room() const {
-  const LaneRoute& now = route();
   size_t count = 0;
-  for (const auto& lane : now.lanes) {
-    if (lane->closed()) continue;
-    count += lane->request_count();
-    if (!now.all) break;
+  for (const auto& lane : Takers(route())) {
+    if (!lane->closed()) count += lane->request_count();
   }
   return count;
+}
+
+// The lanes that take new calls now; closed ones may be among them.
+absl::Span<const std::shared_ptr<Lane>> Executor::Takers(const LaneRoute& route) {
+  const absl::Span<const std::shared_ptr<Lane>> lanes(route.lanes);
+  const auto first = std::find_if(lanes.begin(), lanes.end(), [](const auto& lane) { return !lane->closed(); });
+  const size_t at = static_cast<size_t>(first - lanes.begin());
+  if (at == lanes.size()) return {};
+  const size_t share = route.all ? lanes.size() - std::min(route.standby, lanes.size()) : 0;
+  return at < share ? lanes.subspan(at, share - at) : lanes.subspan(at, 1);
 }
 
 void Executor::SetRoute(LaneRoute next) {
@@ -157,12 +164,12 @@ Executor::Place Executor::TakeFrom(Lane& lane) {
 }
 
 // Of several lanes that share the calls.
-Executor::Place Executor::TakeShared(const LaneRoute& now) {
-  const size_t count = now.lanes.size();
-  const size_t first = now.schedule == PlacementPlan::Schedule::kRoundRobin ? turn_.fetch_add(1, std::memory_order_relaxed) : 0;
-  if (now.schedule != PlacementPlan::Schedule::kFinishFirst) {
+Executor::Place Executor::TakeShared(absl::Span<const std::shared_ptr<Lane>> lanes, PlacementPlan::Schedule schedule) {
+  const size_t count = lanes.size();
+  const size_t first = schedule == PlacementPlan::Schedule::kRoundRobin ? turn_.fetch_add(1, std::memory_order_relaxed) : 0;
+  if (schedule != PlacementPlan::Schedule::kFinishFirst) {
     for (size_t i = 0; i < count; ++i) {
-      const Place place = TakeFrom(*now.lanes[(first + i) % count]);
+      const Place place = TakeFrom(*lanes[(first + i) % count]);
       if (place.slot >= 0) return place;
     }
     return {};
@@ -171,7 +178,7 @@ Executor::Place Executor::TakeShared(const LaneRoute& now) {
   Lane* best = nullptr;
   double best_ns = 0;
   const double ahead = static_cast<double>(queued() + 1);
-  for (const auto& lane : now.lanes) {
+  for (const auto& lane : lanes) {
     if (lane->closed()) continue;
     const double requests = static_cast<double>(lane->request_count());
     const bool busy = lane->active() >= lane->request_count();
@@ -188,21 +195,15 @@ Executor::Place Executor::TakePlace(const InferCall& call) {
     if (Lane* const lane = call.sequence->lane()) return TakeFrom(*lane);
   }
   const LaneRoute& now = route();
-  if (now.all) return TakeShared(now);
-  for (const auto& lane : now.lanes) {
-    if (!lane->closed()) return TakeFrom(*lane);
-  }
-  return {};
+  const absl::Span<const std::shared_ptr<Lane>> lanes = Takers(now);
+  if (lanes.empty()) return {};
+  return lanes.size() == 1 ? TakeFrom(*lanes.front()) : TakeShared(lanes, now.schedule);
 }
 
 bool Executor::Serves(const Lane& lane) const {
-  const LaneRoute& now = route();
-  for (const auto& candidate : now.lanes) {
-    if (candidate->closed()) continue;
-    if (candidate.get() == &lane) return true;
-    if (!now.all) return false;
-  }
-  return false;
+  const absl::Span<const std::shared_ptr<Lane>> lanes = Takers(route());
+  return !lane.closed() &&
+         std::any_of(lanes.begin(), lanes.end(), [&](const auto& candidate) { return candidate.get() == &lane; });
 }
 
 // The position in the queue from which on calls are done sooner on `lane` than on a faster one that is busy.
@@ -211,7 +212,7 @@ size_t Executor::WorthTaking(const Lane& lane) const {
   if (!now.all || now.schedule != PlacementPlan::Schedule::kFinishFirst) return 0;
   const double own = static_cast<double>(lane.service_ns());
   double position = 0;
-  for (const auto& other : now.lanes) {
+  for (const auto& other : Takers(now)) {
     const double service = static_cast<double>(other->service_ns());
     if (other.get() == &lane || other->closed() || service <= 0 || service >= own) continue;
     // The call at position p is done there after service * (1 + (p + 1) / requests).

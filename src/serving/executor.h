@@ -3,6 +3,7 @@
 #pragma once
 
 #include <absl/base/thread_annotations.h>
+#include <absl/types/span.h>
 
 #include <atomic>
 #include <chrono>
@@ -28,8 +29,10 @@ namespace switchyard {
 // Where calls go now. Replaced as a whole.
 struct LaneRoute {
   std::vector<std::shared_ptr<Lane>> lanes;  // in order of preference
-  // All of them share the calls; otherwise the first open one takes all, and the others stand by.
+  // All of them share the calls, but for `standby` at the end; otherwise the first open one takes all, and the others stand by.
+  // What stands by takes calls when those before it are closed: the first open one takes all then.
   bool all = false;
+  size_t standby = 0;
   PlacementPlan::Schedule schedule = PlacementPlan::Schedule::kFinishFirst;
   // Without lanes: why there will be none. OK: calls wait for one, within their deadlines.
   Status closed;
@@ -115,8 +118,9 @@ class Executor {
   };
 
   const LaneRoute& route() const { return *route_.load(std::memory_order_acquire); }
+  static absl::Span<const std::shared_ptr<Lane>> Takers(const LaneRoute& route);
   Place TakePlace(const InferCall& call);
-  Place TakeShared(const LaneRoute& route);
+  Place TakeShared(absl::Span<const std::shared_ptr<Lane>> lanes, PlacementPlan::Schedule schedule);
   Place TakeFrom(Lane& lane);
   bool Serves(const Lane& lane) const;
   size_t WorthTaking(const Lane& lane) const;

@@ -256,6 +256,32 @@ TEST_F(FailoverTest, CallsGoWhereTheyAreDoneFirst) {
   EXPECT_EQ(fast->served(), 4u);
 }
 
+TEST_F(FailoverTest, WhatStandsByBehindSeveralThatShareTakesCallsWhenTheyAreGone) {
+  using Schedule = PlacementPlan::Schedule;
+  for (const Schedule schedule : {Schedule::kFinishFirst, Schedule::kRoundRobin, Schedule::kDevicePriority}) {
+    const auto a = Make("GPU.0");
+    const auto b = Make("GPU.1");
+    const auto cpu = Make("CPU", 3);
+    executor_->SetRoute({.lanes = {a, b, cpu}, .all = true, .standby = 1, .schedule = schedule});
+    EXPECT_EQ(executor_->room(), 2u);
+    TestCall first(1), second(2), third(3);
+    Run(first);
+    Run(second);
+    Run(third);
+    EXPECT_EQ(executor_->queued(), 3u - a->active() - b->active()) << "none on the CPU";
+    EXPECT_EQ(cpu->active(), 0u);
+    executor_->GiveUp(*a, absl::DeadlineExceededError("hung"));
+    executor_->GiveUp(*b, absl::DeadlineExceededError("hung"));
+    TestCall fourth(4);
+    Run(fourth);
+    EXPECT_GT(cpu->active(), 0u);
+    EXPECT_TRUE(executor_->serving());
+    runtime_.CompleteAll();
+    for (const TestCall* test : {&first, &second, &third, &fourth}) EXPECT_TRUE(test->answer->status.ok());
+    EXPECT_EQ(cpu->served(), 4u);
+  }
+}
+
 TEST_F(FailoverTest, TurnsAndPrioritiesAsAsked) {
   const auto a = Make("GPU.0", 2);
   const auto b = Make("GPU.1", 2);
@@ -340,6 +366,8 @@ TEST(LaneTest, TheTimeoutFollowsTheSlowestRecentInference) {
   }
   EXPECT_EQ(lane.Timeout(), std::chrono::seconds(3)) << "what was slow long ago does not count";
   EXPECT_EQ(Lane(model, {}, {.timeout = milliseconds(50)}).Timeout(), milliseconds(50));
+  EXPECT_EQ(Lane(model, {}, {.timeout = milliseconds(50), .collecting = milliseconds(200)}).Timeout(), milliseconds(250));
+  EXPECT_EQ(Lane(model, {}, {.collecting = milliseconds(200)}).Timeout(), milliseconds(3200));
 }
 
 }  // namespace

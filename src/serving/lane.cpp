@@ -196,10 +196,10 @@ void Lane::RecordService(Duration took, TimePoint now) {
 }
 
 Duration Lane::Timeout() const {
-  if (options_.timeout > Duration::zero()) return options_.timeout;
+  if (options_.timeout > Duration::zero()) return options_.timeout + options_.collecting;
   const int64_t slowest =
       std::max(slowest_ns_.load(std::memory_order_relaxed), slowest_before_ns_.load(std::memory_order_relaxed));
-  return std::max(kShortestTimeout, Duration(std::chrono::nanoseconds(slowest * kTimeoutFactor)));
+  return std::max(kShortestTimeout, Duration(std::chrono::nanoseconds(slowest * kTimeoutFactor))) + options_.collecting;
 }
 
 Duration Lane::OldestAge(TimePoint now) const {

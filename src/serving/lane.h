@@ -33,6 +33,8 @@ class Lane {
     // What one inference costs on the caller's thread; 0: never run there.
     Duration inline_cost{0};
     Duration timeout{0};  // of one inference on the device; 0: kShortestTimeout or 20 times the slowest recent one
+    // BATCH: how long a request may wait for others before the device has it. Not counted against `timeout`.
+    Duration collecting{0};
     // Runs when the lane is drained, once, on the thread that brought the last request back or closed the lane; and whenever
     // the last of the sequences' requests is back. Must not block.
     std::function<void()> on_drained;
@@ -81,7 +83,7 @@ class Lane {
   void RecordService(Duration took, TimePoint now);
   // What an inference takes, in nanoseconds; 0: not known yet.
   int64_t service_ns() const { return service_ns_.load(std::memory_order_relaxed); }
-  // An inference may take so long before the device counts as hung.
+  // An inference may take so long, from its start here on, before the device counts as hung.
   Duration Timeout() const;
   // How long the oldest inference that is running has been running; zero when none is.
   Duration OldestAge(TimePoint now) const;

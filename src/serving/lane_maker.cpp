@@ -1,5 +1,7 @@
 #include "serving/lane_maker.h"
 
+#include <absl/strings/numbers.h>
+
 #include <algorithm>
 #include <utility>
 #include <vector>
@@ -8,6 +10,9 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "device/fault.h"
+#include "device/property_rules.h"
+#include "device/property_text.h"
+#include "device/target.h"
 #include "serving/executor.h"
 #include "serving/validator.h"
 #include "tensor/buffer.h"
@@ -121,6 +126,16 @@ size_t RequestCount(const LoadFacts& facts) {
   return (wanted + group - 1) / group * group;
 }
 
+// The plugin waits so long for a group to be full.
+Duration CollectingTime(const LoadRequest& load, const LoadFacts& facts) {
+  constexpr auto kDefault = std::chrono::milliseconds(1000);
+  if (facts.batch_size <= 1) return Duration::zero();
+  std::string text = PropertyText(OwnProperties(load.properties, FaultyDevice(load.target)), "AUTO_BATCH_TIMEOUT");
+  if (text.empty()) text = PropertyText(load.properties, "AUTO_BATCH_TIMEOUT");
+  int64_t milliseconds = 0;
+  return absl::SimpleAtoi(text, &milliseconds) ? std::chrono::milliseconds(milliseconds) : kDefault;
+}
+
 Status CheckState(const ModelSettings& settings, const LoadFacts& facts) {
   if (settings.stateful.value_or(false) && !facts.stateful) {
     return InvalidArgument(
@@ -145,6 +160,7 @@ StatusOr<std::shared_ptr<Lane>> MakeLane(Runtime& runtime, const Timer& timer, L
   const LongLivedBlocks blocks;
   SY_ASSIGN_OR_RETURN(std::shared_ptr<CompiledModel> model, runtime.Load(request.load));
   SY_RETURN_IF_ERROR(CheckState(settings, model->facts()));
+  request.options.collecting = CollectingTime(request.load, model->facts());
   std::vector<std::unique_ptr<InferRequest>> requests;
   const auto add = [&]() -> Status {
     SY_ASSIGN_OR_RETURN(std::unique_ptr<InferRequest> one, model->CreateInferRequest());

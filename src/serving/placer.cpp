@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/backoff.h"
 #include "base/log.h"
 #include "device/fault.h"
 #include "serving/lane_maker.h"
@@ -13,22 +14,6 @@ namespace switchyard {
 namespace {
 
 using LaneState = CandidateState::Lane;
-
-// Which of a lane's devices an error speaks of: the CPU never is at fault.
-std::string Blamed(const std::vector<std::string>& devices, std::string_view message) {
-  const auto speaks_of = [&](std::string_view kind) {
-    if (kind == "NPU") return message.find("ZE_RESULT") != message.npos || message.find("L0 ") != message.npos;
-    return message.find("[GPU]") != message.npos || message.find("CL_") != message.npos;
-  };
-  std::string first;
-  for (const std::string& device : devices) {
-    const std::string_view kind = std::string_view(device).substr(0, device.find('.'));
-    if (kind == "CPU") continue;
-    if ((kind == "GPU" || kind == "NPU") && speaks_of(kind)) return device;
-    if (first.empty()) first = device;
-  }
-  return first.empty() ? devices.front() : first;
-}
 
 // As with OVMS: what is compiled for whatever shapes come is kept only when the user says so. (A process of its own that
 // compiles has no other way to hand over the model.)
@@ -86,8 +71,11 @@ struct Placer::Row {
   bool usable = true;
   std::shared_ptr<Lane> lane;
   std::shared_ptr<Compilation> compilation;
-  Status error;  // kFailed
+  Status error;  // kFailed, and while that is tried again
   uint64_t failed_generation = 0;
+  int failures = 0;  // in a row
+  TimePoint retry_at = kNoDeadline;
+  bool left = false;  // calls that might be here are known to be elsewhere
 };
 
 Placer::Placer(Environment environment, LoadRequest base, PlacementPlan plan)
@@ -122,6 +110,7 @@ std::shared_ptr<Placer> Placer::MakeInstance(ModelSettings settings, const std::
 }
 
 Placer::~Placer() {
+  if (retry_at_ != kNoDeadline) env_.timer.Cancel(retry_timer_);
   shapes_.reset();
   sequences_.reset();
   for (const auto& lane : retiring_) lane->Close(), dropped_.push_back(lane);
@@ -133,7 +122,7 @@ Placer::~Placer() {
 
 void Placer::OnFault(const Lane& lane, const Status& status) {
   const std::string text(Message(status));
-  env_.monitor.Report(Blamed(lane.options().devices, text),
+  env_.monitor.Report(BlamedDevice(lane.options().devices, text),
                       FaultOf(status) == Fault::kDevice ? HealthEvent::Kind::kFatalError : HealthEvent::Kind::kUnclearError,
                       text);
   env_.wake();
@@ -229,17 +218,38 @@ void Placer::TakeCompilation(size_t index) {
   const Candidate& candidate = plan_.candidates[index];
   MutexLock lock(&compilation->mutex);
   if (compilation->lane.ok()) return Accept(index, *compilation->lane);
-  row.state = LaneState::kFailed;
-  row.error = compilation->lane.status();
-  row.failed_generation = compilation->generation;
+  // What the model is refused for stays so.
+  const bool refused = compilation->lane.status().code() == StatusCode::kInvalidArgument;
+  Fail(row, compilation->lane.status(), compilation->generation, refused ? Again::kNo : Again::kYes);
   LogError("Model {} version {} does not load on {}: {}", base_.settings.name, base_.version, candidate.target,
            Message(row.error));
-  lost_.emplace_back(index, row.error);
+  if (!std::exchange(row.left, true)) lost_.emplace_back(index, row.error);
   // A model that does not fit is no fault of the device's; a canary tells.
   if (FaultOf(row.error) == Fault::kDevice || FaultOf(row.error) == Fault::kUnclear) {
-    env_.monitor.Report(Blamed(candidate.devices, Message(row.error)), HealthEvent::Kind::kUnclearError,
+    env_.monitor.Report(BlamedDevice(candidate.devices, Message(row.error)), HealthEvent::Kind::kUnclearError,
                         std::string(Message(row.error)));
   }
+}
+
+void Placer::Fail(Row& row, const Status& why, uint64_t generation, Again again) {
+  row.state = LaneState::kFailed;
+  row.error = why;
+  row.failed_generation = generation;
+  row.retry_at = kNoDeadline;
+  if (again == Again::kYes) row.retry_at = env_.timer.Now() + Backoff(++row.failures, kFirstPause, kLongestPause);
+}
+
+// One callback, for what is to be tried again first. Who has all that failed is tried again as a whole, by somebody else.
+void Placer::ArmRetry() {
+  TimePoint next = kNoDeadline;
+  for (const auto& row : rows_) {
+    if (row->state == LaneState::kFailed) next = std::min(next, row->retry_at);
+  }
+  if (asleep_ || rouse_failed_ || phase_ == Phase::kFailed) next = kNoDeadline;
+  if (next == retry_at_) return;
+  if (retry_at_ != kNoDeadline) env_.timer.Cancel(retry_timer_);
+  retry_at_ = next;
+  if (next != kNoDeadline) retry_timer_ = env_.timer.Schedule(next, env_.wake);
 }
 
 void Placer::Accept(size_t index, std::shared_ptr<Lane> lane) {
@@ -252,14 +262,16 @@ void Placer::Accept(size_t index, std::shared_ptr<Lane> lane) {
     if (row.lane->facts().stateful && base_.settings.stateful.value_or(true)) MakeSequences();
   }
   if (!(row.lane->model()->signature() == signature_)) {
-    row.state = LaneState::kFailed;
-    row.error = Error(StatusCode::kInternal, "{} made other inputs and outputs of the model than the device before it",
-                      candidate.target);
-    row.failed_generation = row.lane->options().generation;
+    Fail(row,
+         Error(StatusCode::kInternal, "{} made other inputs and outputs of the model than the device before it",
+               candidate.target),
+         row.lane->options().generation, Again::kNo);
     return Drop(row);
   }
   row.state = LaneState::kReady;
   row.error = absl::OkStatus();
+  row.failures = 0;
+  row.left = false;
   env_.monitor.Watch(row.lane, base_.settings.name);
   const LoadFacts& facts = row.lane->facts();
   for (const std::string& reason : facts.reasons)
@@ -337,11 +349,14 @@ void Placer::LookAtDevices(size_t index) {
     Status why = env_.monitor.WhyNot(devices);
     if (why.ok()) why = Error(StatusCode::kUnavailable, "device {} failed and was made anew", devices.front());
     GiveUp(row.lane, why);
+    row.left = true;
     lost_.emplace_back(index, why);
     Drop(row);
     row.state = LaneState::kNone;
   }
-  if (row.state == LaneState::kFailed && row.failed_generation != generation) row.state = LaneState::kNone;
+  if (row.state != LaneState::kFailed) return;
+  const bool due = row.usable && !rouse_failed_ && row.retry_at <= env_.timer.Now();
+  if (due || row.failed_generation != generation) row.state = LaneState::kNone;
 }
 
 bool Placer::CanSleep() const {
@@ -361,8 +376,10 @@ void Placer::Sleep() {
     row->compilation = nullptr;
     row->state = LaneState::kNone;
     row->error = absl::OkStatus();
+    row->failures = 0;
     if (row->lane != nullptr) Drop(*row);
   }
+  ArmRetry();
   phase_ = Phase::kServing;
   why_ = absl::OkStatus();
   served_by_.clear();
@@ -411,6 +428,7 @@ void Placer::Step() {
   LookAtRetiring();
   FreeDrained();
   SetPhase(decision);
+  ArmRetry();
   Remember(decision);
   if (shapes_ != nullptr) shapes_->Step();
 }
@@ -474,11 +492,13 @@ void Placer::SetRoute(const PlacementDecision& decision) {
     rouse_failed_ = refuses;
     if (refuses) env_.wake();  // for whoever is to call Sleep
   }
-  if (lanes == routed_ && refuses == refuses_ && !roused) return;
+  if (lanes == routed_ && decision.standby == standby_ && refuses == refuses_ && !roused) return;
   routed_ = lanes;
+  standby_ = decision.standby;
   refuses_ = refuses;
   LaneRoute route{.lanes = std::move(lanes),
                   .all = plan_.mode == PlacementPlan::Mode::kAll,
+                  .standby = decision.standby,
                   .schedule = plan_.schedule,
                   .closed = absl::OkStatus(),
                   .asleep = rousing_};
@@ -515,9 +535,9 @@ void Placer::Remember(const PlacementDecision& decision) {
     const Candidate& candidate = plan_.candidates[i];
     TargetPlacement target{.target = candidate.target, .device = candidate.devices.front()};
     const auto place = std::find(decision.route.begin(), decision.route.end(), i);
-    const bool first = !decision.route.empty() && decision.route.front() == i;
     if (place != decision.route.end()) {
-      target.state = first || plan_.mode == PlacementPlan::Mode::kAll ? "serving" : "standby";
+      const auto behind = static_cast<size_t>(decision.route.end() - place);
+      target.state = behind <= decision.standby ? "standby" : "serving";
     } else if (!row.usable) {
       target.state = "lost";
       target.reason = std::string(Message(env_.monitor.WhyNot(candidate.devices)));
@@ -526,6 +546,7 @@ void Placer::Remember(const PlacementDecision& decision) {
       target.reason = std::string(Message(row.error));
     } else {
       target.state = row.state == LaneState::kCompiling ? "compiling" : "idle";
+      target.reason = std::string(Message(row.error));  // of the try before
     }
     if (row.lane != nullptr) {
       target.facts = row.lane->facts();

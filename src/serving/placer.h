@@ -46,6 +46,9 @@ class Placer : public std::enable_shared_from_this<Placer> {
     std::shared_ptr<SequenceDirectory> sequences;
     Duration sequence_idle{0};
   };
+  // What does not load is tried again while others serve: after the first pause, then twice as long each time.
+  static constexpr Duration kFirstPause = std::chrono::seconds(1);
+  static constexpr Duration kLongestPause = std::chrono::minutes(5);
   enum class Phase {
     kLoading,  // nothing has served yet
     kServing,
@@ -105,6 +108,10 @@ class Placer : public std::enable_shared_from_this<Placer> {
   void LookAtDevices(size_t index);
   void StartCompiling(size_t index);
   void Accept(size_t index, std::shared_ptr<Lane> lane);
+  // The candidate cannot be had now: it is tried again after a pause, unless the model itself is the cause.
+  enum class Again { kYes, kNo };
+  void Fail(Row& row, const Status& why, uint64_t generation, Again again);
+  void ArmRetry();
   void MakeSequences();
   void Drop(Row& row);
   void Release(Row& row);
@@ -132,11 +139,14 @@ class Placer : public std::enable_shared_from_this<Placer> {
   Signature open_signature_;
   std::string shape_;  // of an instance for one shape
   std::vector<std::shared_ptr<Lane>> routed_;
+  size_t standby_ = 0;  // of those
   bool asleep_ = false;
   bool rousing_ = false;  // until something serves again
   bool rouse_failed_ = false;
   uint64_t slept_bytes_ = 0;
   bool refuses_ = false;  // the route says that there is nothing to wait for
+  TimePoint retry_at_ = kNoDeadline;  // what failed to load is tried again, as soon as the timer wakes the Manager
+  Timer::Id retry_timer_ = 0;
   // Candidates that were lost, or failed to load, in this step, and why.
   std::vector<std::pair<size_t, Status>> lost_;
   std::string served_by_;                        // the target that served first; what served last when nothing does
