@@ -198,7 +198,11 @@ void Placer::StartCompiling(size_t index) {
   row.state = LaneState::kCompiling;
   row.compilation = std::make_shared<Compilation>();
   row.compilation->generation = env_.monitor.Generation(candidate.devices);
-  LaneRequest request{.load = base_, .read_recorded = env_.read_recorded, .options = {}, .inline_threads = env_.inline_threads};
+  LaneRequest request{.load = base_,
+                      .files = env_.files,
+                      .read_recorded = env_.read_recorded,
+                      .options = {},
+                      .inline_threads = env_.inline_threads};
   request.load.target = candidate.target;
   request.load.properties = candidate.properties;
   request.options = {
@@ -232,6 +236,11 @@ void Placer::TakeCompilation(size_t index) {
   row.state = LaneState::kFailed;
   row.error = compilation->lane.status();
   row.failed_generation = compilation->generation;
+  if (FilesHaveChanged()) {
+    LogInfo("Model {} version {} is not loaded on {}: {}", base_.settings.name, base_.version, candidate.target,
+            Message(row.error));
+    return;
+  }
   LogError("Model {} version {} does not load on {}: {}", base_.settings.name, base_.version, candidate.target,
            Message(row.error));
   lost_.emplace_back(index, row.error);
@@ -241,6 +250,8 @@ void Placer::TakeCompilation(size_t index) {
                         std::string(Message(row.error)));
   }
 }
+
+bool Placer::FilesHaveChanged() const { return env_.files != nullptr && env_.files->changed(); }
 
 void Placer::Accept(size_t index, std::shared_ptr<Lane> lane) {
   Row& row = *rows_[index];
@@ -354,7 +365,7 @@ bool Placer::CanSleep() const {
 void Placer::Sleep() {
   slept_bytes_ = memory_bytes();
   asleep_ = true;
-  rousing_ = rouse_failed_ = refuses_ = false;
+  rousing_ = rouse_failed_ = rouse_stale_ = refuses_ = false;
   routed_.clear();
   executor_->SetRoute({.asleep = true});
   for (const auto& row : rows_) {
@@ -467,7 +478,9 @@ Status Placer::Refusal() const {
 void Placer::SetRoute(const PlacementDecision& decision) {
   std::vector<std::shared_ptr<Lane>> lanes;
   for (const size_t index : decision.route) lanes.push_back(rows_[index]->lane);
-  const bool refuses = decision.hopeless;
+  const bool stale = rousing_ && decision.hopeless && FilesHaveChanged();
+  if (stale && !std::exchange(rouse_stale_, true)) env_.wake();  // for whoever is to call Sleep
+  const bool refuses = decision.hopeless && !stale;
   const bool roused = rousing_ && (!lanes.empty() || refuses);
   if (roused) {
     rousing_ = false;
