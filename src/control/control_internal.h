@@ -1,6 +1,8 @@
 // What the files of ModelControl share.
 #pragma once
 
+#include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -21,7 +23,9 @@ struct ModelControl::Waiting {
   std::set<std::string> models;      // whose loads are waited for
   std::set<std::string> changed;     // what the change was about
   bool failures_are_errors = false;  // of the loads of `changed`
-  std::string before;                // what served then
+  // Of `changed` then: what the API had said before, and what it says now.
+  std::map<std::string, std::pair<std::optional<WantedSet::Said>, std::optional<WantedSet::Said>>> words;
+  std::string before;  // what served then
   Done done;
 };
 

@@ -144,6 +144,7 @@ void ModelControl::AnswerStopped() {
 }
 
 void ModelControl::AnswerWaiting() {
+  std::list<std::pair<Waiting, ControlOutcome>> ended;
   for (auto it = waiting_.begin(); it != waiting_.end();) {
     const bool pending = std::any_of(it->models.begin(), it->models.end(),
                                      [this](const std::string& model) { return manager_.LoadPending(model); });
@@ -151,10 +152,45 @@ void ModelControl::AnswerWaiting() {
       ++it;
       continue;
     }
-    Waiting ended = std::move(*it);
+    ControlOutcome outcome = OutcomeOf(*it);
+    ended.emplace_back(std::move(*it), std::move(outcome));
     it = waiting_.erase(it);
-    ended.done(OutcomeOf(ended));
   }
+  if (ended.empty()) return;
+  // The latest first: each restores what was before it.
+  WantedSet wanted = wanted_;
+  bool restored = false;
+  for (auto it = ended.rbegin(); it != ended.rend(); ++it) {
+    if (it->second.status.ok()) continue;
+    for (const std::string& name : FailedOf(it->first)) {
+      const auto words = it->first.words.find(name);
+      // A later call has the last word.
+      if (words == it->first.words.end() || wanted.LastWord(name) != words->second.second) continue;
+      if (words->second.first == words->second.second) continue;
+      wanted.Restore(name, words->second.first);
+      restored = true;
+    }
+  }
+  if (restored) {
+    wanted_ = std::move(wanted);
+    manager_.SetWanted(wanted_.Models(), wanted_.FaultyModels());
+    MutexLock lock(&mutex_);
+    names_ = wanted_.Names();
+  }
+  for (auto& [waiting, outcome] : ended) waiting.done(outcome);
+}
+
+// The models whose loads failed.
+std::set<std::string> ModelControl::FailedOf(const Waiting& waiting) const {
+  std::set<std::string> failed;
+  for (const std::string& name : waiting.changed) {
+    const auto status = manager_.StatusOf(name);
+    if (!status.ok()) continue;
+    for (const VersionStatus& version : status->versions) {
+      if (!version.error.ok() && version.state != VersionState::kGone) failed.insert(name);
+    }
+  }
+  return failed;
 }
 
 ControlOutcome ModelControl::OutcomeOf(const Waiting& waiting) const {
@@ -240,6 +276,9 @@ std::vector<ConfigFault> ModelControl::Check(const std::vector<CheckedModel>& mo
 }
 
 void ModelControl::Apply(WantedSet wanted, Waiting waiting) {
+  for (const std::string& name : waiting.changed) {
+    waiting.words[name] = {wanted_.LastWord(name), wanted.LastWord(name)};
+  }
   wanted_ = std::move(wanted);
   {
     MutexLock lock(&mutex_);
@@ -338,7 +377,7 @@ std::vector<IndexedModel> ModelControl::Index() const {
                        .version = version.version == 0 ? "" : std::to_string(version.version),
                        .state = std::string(StateName(version.state)),
                        .reason = std::string(Message(version.error))};
-      if (version.state == VersionState::kGone) row.reason = "unloaded";
+      if (version.state == VersionState::kGone && row.reason.empty()) row.reason = "unloaded";
       index.push_back(std::move(row));
     }
   }

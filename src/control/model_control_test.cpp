@@ -202,6 +202,35 @@ TEST_F(ModelControlTest, ALoadThatFailsSaysWhy) {
   EXPECT_TRUE(Serves("a"));
 }
 
+TEST_F(ModelControlTest, NothingIsKeptOfALoadThatFailed) {
+  WriteModels({{"a", R"("nireq": 2)"}});
+  Start();
+  const auto fail = [this](bool fails) {
+    runtime_.Update("a", [fails](FakeRuntime::Script& script) {
+      script.load_error = fails ? InvalidArgument("out of luck") : absl::OkStatus();
+    });
+  };
+  const auto serves_as_before = [this] { return (*manager_->Acquire("a", std::nullopt))->settings().nireq == 2u; };
+  fail(true);
+  EXPECT_EQ(Load("a", R"({"nireq": 4})")->code(), 400);
+  EXPECT_TRUE(serves_as_before());
+  EXPECT_EQ(StateOf("a"), "READY");
+  fail(false);
+  EXPECT_EQ(Load("a")->code(), 201) << "the settings that failed were kept";
+  EXPECT_TRUE(serves_as_before());
+  fail(true);
+  EXPECT_EQ(Load("a", R"({"nireq": 4})")->code(), 400);
+  fail(false);
+  EXPECT_EQ(Unload("a")->code(), 201);
+  EXPECT_EQ(Load("a")->code(), 201);
+  EXPECT_TRUE(serves_as_before());
+  // A model that was not there before is not there after, nor tried again.
+  repository_.Add("x", {1});
+  runtime_.Update("x", [](FakeRuntime::Script& script) { script.load_error = InvalidArgument("the file is broken"); });
+  EXPECT_EQ(Load("x", R"({"base_path": "x"})")->code(), 400);
+  EXPECT_EQ(Load("x")->code(), 404);
+}
+
 TEST_F(ModelControlTest, OnlyTheApiLoads) {
   WriteModels({{"a", ""}, {"b", ""}});
   Start({.mode = ModelControlMode::kExplicit, .poll = std::chrono::milliseconds(10)});

@@ -46,6 +46,16 @@ void WantedSet::Load(ModelSettings settings) {
   said.settings = std::move(settings);
 }
 
+std::optional<WantedSet::Said> WantedSet::LastWord(const std::string& name) const {
+  const auto said = said_.find(name);
+  return said == said_.end() ? std::nullopt : std::optional<Said>(said->second);
+}
+
+void WantedSet::Restore(const std::string& name, std::optional<Said> before) {
+  said_.erase(name);
+  if (before) said_.emplace(name, *std::move(before));
+}
+
 const ModelSettings* WantedSet::Known(const std::string& name) const {
   const auto said = said_.find(name);
   if (said != said_.end() && said->second.settings) return &*said->second.settings;

@@ -27,6 +27,16 @@ class WantedSet {
   void LoadKnown(const std::string& name) { said_[name].load = true; }
   void Unload(const std::string& name) { said_[name].load = false; }
 
+  // What the API said last of a model; nothing when it said nothing.
+  struct Said {
+    bool load = false;
+    std::optional<ModelSettings> settings;  // in place of the file's
+    friend bool operator==(const Said&, const Said&) = default;
+  };
+  std::optional<Said> LastWord(const std::string& name) const;
+  // Takes the last word back: as if it had been `before`.
+  void Restore(const std::string& name, std::optional<Said> before);
+
   // The settings of a model that is served or could be; null when there are none.
   const ModelSettings* Known(const std::string& name) const;
   // Why config.json's entry cannot be served; null when it can, or is not there.
@@ -41,10 +51,6 @@ class WantedSet {
   std::string Conflict() const;
 
  private:
-  struct Said {
-    bool load = false;
-    std::optional<ModelSettings> settings;  // in place of the file's
-  };
   bool IsWanted(const std::string& name) const;
 
   bool only_asked_;

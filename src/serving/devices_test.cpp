@@ -123,6 +123,30 @@ TEST_F(DevicesTest, TheCpuHelpsUntilTheBetterDeviceIsReadyAndStandsByThen) {
   EXPECT_EQ(manager_->Placement("dummy", std::nullopt)->targets[0].requests_served, 1u);
 }
 
+// All lanes of one Version have the same weights.
+TEST_F(DevicesTest, FilesThatHaveChangedAreNotTakenForADeviceThatComesLater) {
+  FakeRuntime::Script slow;
+  slow.hold_load = true;
+  slow.async = FakeRuntime::Async::kThread;
+  runtime_.Set("dummy@GPU.0", slow);
+  Serve("AUTO:GPU.0,CPU");
+  manager_->WaitForLoads();
+  ASSERT_EQ(ServedBy(), "CPU");
+  const Version* const before = &**manager_->Acquire("dummy", std::nullopt);
+  const auto folder = repository_.path() / "dummy/1";
+  std::ofstream(folder / ".incomplete") << "";
+  std::ofstream(folder / "model.onnx") << "half of it";
+  slow.hold_load = false;
+  runtime_.Set("dummy@GPU.0", slow);
+  EXPECT_TRUE(Until([&] { return StateOf("GPU.0") == "failed"; }));
+  EXPECT_TRUE(Call().ok());
+  EXPECT_EQ(ServedBy(), "CPU");
+  EXPECT_THAT(moves_, IsEmpty());
+  EXPECT_EQ(Device("GPU.0").state, DeviceState::kWell) << "it is no fault of the device's";
+  std::filesystem::remove(folder / ".incomplete");
+  EXPECT_TRUE(Until([&] { return &**manager_->Acquire("dummy", std::nullopt) != before && ServedBy() == "GPU.0"; }));
+}
+
 TEST_F(DevicesTest, ALoadThatTakesTooLongIsLeftForTheNextDevice) {
   FakeRuntime::Script hangs;
   hangs.hold_load = true;

@@ -90,15 +90,19 @@ absl::Span<const std::shared_ptr<Lane>> Executor::Takers(const LaneRoute& route)
 
 void Executor::SetRoute(LaneRoute next) {
   const Status closed = next.lanes.empty() ? next.closed : absl::OkStatus();
+  const LaneRoute* now = nullptr;
   {
     MutexLock lock(&mutex_);
     std::erase_if(lanes_, [](const auto& lane) { return lane->closed() && lane->active() == 0; });
     for (const auto& lane : next.lanes) {
       if (std::find(lanes_.begin(), lanes_.end(), lane) == lanes_.end()) lanes_.push_back(lane);
     }
-    route_.store(routes_.emplace_back(std::make_unique<const LaneRoute>(std::move(next))).get());
+    now = routes_.emplace_back(std::make_unique<const LaneRoute>(std::move(next))).get();
+    route_.store(now);
   }
-  if (!closed.ok()) {
+  if (now->lanes.empty() && now->successor != nullptr) {
+    HandOver(*now);
+  } else if (!closed.ok()) {
     AnswerWaiting(closed);
   } else {
     ServeWaiting();
@@ -116,6 +120,25 @@ void Executor::AnswerWaiting(const Status& why) {
   for (const auto& call : waiting) {
     AnswerTurn(*call, Sequence::Turn::kSkipped, call->failure_.ok() ? why : call->failure_);
   }
+}
+
+// What waits here is another Version's from now on.
+void Executor::HandOver(const LaneRoute& to) {
+  if (!to.successor->Acquire()) return AnswerWaiting(to.closed);
+  const Handle successor(to.successor);
+  Executor& next = successor->executor();
+  std::list<std::shared_ptr<InferCall>> waiting;
+  {
+    MutexLock lock(&mutex_);
+    waiting.swap(queue_);
+    for (const auto& call : waiting) {
+      call->queued_ = false;
+      call->instance = std::make_shared<Handle>(successor.Another());
+      call->executor_.store(&next);  // Cancel, which comes at any time, looks at it with the mutex held
+    }
+    queued_.store(0);
+  }
+  for (const auto& call : waiting) next.Submit(call);
 }
 
 // Calls that wait for a lane which will not run them any more.
@@ -271,6 +294,7 @@ void Executor::Enqueue(std::shared_ptr<InferCall> call, Entry entry) {
   }
   // The route may have been closed between the look and the queueing; whoever closed it may have found an empty queue.
   if (const LaneRoute& now = route(); now.lanes.empty()) {
+    if (now.successor != nullptr) return HandOver(now);
     if (!now.closed.ok()) return AnswerWaiting(now.closed);
     if (options_.on_starved) options_.on_starved();
   }
@@ -541,15 +565,19 @@ void Executor::ArmDeadline(const std::shared_ptr<InferCall>& call) {
 
 void Executor::Cancel(InferCall& call, const Status& why) {
   std::shared_ptr<InferCall> held;
+  Executor* owner = this;
   {
     MutexLock lock(&mutex_);
-    if (call.queued_) {
+    // Before Submit: none.
+    if (Executor* const now = call.executor_.load(); now != nullptr) owner = now;
+    if (owner == this && call.queued_) {
       held = std::move(*call.queue_position_);
       queue_.erase(call.queue_position_);
       call.queued_ = false;
       queued_.store(queue_.size());
     }
   }
+  if (owner != this) return owner->Cancel(call, why);  // it was handed over
   if (held == nullptr) return Answer(call, why);
   AnswerTurn(call, Sequence::Turn::kSkipped, why);
 }

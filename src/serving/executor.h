@@ -38,6 +38,9 @@ struct LaneRoute {
   Status closed;
   // Without lanes: they are made as soon as a call comes.
   bool asleep = false;
+  // Without lanes: the Version that took this one's place, and runs its calls; it has the same signature. `closed` is for when
+  // that is gone too.
+  std::shared_ptr<VersionSlot> successor;
 };
 
 // Thread-safe. A call that finds an infer request free takes no lock; one that has to wait takes a mutex for the length of a
@@ -109,6 +112,8 @@ class Executor {
   TimePoint last_use() const { return TimePoint(Duration(last_use_ns_.load(std::memory_order_relaxed))); }
   // Will a call be run now, or as soon as a lane is free, or was made for it?
   bool serving() const;
+  // Calls wait for lanes that are made as soon as one comes.
+  bool asleep() const { return route().lanes.empty() && route().asleep; }
 
  private:
   struct Place {
@@ -143,6 +148,7 @@ class Executor {
   void Retry(Lane& lane, const std::shared_ptr<InferCall>& call, const Status& why);
   bool StartElsewhere(Lane& lane, const std::shared_ptr<InferCall>& call);
   void AnswerWaiting(const Status& why);
+  void HandOver(const LaneRoute& route);
   void AnswerPinned(const Lane& lane);
   void AnswerTurn(InferCall& call, Sequence::Turn turn, const Status& status);
   void ArmDeadline(const std::shared_ptr<InferCall>& call);

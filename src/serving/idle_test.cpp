@@ -136,6 +136,101 @@ TEST_F(IdleTest, AModelThatDoesNotComeBackSaysWhyAndIsTriedAgain) {
   EXPECT_TRUE(Eventually([&] { return Pass(seconds(1)), Call().ok(); }));
 }
 
+// Files that lie there when a model that sleeps is called.
+class SleepingFilesTest : public IdleTest {
+ protected:
+  void GoToSleep() {
+    Want({Idle(10)});
+    before_ = Serving();
+    Pass(seconds(10));
+    ASSERT_TRUE(GoesToSleep());
+  }
+  const Version* Serving() { return &**manager_->Acquire("dummy", std::nullopt); }
+  void Write(const std::string& file, const std::string& text) {
+    std::ofstream(repository_.path() / "dummy/1" / file) << text;
+  }
+  // The call is waited for, while time passes.
+  Status Outcome(const std::shared_ptr<Answer>& answer) {
+    EXPECT_TRUE(Eventually([&] { return timer_.Advance(seconds(1)), answer->done.HasBeenNotified(); }));
+    return answer->done.HasBeenNotified() ? answer->status : absl::UnknownError("no answer");
+  }
+
+  const Version* before_ = nullptr;
+};
+
+TEST_F(SleepingFilesTest, ACallWaitsUntilTheFilesAreWholeAndIsServedByTheChangedVersion) {
+  Start();
+  GoToSleep();
+  Write(".incomplete", "");
+  Write("model.onnx", "half of it");
+  const std::shared_ptr<Answer> late = Begin("dummy", timer_.Now() + seconds(5));
+  const std::shared_ptr<Answer> patient = Begin();
+  EXPECT_EQ(Outcome(late).code(), StatusCode::kDeadlineExceeded);
+  EXPECT_FALSE(patient->done.HasBeenNotified());
+  EXPECT_EQ(runtime_.loads(), 1u) << "half-copied files were loaded";
+  Write("model.onnx", "all of it, changed");
+  std::filesystem::remove(repository_.path() / "dummy/1/.incomplete");
+  EXPECT_EQ(Outcome(patient), absl::OkStatus());
+  EXPECT_EQ(runtime_.loads(), 2u);
+  EXPECT_NE(Serving(), before_) << "a Version serves what it was not made of";
+  EXPECT_TRUE(Call().ok());
+  EXPECT_TRUE(Eventually([&] { return runtime_.live_models() == 1; }));
+}
+
+TEST_F(SleepingFilesTest, FilesThatAreTheSameAreTheSameVersion) {
+  Start();
+  GoToSleep();
+  EXPECT_TRUE(Call().ok());
+  EXPECT_EQ(Serving(), before_);
+}
+
+TEST_F(SleepingFilesTest, FilesThatChangeWhileTheyAreReadAreNotServed) {
+  Start();
+  GoToSleep();
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.hold_load = true; });
+  const std::shared_ptr<Answer> answer = Begin();
+  ASSERT_TRUE(runtime_.WaitForLoads(2));
+  Write("model.onnx", "changed");
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.hold_load = false; });
+  EXPECT_EQ(Outcome(answer), absl::OkStatus());
+  EXPECT_EQ(runtime_.loads(), 3u);
+  EXPECT_NE(Serving(), before_);
+}
+
+TEST_F(SleepingFilesTest, ChangedFilesThatDoNotLoadAreToldToWhoeverCalls) {
+  Start();
+  GoToSleep();
+  Write("model.onnx", "corrupt");
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("corrupt"); });
+  const Status status = Outcome(Begin());
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_THAT(status.ToString(), HasSubstr("corrupt"));
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.load_error = absl::OkStatus(); });
+  EXPECT_TRUE(Eventually([&] { return Outcome(Begin()).ok(); }));
+  EXPECT_NE(Serving(), before_);
+}
+
+TEST_F(SleepingFilesTest, ACallDoesNotWaitForFilesThatAreGone) {
+  Start();
+  GoToSleep();
+  std::filesystem::rename(repository_.path() / "dummy", repository_.path() / "elsewhere");
+  const Status status = Outcome(Begin());
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_THAT(status.ToString(), HasSubstr("is not there"));
+  std::filesystem::rename(repository_.path() / "elsewhere", repository_.path() / "dummy");
+  EXPECT_TRUE(Eventually([&] { return Outcome(Begin()).ok(); }));
+}
+
+TEST_F(SleepingFilesTest, ACallThatTheChangedModelWouldNotTakeIsRefused) {
+  Start();
+  GoToSleep();
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.signature.inputs[0].name = "c"; });
+  Write("model.onnx", "another model");
+  const Status status = Outcome(Begin());
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_THAT(status.ToString(), HasSubstr("try again"));
+}
+
 TEST_F(IdleTest, ACallInFlightKeepsTheModel) {
   Start();
   runtime_.Update("dummy", [](FakeRuntime::Script& script) {

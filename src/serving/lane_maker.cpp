@@ -158,7 +158,10 @@ Status CheckState(const ModelSettings& settings, const LoadFacts& facts) {
 StatusOr<std::shared_ptr<Lane>> MakeLane(Runtime& runtime, const Timer& timer, LaneRequest request) {
   const ModelSettings& settings = request.load.settings;
   const LongLivedBlocks blocks;
-  SY_ASSIGN_OR_RETURN(std::shared_ptr<CompiledModel> model, runtime.Load(request.load));
+  StatusOr<std::shared_ptr<CompiledModel>> loaded = runtime.Load(request.load);
+  // First: an error may come of files that are half there.
+  if (request.files != nullptr) SY_RETURN_IF_ERROR(request.files->Check());
+  SY_ASSIGN_OR_RETURN(std::shared_ptr<CompiledModel> model, std::move(loaded));
   SY_RETURN_IF_ERROR(CheckState(settings, model->facts()));
   request.options.collecting = CollectingTime(request.load, model->facts());
   std::vector<std::unique_ptr<InferRequest>> requests;

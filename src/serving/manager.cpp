@@ -331,6 +331,9 @@ void Manager::StepPlacers() {
   MutexLock lock(&mutex_);
   for (auto& [name, model] : models_) {
     for (auto& [number, entry] : model->entries) {
+      const bool serves_others = entry.slot != nullptr && entry.slot->get()->placer()->files()->TakeNews();
+      const bool loads_others = entry.placer != nullptr && entry.placer->files()->TakeNews();
+      if ((serves_others || loads_others) && model->wanted && !model->faulty) model->look = woken_ = true;
       if (entry.placer != nullptr) TakeLoad(name, *model, entry);
     }
     if (model->wanted) RetireSuperseded(*model);

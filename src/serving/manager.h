@@ -38,6 +38,8 @@
 
 namespace switchyard {
 
+struct LoadSource;
+
 // The one state machine of a Version, owned by the Manager:
 //   wanted -> loading -> available -> unloading -> gone
 //                     -> failed (the reason is kept)
@@ -166,6 +168,7 @@ class Manager {
   struct Snapshot;  // the immutable map that Acquire reads
   struct Waker;     // through which timers and loads find this object, as long as it is there
   struct FoundVersion {
+    std::string folder;  // the base path, or its copy
     VersionFiles files;
     FilesState state;
   };
@@ -195,12 +198,15 @@ class Manager {
   uint64_t NeedOf(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   TimePoint IdleAt(const Model& model, const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SleepAndRouse() ABSL_LOCKS_EXCLUDED(mutex_);
+  void LookForRouse(Model& model, Entry& entry, const FoundVersion* found, bool settled) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DecideRouse(const std::string& name, Model& model, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DecideSleep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StartLoads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RetireSuperseded(Model& model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  StatusOr<std::shared_ptr<Placer>> MakePlacer(const ModelSettings& settings, int64_t version, const std::string& path)
+  StatusOr<std::shared_ptr<Placer>> MakePlacer(const ModelSettings& settings, int64_t version, const LoadSource& source)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void LoadAnew(Model& model, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeLoad(const std::string& name, Model& model, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Fail(const std::string& name, Entry& entry, const Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool LoadsPending() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -238,6 +244,8 @@ class Manager {
   std::vector<std::shared_ptr<VersionSlot>> retired_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<VersionSlot>> draining_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<VersionSlot>> drained_ ABSL_GUARDED_BY(mutex_);
+  // Who takes the waiting calls of one of retired_ that sleeps.
+  std::map<const VersionSlot*, std::shared_ptr<VersionSlot>> successors_ ABSL_GUARDED_BY(mutex_);
   // Placers of versions that left before they served. They are freed on the Manager's thread.
   std::vector<std::shared_ptr<Placer>> discarded_ ABSL_GUARDED_BY(mutex_);
   // What SleepAndRouse is to do, without the mutex.

@@ -14,10 +14,14 @@ namespace switchyard {
 
 // What a Version was made of, or is to be made of: when nothing of it changes, there is nothing to load.
 struct LoadSource {
-  std::string path;  // empty: the version's folder has no complete set of files
+  std::string folder;  // as ReadFilesState takes it
+  std::string path;    // empty: the version's folder has no complete set of files
   std::vector<FileStamp> files;
   uint64_t bytes = 0;      // of the files together
   ModelSettings settings;  // without what does not concern a Version
+  bool SameFiles(const LoadSource& other) const {
+    return folder == other.folder && path == other.path && files == other.files;
+  }
   friend bool operator==(const LoadSource&, const LoadSource&) = default;
 };
 
@@ -38,6 +42,10 @@ struct Manager::Entry {
   bool settling = false;  // its files are still changing: kWanted, but not loaded
   int failures = 0;       // one after another, of what was tried
   TimePoint retry_at = kNoDeadline;
+  // A call waits for a Version that gave its memory back: its folder is looked at before anything is loaded. kLook goes on until
+  // a look finds that the files are whole, and those that it was made of; what has changed is loaded as any change is.
+  enum class Rouse { kNone, kLook, kSame } rouse = Rouse::kNone;
+  Status rouse_fault;  // kLook: why that is not going to be
   // A call did not get the model back into memory: no call is let to try again before.
   TimePoint rouse_at = kNoDeadline;
   std::optional<TimePoint> missing_since;  // serves, but its folder is gone

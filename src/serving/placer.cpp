@@ -187,7 +187,11 @@ void Placer::StartCompiling(size_t index) {
   row.state = LaneState::kCompiling;
   row.compilation = std::make_shared<Compilation>();
   row.compilation->generation = env_.monitor.Generation(candidate.devices);
-  LaneRequest request{.load = base_, .read_recorded = env_.read_recorded, .options = {}, .inline_threads = env_.inline_threads};
+  LaneRequest request{.load = base_,
+                      .files = env_.files,
+                      .read_recorded = env_.read_recorded,
+                      .options = {},
+                      .inline_threads = env_.inline_threads};
   request.load.target = candidate.target;
   request.load.properties = candidate.properties;
   request.options = {
@@ -218,9 +222,14 @@ void Placer::TakeCompilation(size_t index) {
   const Candidate& candidate = plan_.candidates[index];
   MutexLock lock(&compilation->mutex);
   if (compilation->lane.ok()) return Accept(index, *compilation->lane);
-  // What the model is refused for stays so.
-  const bool refused = compilation->lane.status().code() == StatusCode::kInvalidArgument;
-  Fail(row, compilation->lane.status(), compilation->generation, refused ? Again::kNo : Again::kYes);
+  // What the model is refused for stays so; of changed files another Version is made.
+  const bool stays = compilation->lane.status().code() == StatusCode::kInvalidArgument || FilesHaveChanged();
+  Fail(row, compilation->lane.status(), compilation->generation, stays ? Again::kNo : Again::kYes);
+  if (FilesHaveChanged()) {
+    LogInfo("Model {} version {} is not loaded on {}: {}", base_.settings.name, base_.version, candidate.target,
+            Message(row.error));
+    return;
+  }
   LogError("Model {} version {} does not load on {}: {}", base_.settings.name, base_.version, candidate.target,
            Message(row.error));
   if (!std::exchange(row.left, true)) lost_.emplace_back(index, row.error);
@@ -251,6 +260,8 @@ void Placer::ArmRetry() {
   retry_at_ = next;
   if (next != kNoDeadline) retry_timer_ = env_.timer.Schedule(next, env_.wake);
 }
+
+bool Placer::FilesHaveChanged() const { return env_.files != nullptr && env_.files->changed(); }
 
 void Placer::Accept(size_t index, std::shared_ptr<Lane> lane) {
   Row& row = *rows_[index];
@@ -369,7 +380,7 @@ bool Placer::CanSleep() const {
 void Placer::Sleep() {
   slept_bytes_ = memory_bytes();
   asleep_ = true;
-  rousing_ = rouse_failed_ = refuses_ = false;
+  rousing_ = rouse_failed_ = rouse_stale_ = refuses_ = false;
   routed_.clear();
   executor_->SetRoute({.asleep = true});
   for (const auto& row : rows_) {
@@ -485,7 +496,9 @@ Status Placer::Refusal() const {
 void Placer::SetRoute(const PlacementDecision& decision) {
   std::vector<std::shared_ptr<Lane>> lanes;
   for (const size_t index : decision.route) lanes.push_back(rows_[index]->lane);
-  const bool refuses = decision.hopeless;
+  const bool stale = rousing_ && decision.hopeless && FilesHaveChanged();
+  if (stale && !std::exchange(rouse_stale_, true)) env_.wake();  // for whoever is to call Sleep
+  const bool refuses = decision.hopeless && !stale;
   const bool roused = rousing_ && (!lanes.empty() || refuses);
   if (roused) {
     rousing_ = false;

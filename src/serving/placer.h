@@ -14,6 +14,7 @@
 #include "runtime/runtime.h"
 #include "serving/device_monitor.h"
 #include "serving/executor.h"
+#include "serving/files_guard.h"
 #include "serving/lane_maker.h"
 #include "serving/placement_report.h"
 #include "serving/sequences.h"
@@ -35,6 +36,8 @@ class Placer : public std::enable_shared_from_this<Placer> {
     size_t inline_threads = 1;
     // Every warning about settings is an error.
     bool strict = false;
+    // Of the Version, for all lanes that are ever made for it. May be null.
+    std::shared_ptr<FilesGuard> files;
     ReadRecorded read_recorded;
     // Step has something to do. Any thread; must not block.
     std::function<void()> wake;
@@ -74,6 +77,10 @@ class Placer : public std::enable_shared_from_this<Placer> {
   void Refuse(const Status& why);
   // Rouse has led to nothing: calls are refused until Sleep is called again.
   bool rouse_failed() const { return rouse_failed_; }
+  // Rouse has found other files than the Version was made of: calls go on waiting, for Sleep to be called again and the changed
+  // Version, or Refuse.
+  bool rouse_stale() const { return rouse_stale_; }
+  FilesGuard* files() const { return env_.files.get(); }
   // What its lanes take of their devices' memory, as far as is known; what they took, while asleep.
   uint64_t memory_bytes() const;
 
@@ -107,6 +114,7 @@ class Placer : public std::enable_shared_from_this<Placer> {
   void TakeCompilation(size_t index);
   void LookAtDevices(size_t index);
   void StartCompiling(size_t index);
+  bool FilesHaveChanged() const;
   void Accept(size_t index, std::shared_ptr<Lane> lane);
   // The candidate cannot be had now: it is tried again after a pause, unless the model itself is the cause.
   enum class Again { kYes, kNo };
@@ -143,6 +151,7 @@ class Placer : public std::enable_shared_from_this<Placer> {
   bool asleep_ = false;
   bool rousing_ = false;  // until something serves again
   bool rouse_failed_ = false;
+  bool rouse_stale_ = false;
   uint64_t slept_bytes_ = 0;
   bool refuses_ = false;  // the route says that there is nothing to wait for
   TimePoint retry_at_ = kNoDeadline;  // what failed to load is tried again, as soon as the timer wakes the Manager

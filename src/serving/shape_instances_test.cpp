@@ -245,6 +245,25 @@ TEST_F(ShapeInstancesTest, AnotherFailureIsTriedAgainLater) {
   EXPECT_EQ(runtime_.loads(), 3u);
 }
 
+// Every shape of one Version has the same weights.
+TEST_F(ShapeInstancesTest, ANewShapeIsNotCompiledFromFilesThatHaveChanged) {
+  Serve();
+  EXPECT_TRUE(Call({2, 10}).ok());
+  const Version* const before = &**manager_->Acquire("dummy", std::nullopt);
+  const auto folder = repository_.path() / "dummy/1";
+  std::ofstream(folder / ".incomplete") << "";
+  std::ofstream(folder / "model.onnx") << "half of it";
+  const Status status = Call({3, 10});
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_THAT(status.ToString(), HasSubstr("have changed since it was loaded"));
+  EXPECT_TRUE(Call({2, 10}).ok()) << "what is loaded goes on";
+  EXPECT_EQ(&**manager_->Acquire("dummy", std::nullopt), before);
+  std::filesystem::remove(folder / ".incomplete");
+  // Nobody tells of the change: the refused shape had the folder looked at.
+  EXPECT_TRUE(Until([&] { return timer_.Advance(seconds(1)), &**manager_->Acquire("dummy", std::nullopt) != before; }));
+  EXPECT_TRUE(Call({3, 10}).ok());
+}
+
 TEST_F(ShapeInstancesTest, WhatComesBesidesTooManyCompilationsIsRefused) {
   Serve(2);
   Hold(true);

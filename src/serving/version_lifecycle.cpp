@@ -48,7 +48,7 @@ std::optional<StatusOr<std::vector<Manager::FoundVersion>>> Manager::FindVersion
   if (!listed.ok()) return listed.status();
   std::vector<FoundVersion> found;
   for (const VersionFiles& files : *listed) {
-    found.push_back({files, files.model_path.empty() ? FilesState() : ReadFilesState(folder, files.model_path)});
+    found.push_back({folder, files, files.model_path.empty() ? FilesState() : ReadFilesState(folder, files.model_path)});
   }
   return found;
 }
@@ -118,7 +118,7 @@ bool Manager::StillCounts(Model& model, Entry& entry, bool there) {
 }
 
 void Manager::Want(const Model& model, Entry& entry, const FoundVersion& found, bool retry) {
-  LoadSource source{found.files.model_path, found.state.files, found.state.bytes, VersionSettings(model.settings)};
+  LoadSource source{found.folder, found.files.model_path, found.state.files, found.state.bytes, VersionSettings(model.settings)};
   entry.version = found.files.version;
   entry.settling = false;
   if (entry.slot != nullptr && entry.served == source) {
@@ -197,6 +197,12 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>&
   }
   for (const int64_t number : if_whole) {
     if (!whole.contains(number)) ListUntaken(model, *there[number]);
+  }
+  for (auto& [number, entry] : model.entries) {
+    if (entry.slot == nullptr || entry.rouse != Entry::Rouse::kLook) continue;
+    const auto one = there.find(number);
+    const auto taken = whole.find(number);
+    LookForRouse(model, entry, one == there.end() ? nullptr : one->second, taken != whole.end() && taken->second);
   }
   if (!wanted.empty() || !if_whole.empty()) {
     model.fault = absl::OkStatus();
@@ -297,6 +303,57 @@ TimePoint Manager::IdleAt(const Model& model, const Entry& entry) const {
   return at <= now && executor.queued() + executor.active() > 0 ? now + std::chrono::seconds(seconds) : at;
 }
 
+// What a look at the folder says of a Version that a call waits for.
+void Manager::LookForRouse(Model& model, Entry& entry, const FoundVersion* found, bool settled) {
+  entry.rouse_fault = absl::OkStatus();
+  if (found == nullptr) {
+    // Another folder may be moved to its place.
+    if (entry.missing_since && timer_.Now() - *entry.missing_since < options_.settle) return;
+    entry.rouse_fault = Error(StatusCode::kUnavailable, "the folder of version {} under {} is gone", entry.version,
+                              model.settings.base_path);
+  } else if (found->files.model_path.empty()) {
+    entry.rouse_fault = Error(StatusCode::kUnavailable, "the folder of version {} under {} holds no complete set of model files",
+                              entry.version, model.settings.base_path);
+  } else if (!settled) {
+    return;
+  } else if (entry.served.SameFiles({found->folder, found->files.model_path, found->state.files, 0, {}})) {
+    entry.rouse = Entry::Rouse::kSame;
+  } else if (!entry.wanted) {
+    entry.rouse_fault = Error(StatusCode::kUnavailable, "its files have changed, and the version is not wanted any more");
+  }
+}
+
+// A call waits for a Version that gave its memory back.
+void Manager::DecideRouse(const std::string& name, Model& model, Entry& entry) {
+  const std::shared_ptr<Placer>& placer = entry.slot->get()->placer();
+  const bool looks = model.wanted && !model.faulty;
+  if (entry.rouse == Entry::Rouse::kNone) {
+    // Of one that is not looked at any more, the Placer alone sees to it that its files are the same.
+    entry.rouse = looks ? Entry::Rouse::kLook : Entry::Rouse::kSame;
+    entry.rouse_fault = absl::OkStatus();
+    if (looks) model.look = woken_ = true;
+    if (looks) return;
+  }
+  Status refusal;
+  if (entry.rouse == Entry::Rouse::kSame) {
+    refusal = MakeRoom(std::max(placer->memory_bytes(), entry.served.bytes), entry, name);
+    if (refusal.ok()) {
+      LogInfo("Model {} version {} is called: it is loaded again", name, entry.version);
+      to_rouse_.push_back(placer);
+    }
+  } else {
+    if (model.look || model.awaits_copy) return;
+    Status why = entry.rouse_fault;
+    if (model.failed_looks > 0) why = model.fault;
+    if (why.ok() && entry.state == VersionState::kFailed) why = entry.error;
+    if (why.ok()) return;  // what has changed is still changing, or is being loaded
+    refusal = Error(StatusCode::kUnavailable, "Model {} version {} gave its memory back and cannot be loaded again: {}", name,
+                    entry.version, Message(why));
+  }
+  entry.rouse = Entry::Rouse::kNone;
+  if (!refusal.ok()) to_refuse_.emplace_back(placer, refusal);
+}
+
 void Manager::DecideSleep() {
   const TimePoint now = timer_.Now();
   for (const auto& [name, model] : models_) {
@@ -311,14 +368,14 @@ void Manager::DecideSleep() {
           to_sleep_.push_back(placer);
         }
       } else if (placer->asleep()) {
-        if (placer->executor()->queued() == 0) continue;
-        const Status room = MakeRoom(std::max(placer->memory_bytes(), entry.served.bytes), entry, name);
-        if (room.ok()) {
-          LogInfo("Model {} version {} is called: it is loaded again", name, number);
-          to_rouse_.push_back(placer);
+        if (placer->executor()->queued() > 0) {
+          DecideRouse(name, *model, entry);
         } else {
-          to_refuse_.emplace_back(placer, room);
+          entry.rouse = Entry::Rouse::kNone;
         }
+      } else if (placer->rouse_stale()) {
+        to_sleep_.push_back(placer);
+        if (!model->wanted || model->faulty) to_refuse_.emplace_back(placer, FilesChanged(name, number));
       } else if (IdleAt(*model, entry) <= now) {
         LogInfo("Model {} version {}: no call for {} s, its memory is given back", name, number,
                 model->settings.idle_unload_seconds);
@@ -385,7 +442,7 @@ void Manager::StartLoads() {
         continue;
       }
       LogInfo("Loading model {} version {} from {}", name, number, entry.tried.path);
-      auto placer = MakePlacer(model->settings, number, entry.tried.path);
+      auto placer = MakePlacer(model->settings, number, entry.tried);
       if (placer.ok()) {
         entry.placer = *std::move(placer);
       } else {
@@ -395,7 +452,8 @@ void Manager::StartLoads() {
   }
 }
 
-StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& settings, int64_t number, const std::string& path) {
+StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& settings, int64_t number,
+                                                       const LoadSource& source) {
   auto plan = MakePlan(settings, monitor_->inventory(), options_.device_plugins);
   if (plan.status().code() == StatusCode::kNotFound) {
     return Error(StatusCode::kNotFound, "{}{}", Message(plan.status()), ExplainAbsent(absent_, settings.target_device));
@@ -416,6 +474,8 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
                                   .max_queue = options_.max_queue,
                                   .inline_threads = options_.inline_threads,
                                   .strict = options_.strict,
+                                  .files = std::make_shared<FilesGuard>(settings.name, number, source.folder, source.path,
+                                                                        source.files),
                                   .read_recorded = options_.read_recorded,
                                   .wake = WakeOfLoads(),
                                   .on_failover = options_.on_failover,
@@ -424,7 +484,7 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
                                   .sequence_idle = options_.sequence_idle};
   LoadRequest base{.settings = settings,
                    .version = number,
-                   .model_path = path,
+                   .model_path = source.path,
                    .cache_dir = options_.cache_dir,
                    .cache_max_bytes = options_.cache_max_bytes};
   woken_ = true;
@@ -442,9 +502,20 @@ void Manager::Fail(const std::string& name, Entry& entry, const Status& why) {
            entry.slot != nullptr ? "the one before it goes on serving; " : "", Seconds(wait));
 }
 
+// A load that found other files than it was to be made of: what lies there now is loaded, when a look says that it is whole.
+void Manager::LoadAnew(Model& model, Entry& entry) {
+  discarded_.push_back(std::exchange(entry.placer, nullptr));
+  const bool serves = entry.slot != nullptr;
+  entry.state = serves ? VersionState::kAvailable : VersionState::kWanted;
+  entry.settling = !serves;
+  entry.tried = serves ? entry.served : LoadSource();
+  model.look = woken_ = true;
+}
+
 // What became of a load since the last look.
 void Manager::TakeLoad(const std::string& name, Model& model, Entry& entry) {
   const Placer::Phase phase = entry.placer->phase();
+  if (phase == Placer::Phase::kFailed && entry.placer->files()->changed()) return LoadAnew(model, entry);
   if (phase == Placer::Phase::kFailed) return Fail(name, entry, entry.placer->why());
   if (phase == Placer::Phase::kDown) {
     entry.error = entry.placer->why();
@@ -454,7 +525,8 @@ void Manager::TakeLoad(const std::string& name, Model& model, Entry& entry) {
   if (phase != Placer::Phase::kServing || shutting_down_) return;
   if (!entry.ended) entry.ended = model.look = woken_ = true;
   if (!entry.confirmed) return;
-  if (entry.slot != nullptr) retired_.push_back(std::move(entry.slot));
+  const std::shared_ptr<VersionSlot> before = std::exchange(entry.slot, nullptr);
+  if (before != nullptr) retired_.push_back(before);
   entry.served = entry.tried;
   entry.failures = 0;
   const std::shared_ptr<Placer> placer = std::exchange(entry.placer, nullptr);
@@ -473,6 +545,10 @@ void Manager::TakeLoad(const std::string& name, Model& model, Entry& entry) {
     draining_.erase(it);
   });
   entry.state = VersionState::kAvailable;
+  entry.rouse = Entry::Rouse::kNone;
+  const bool calls_as_before = before != nullptr && placer->shapes() == nullptr && placer->sequences() == nullptr &&
+                               before->get()->placer()->signature() == placer->signature();
+  if (calls_as_before) successors_[before.get()] = entry.slot;
   metrics_.CountLoad(name, absl::OkStatus());
   LogInfo("Model {} version {} is available", name, entry.version);
 }
@@ -560,12 +636,24 @@ void Manager::RetireUnwanted() {
 
 void Manager::CloseRetired() {
   std::vector<std::shared_ptr<VersionSlot>> closing;
+  std::map<const VersionSlot*, std::shared_ptr<VersionSlot>> successors;
   {
     MutexLock lock(&mutex_);
     closing.swap(retired_);
+    successors.swap(successors_);
     draining_.insert(draining_.end(), closing.begin(), closing.end());
   }
-  for (const auto& slot : closing) slot->Close();
+  for (const auto& slot : closing) {
+    // Before anybody may free it. Nothing wakes one that goes: its calls are run by what took its place.
+    Version& version = *slot->get();
+    if (version.executor().asleep()) {
+      version.executor().SetRoute(
+          {.closed = Error(StatusCode::kUnavailable, "Model {} version {} has changed or was unloaded: try again",
+                           version.model_name(), version.number()),
+           .successor = successors[slot.get()]});
+    }
+    slot->Close();
+  }
 }
 
 void Manager::DestroyDrained() {
