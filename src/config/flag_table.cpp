@@ -155,7 +155,7 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"port", "PORT", "0", "TCP port; 0: off; auto: a free one"},
            {"grpc_bind_address", "LIST", "0.0.0.0", "addresses, host names or unix:/path, separated by commas"},
            {"grpc_workers", "N", "1", "listening servers, from 1 to the number of cores"},
-           {"grpc_max_threads", "N", "0", "most threads of gRPC itself; 0: no quota"},
+           {"grpc_max_threads", "N", "0", "taken for OVMS's sake: gRPC has no threads of its own here"},
            {"grpc_memory_quota", "BYTES", "2147483648", "most memory of gRPC's buffers; 0: no quota"},
            {"grpc_channel_arguments", "LIST", "", "arguments of gRPC: name=value,name=value"},
            {"grpc_max_message_bytes", "BYTES", "1073741824", "the largest message that is taken"},

@@ -150,7 +150,7 @@ struct ServerSettings {
   ListenAddress rest;
   uint32_t grpc_workers = 1;
   uint32_t rest_workers = 0;                       // 0: one per core
-  uint32_t grpc_max_threads = 0;                   // 0: no quota
+  uint32_t grpc_max_threads = 0;                   // without effect
   uint64_t grpc_memory_quota = uint64_t{2} << 30;  // bytes; 0: no quota
   std::vector<std::pair<std::string, std::variant<int, std::string>>> grpc_channel_arguments;
   uint64_t grpc_max_message_bytes = uint64_t{1} << 30;
