@@ -115,6 +115,19 @@ const std::vector<FlagGroup>& FlagGroups() {
        {
            {"model_name", "NAME", "", "the name under which clients call the model of --model_path"},
            {"model_path", "PATH", "", "a folder of version folders (1/, 2/, ...), or one model file, which is version 1"},
+const std::vector<CommandSpec>& Commands() {
+  static const auto* const commands = new std::vector<CommandSpec>{
+      {"infer", "--url HOST:PORT --protocol NAME --model NAME ...", "call a server: switchyard infer --help"},
+      {"devices", "[--json]", "what devices are there, and why not"},
+      {"plan", "--model_path PATH [--target_device T] [--json]", "where a model would run, and why"},
+      {"check", "CONFIG [--strict] [--json]", "what a start would find wrong"},
+      {"tune", "--model_path PATH [--target_device T] ...", "best settings: switchyard tune --help"},
+      {"convert", "--input MODEL --output DIR ...", "make IR: switchyard convert --help"},
+      {"pull", "NAME --repository DIR", "fetch a model: switchyard pull --help"},
+  };
+  return *commands;
+}
+
            {"config_path", "FILE", "", "a config.json with a model_config_list, in place of the flags of one model"},
        }},
       {"The one model of --model_path",
