@@ -310,6 +310,21 @@ TEST(CommandLineTest, FlagsOfOvmsThatAreNotServedAreNamed) {
   }
 }
 
+TEST(CommandLineTest, ReadsWhosePagesMayCall) {
+  const CorsSettings none = Served(WithModel({})).cors;
+  EXPECT_EQ(none.origins, std::vector<std::string>{"*"});
+  EXPECT_EQ(none.methods, "*");
+  EXPECT_EQ(none.headers, "*");
+  EXPECT_FALSE(none.credentials);
+  const CorsSettings cors = Served(WithModel({"--allowed_origins", "https://a.example,https://b.example", "--allowed_methods",
+                                              "GET,POST", "--allowed_headers", "", "--allow_credentials"}))
+                                .cors;
+  EXPECT_EQ(cors.origins, (std::vector<std::string>{"https://a.example", "https://b.example"}));
+  EXPECT_EQ(cors.methods, "GET, POST");
+  EXPECT_EQ(cors.headers, "");
+  EXPECT_TRUE(cors.credentials);
+}
+
 TEST(CommandLineTest, FaultsOfCommandsAndAddressesAreNamed) {
   const struct {
     Arguments arguments;
@@ -327,6 +342,8 @@ TEST(CommandLineTest, FaultsOfCommandsAndAddressesAreNamed) {
       {WithModel({"--grpc_bind_address", "unix:"}), "expected unix: and a path of 1 to 107 bytes"},
       {WithModel({"--grpc_bind_address", "unix:/" + std::string(107, 'a')}), "expected unix: and a path"},
       {WithModel({"--rest_bind_address", "unix:/s,127.0.0.1"}), "lists \"127.0.0.1\", which needs a port; give --rest_port"},
+      {WithModel({"--allowed_origins", "a.example"}), "--allowed_origins: expected *, or origins such as https://"},
+      {WithModel({"--allowed_methods", "GET POST"}), "--allowed_methods: expected *, or names separated by commas; got"},
       {WithModel({"--grpc_bind_address", "unix:/s,unix:/s"}), "--grpc_bind_address lists \"unix:/s\" twice"},
       {WithModel({"--grpc_bind_address", "unix:/s", "--rest_bind_address", "unix:/s"}), "cannot share the path \"unix:/s\""},
   };

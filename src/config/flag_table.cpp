@@ -47,6 +47,17 @@ std::vector<FlagSpec> LoadingFlags() {
   };
 }
 
+FlagGroup CorsFlags() {
+  return {"REST for pages of browsers (CORS); an empty value: not said",
+          {
+              {"allowed_origins", "LIST", "*", "whose pages may call: *, or https://example.com:8443, separated by commas"},
+              {"allowed_methods", "LIST", "*", "methods that they may use"},
+              {"allowed_headers", "LIST", "*", "header fields that they may send"},
+              {"allow_credentials", "true|false", "false", "say that cookies and the like may be sent along",
+               FlagSpec::Form::kYesNo},
+          }};
+}
+
 FlagGroup ChangeFlags() {
   return {
       "What is served, and how it changes",
@@ -104,17 +115,6 @@ std::vector<FlagSpec> LogFlags() {
 
 }  // namespace
 
-const std::vector<FlagGroup>& FlagGroups() {
-  static const auto* const groups = new std::vector<FlagGroup>{
-      {"General",
-       {
-           {"help", "", "", "show this text and exit"},
-           {"version", "", "", "show the versions and exit"},
-       }},
-      {"Models",
-       {
-           {"model_name", "NAME", "", "the name under which clients call the model of --model_path"},
-           {"model_path", "PATH", "", "a folder of version folders (1/, 2/, ...), or one model file, which is version 1"},
 const std::vector<CommandSpec>& Commands() {
   static const auto* const commands = new std::vector<CommandSpec>{
       {"infer", "--url HOST:PORT --protocol NAME --model NAME ...", "call a server: switchyard infer --help"},
@@ -128,6 +128,17 @@ const std::vector<CommandSpec>& Commands() {
   return *commands;
 }
 
+const std::vector<FlagGroup>& FlagGroups() {
+  static const auto* const groups = new std::vector<FlagGroup>{
+      {"General",
+       {
+           {"help", "", "", "show this text and exit"},
+           {"version", "", "", "show the versions and exit"},
+       }},
+      {"Models",
+       {
+           {"model_name", "NAME", "", "the name under which clients call the model of --model_path"},
+           {"model_path", "PATH", "", "a folder of version folders (1/, 2/, ...), or one model file, which is version 1"},
            {"config_path", "FILE", "", "a config.json with a model_config_list, in place of the flags of one model"},
        }},
       {"The one model of --model_path",
@@ -183,6 +194,7 @@ const std::vector<CommandSpec>& Commands() {
            {"header_timeout_ms", "MS", "10000", "time for the header of a request to arrive"},
            {"body_timeout_ms", "MS", "60000", "time without any byte of a body arriving"},
        }},
+      CorsFlags(),
       {"Serving",
        {
            {"max_queue", "N", "1024", "calls that may wait for one model; one more is answered RESOURCE_EXHAUSTED, 429"},
@@ -223,10 +235,6 @@ const std::vector<std::string_view>& UnservedFlags() {
       "custom_node_resources_cleaner_interval_seconds",
       "allowed_media_domains",
       "allowed_local_media_path",
-      "allow_credentials",
-      "allowed_origins",
-      "allowed_methods",
-      "allowed_headers",
       "api_key_file",
       // Pulling and preparing.
       "pull",

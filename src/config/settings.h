@@ -138,6 +138,14 @@ struct ListenAddress {
   uint16_t port = 0;  // 0 with `enabled`: take a free one ("auto")
 };
 
+// Whose pages may call REST from a browser. What is empty is not said.
+struct CorsSettings {
+  std::vector<std::string> origins = {"*"};  // "*" alone, or as browsers send them
+  std::string methods = "*";
+  std::string headers = "*";
+  bool credentials = false;
+};
+
 // Who may change what is served while the server runs.
 enum class ModelControlMode {
   kPoll,      // config.json when it changes, and calls of the API
@@ -192,6 +200,7 @@ struct ServerSettings {
   bool single_model = false;  // the one model of the command line: its failure ends the start
   std::vector<ModelSettings> models;
   std::vector<FaultyModel> faulty_models;
+  CorsSettings cors;  // REST
 };
 
 inline bool operator==(const PropertyValue& a, const PropertyValue& b) { return a.value == b.value; }
