@@ -4,7 +4,7 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
@@ -235,22 +235,30 @@ def test_grpc_health(server):
         assert error.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-def test_reflection_knows_every_service(server):
+@pytest.mark.parametrize("version", ["v1alpha", "v1"])
+def test_reflection_knows_every_service(server, version):
     with grpc.insecure_channel(server.grpc) as channel:
-        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        # The messages of both versions are the same on the wire.
+        reflect = channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
         requests = [
             reflection_pb2.ServerReflectionRequest(list_services=""),
             reflection_pb2.ServerReflectionRequest(file_containing_symbol="inference.GRPCInferenceService"),
             reflection_pb2.ServerReflectionRequest(file_containing_symbol="tensorflow.serving.PredictionService"),
             reflection_pb2.ServerReflectionRequest(file_containing_symbol="no.such.Symbol"),
         ]
-        answers = list(stub.ServerReflectionInfo(iter(requests), timeout=10))
+        answers = list(reflect(iter(requests), timeout=10))
     names = {service.name for service in answers[0].list_services_response.service}
     assert {
         "inference.GRPCInferenceService",
         "tensorflow.serving.PredictionService",
         "tensorflow.serving.ModelService",
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
     } <= names
     assert answers[1].file_descriptor_response.file_descriptor_proto
     assert answers[2].file_descriptor_response.file_descriptor_proto

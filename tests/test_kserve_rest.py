@@ -455,3 +455,18 @@ def test_chunked_request(server):
         {"Transfer-Encoding": "chunked"},
     )
     assert answer.code == 200, answer
+
+
+def test_a_page_of_a_browser_may_call(server):
+    """A preflight, and then the call."""
+    path, page = "/v2/models/dummy/infer", {"Origin": "https://page.example"}
+    asked = {**page, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    answer = server.http("OPTIONS", path, headers=asked)
+    assert answer.code == 200 and not answer.body
+    cors = {name: value for name, value in answer.headers.items() if name.startswith("access-control-")}
+    assert cors == {f"access-control-allow-{what}": "*" for what in ("origin", "methods", "headers")}
+    body = json.dumps({"inputs": [{"name": "b", "shape": [1, 10], "datatype": "FP32", "data": list(range(10))}]})
+    answer = server.http("POST", path, body.encode(), headers={**page, "Content-Type": "application/json"})
+    assert answer.code == 200 and answer.headers["access-control-allow-origin"] == "*"
+    answer = server.http("POST", path, body.encode())
+    assert answer.code == 200 and not [name for name in answer.headers if name.startswith("access-control-")]

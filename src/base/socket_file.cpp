@@ -44,8 +44,8 @@ Status ClearSocketFile(const std::string& path) {
   if (error == ENOENT) return absl::OkStatus();
   if (error == ECONNREFUSED && (unlink(path.c_str()) == 0 || errno == ENOENT)) return absl::OkStatus();
   return Error(StatusCode::kUnavailable,
-               "Cannot listen on unix:{}: a socket is there that cannot be replaced ({}); remove it or choose another path", path,
-               std::generic_category().message(error == ECONNREFUSED ? errno : error));
+               "Cannot listen on unix:{}: a socket is there that cannot be replaced ({}); remove it or choose another path",
+               path, std::generic_category().message(error == ECONNREFUSED ? errno : error));
 }
 
 }  // namespace switchyard

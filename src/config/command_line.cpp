@@ -11,6 +11,7 @@
 
 #include "config/batching_values.h"
 #include "config/config_file.h"
+#include "config/cors_values.h"
 #include "config/device_values.h"
 #include "config/flags.h"
 #include "config/lifecycle_values.h"
@@ -215,6 +216,14 @@ Status ReadTracing(const GivenFlags& flags, ServerSettings* settings) {
   return ReadParsed(flags, "trace_sample_rate", ParseShare, &settings->trace_sample_rate);
 }
 
+Status ReadCors(const GivenFlags& flags, CorsSettings* cors) {
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "allowed_origins", ParseAllowedOrigins, &cors->origins));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "allowed_methods", ParseAllowedNames, &cors->methods));
+  SY_RETURN_IF_ERROR(ReadParsed(flags, "allowed_headers", ParseAllowedNames, &cors->headers));
+  cors->credentials = flags.IsOn("allow_credentials");
+  return absl::OkStatus();
+}
+
 Status ReadRest(const GivenFlags& flags, ServerSettings* settings) {
   SY_RETURN_IF_ERROR(ReadParsed(flags, "readiness", ParseReadiness, &settings->ready_needs_all));
   SY_RETURN_IF_ERROR(ReadParsed(flags, "model_control", ParseModelControl, &settings->model_control));
@@ -377,6 +386,7 @@ Status ReadServer(const GivenFlags& flags, ServerSettings* settings) {
   SY_RETURN_IF_ERROR(ReadWorkers(flags, settings));
   SY_RETURN_IF_ERROR(ReadLimits(flags, settings));
   SY_RETURN_IF_ERROR(ReadMetrics(flags, settings));
+  SY_RETURN_IF_ERROR(ReadCors(flags, &settings->cors));
   return ReadRest(flags, settings);
 }
 

@@ -93,6 +93,13 @@ TEST(CommandLineTest, HelpFitsATerminal) {
   }
 }
 
+TEST(CommandLineTest, HelpNamesEveryCommand) {
+  for (const char* const command : {"infer --url HOST:PORT --protocol NAME --model NAME", "devices", "plan --model_path",
+                                    "check CONFIG", "tune --model_path", "convert --input", "pull NAME"}) {
+    EXPECT_THAT(HelpText(), HasSubstr("  switchyard " + std::string(command)));
+  }
+}
+
 TEST(CommandLineTest, VersionNamesAllParts) {
   const auto parsed = Parse({"--version"});
   const CommandLine& line = std::get<CommandLine>(parsed);
@@ -303,6 +310,46 @@ TEST(CommandLineTest, FlagsOfOvmsThatAreNotServedAreNamed) {
   }
 }
 
+TEST(CommandLineTest, ReadsWhosePagesMayCall) {
+  const CorsSettings none = Served(WithModel({})).cors;
+  EXPECT_EQ(none.origins, std::vector<std::string>{"*"});
+  EXPECT_EQ(none.methods, "*");
+  EXPECT_EQ(none.headers, "*");
+  EXPECT_FALSE(none.credentials);
+  const CorsSettings cors = Served(WithModel({"--allowed_origins", "https://a.example,https://b.example", "--allowed_methods",
+                                              "GET,POST", "--allowed_headers", "", "--allow_credentials"}))
+                                .cors;
+  EXPECT_EQ(cors.origins, (std::vector<std::string>{"https://a.example", "https://b.example"}));
+  EXPECT_EQ(cors.methods, "GET, POST");
+  EXPECT_EQ(cors.headers, "");
+  EXPECT_TRUE(cors.credentials);
+}
+
+TEST(CommandLineTest, FaultsOfCommandsAndAddressesAreNamed) {
+  const struct {
+    Arguments arguments;
+    std::string message;
+  } cases[] = {
+      {{"foo"},
+       "\"foo\" is no command; the commands are infer, devices, plan, check, tune, convert, pull, and a server is started by "
+       "flags alone: see --help"},
+      {{"devicse", "--json"}, "\"devicse\" is no command (did you mean devices?); the commands are infer"},
+      {{"", "--port", "1"}, "\"\" is no command; "},
+      {WithModel({"--grpc_bind_address", "300.1.1.1"}), "--grpc_bind_address: expected IPv4 addresses"},
+      {WithModel({"--grpc_bind_address", "127.0.0.1,"}), "--grpc_bind_address: expected IPv4 addresses"},
+      {WithModel({"--rest_bind_address", "a b"}), "--rest_bind_address: expected IPv4 addresses"},
+      {WithModel({"--rest_bind_address", std::string(256, 'a')}), "--rest_bind_address: expected"},
+      {WithModel({"--grpc_bind_address", "unix:"}), "expected unix: and a path of 1 to 107 bytes"},
+      {WithModel({"--grpc_bind_address", "unix:/" + std::string(107, 'a')}), "expected unix: and a path"},
+      {WithModel({"--rest_bind_address", "unix:/s,127.0.0.1"}), "lists \"127.0.0.1\", which needs a port; give --rest_port"},
+      {WithModel({"--allowed_origins", "a.example"}), "--allowed_origins: expected *, or origins such as https://"},
+      {WithModel({"--allowed_methods", "GET POST"}), "--allowed_methods: expected *, or names separated by commas; got"},
+      {WithModel({"--grpc_bind_address", "unix:/s,unix:/s"}), "--grpc_bind_address lists \"unix:/s\" twice"},
+      {WithModel({"--grpc_bind_address", "unix:/s", "--rest_bind_address", "unix:/s"}), "cannot share the path \"unix:/s\""},
+  };
+  for (const auto& c : cases) EXPECT_THAT(UsageError(c.arguments), HasSubstr(c.message));
+}
+
 TEST(CommandLineTest, FaultsOfUsageAreNamed) {
   const std::string cores = std::to_string(std::max(1u, std::thread::hardware_concurrency()));
   const struct {
@@ -358,15 +405,6 @@ TEST(CommandLineTest, FaultsOfUsageAreNamed) {
       {{"--port", "1", "--model_path", "/m"}, "--model_name is missing"},
       {{"--port", "1", "--model_path", "/m", "--model_name", ""}, "--model_name: expected a name"},
       {{"--port", "1", "--model_path", "s3://b//m", "--model_name", "m"}, "--model_path: expected s3://BUCKET/FOLDER or"},
-      {WithModel({"--grpc_bind_address", "300.1.1.1"}), "--grpc_bind_address: expected IPv4 addresses"},
-      {WithModel({"--grpc_bind_address", "127.0.0.1,"}), "--grpc_bind_address: expected IPv4 addresses"},
-      {WithModel({"--rest_bind_address", "a b"}), "--rest_bind_address: expected IPv4 addresses"},
-      {WithModel({"--rest_bind_address", std::string(256, 'a')}), "--rest_bind_address: expected"},
-      {WithModel({"--grpc_bind_address", "unix:"}), "expected unix: and a path of 1 to 107 bytes"},
-      {WithModel({"--grpc_bind_address", "unix:/" + std::string(107, 'a')}), "expected unix: and a path"},
-      {WithModel({"--rest_bind_address", "unix:/s,127.0.0.1"}), "lists \"127.0.0.1\", which needs a port; give --rest_port"},
-      {WithModel({"--grpc_bind_address", "unix:/s,unix:/s"}), "--grpc_bind_address lists \"unix:/s\" twice"},
-      {WithModel({"--grpc_bind_address", "unix:/s", "--rest_bind_address", "unix:/s"}), "cannot share the path \"unix:/s\""},
       {WithModel({"--cpu_extension", "/none.so"}), "--cpu_extension: expected a library file, and \"/none.so\" is not there"},
       {WithModel({"--log_level", "info"}), "--log_level: expected TRACE, DEBUG, INFO, WARNING or ERROR; got \"info\""},
       {WithModel({"--grpc_channel_arguments", "a"}), "--grpc_channel_arguments: expected name=value pairs"},

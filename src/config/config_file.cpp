@@ -242,6 +242,7 @@ StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& b
 }
 
 StatusOr<std::string> ReadConfigText(const std::string& path) {
+  if (path.empty()) return InvalidArgument("The path of the config file is empty; name the file");
   std::error_code error;
   const std::filesystem::path absolute = std::filesystem::absolute(path, error);
   if (error || std::filesystem::is_directory(absolute, error)) {

@@ -279,6 +279,7 @@ TEST(ConfigFileTest, LoadsAFile) {
   std::ofstream(path) << "{";
   EXPECT_THAT(std::string(Message(LoadConfigFile(path).status())), AllOf(HasSubstr(path), HasSubstr("line 1, column 2")));
   EXPECT_THAT(std::string(Message(LoadConfigFile(folder).status())), HasSubstr("got a folder"));
+  EXPECT_EQ(Message(LoadConfigFile("").status()), "The path of the config file is empty; name the file");
   EXPECT_THAT(std::string(Message(LoadConfigFile(folder + "/none.json").status())), HasSubstr("No such file"));
   std::filesystem::remove_all(folder);
 }

@@ -47,6 +47,17 @@ std::vector<FlagSpec> LoadingFlags() {
   };
 }
 
+FlagGroup CorsFlags() {
+  return {"REST for pages of browsers (CORS); an empty value: not said",
+          {
+              {"allowed_origins", "LIST", "*", "whose pages may call: *, or https://example.com:8443, separated by commas"},
+              {"allowed_methods", "LIST", "*", "methods that they may use"},
+              {"allowed_headers", "LIST", "*", "header fields that they may send"},
+              {"allow_credentials", "true|false", "false", "say that cookies and the like may be sent along",
+               FlagSpec::Form::kYesNo},
+          }};
+}
+
 FlagGroup ChangeFlags() {
   return {
       "What is served, and how it changes",
@@ -104,6 +115,19 @@ std::vector<FlagSpec> LogFlags() {
 
 }  // namespace
 
+const std::vector<CommandSpec>& Commands() {
+  static const auto* const commands = new std::vector<CommandSpec>{
+      {"infer", "--url HOST:PORT --protocol NAME --model NAME ...", "call a server: switchyard infer --help"},
+      {"devices", "[--json]", "what devices are there, and why not"},
+      {"plan", "--model_path PATH [--target_device T] [--json]", "where a model would run, and why"},
+      {"check", "CONFIG [--strict] [--json]", "what a start would find wrong"},
+      {"tune", "--model_path PATH [--target_device T] ...", "best settings: switchyard tune --help"},
+      {"convert", "--input MODEL --output DIR ...", "make IR: switchyard convert --help"},
+      {"pull", "NAME --repository DIR", "fetch a model: switchyard pull --help"},
+  };
+  return *commands;
+}
+
 const std::vector<FlagGroup>& FlagGroups() {
   static const auto* const groups = new std::vector<FlagGroup>{
       {"General",
@@ -155,7 +179,7 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"port", "PORT", "0", "TCP port; 0: off; auto: a free one"},
            {"grpc_bind_address", "LIST", "0.0.0.0", "addresses, host names or unix:/path, separated by commas"},
            {"grpc_workers", "N", "1", "listening servers, from 1 to the number of cores"},
-           {"grpc_max_threads", "N", "0", "most threads of gRPC itself; 0: no quota"},
+           {"grpc_max_threads", "N", "0", "taken for OVMS's sake: gRPC has no threads of its own here"},
            {"grpc_memory_quota", "BYTES", "2147483648", "most memory of gRPC's buffers; 0: no quota"},
            {"grpc_channel_arguments", "LIST", "", "arguments of gRPC: name=value,name=value"},
            {"grpc_max_message_bytes", "BYTES", "1073741824", "the largest message that is taken"},
@@ -170,6 +194,7 @@ const std::vector<FlagGroup>& FlagGroups() {
            {"header_timeout_ms", "MS", "10000", "time for the header of a request to arrive"},
            {"body_timeout_ms", "MS", "60000", "time without any byte of a body arriving"},
        }},
+      CorsFlags(),
       {"Serving",
        {
            {"max_queue", "N", "1024", "calls that may wait for one model; one more is answered RESOURCE_EXHAUSTED, 429"},
@@ -210,10 +235,6 @@ const std::vector<std::string_view>& UnservedFlags() {
       "custom_node_resources_cleaner_interval_seconds",
       "allowed_media_domains",
       "allowed_local_media_path",
-      "allow_credentials",
-      "allowed_origins",
-      "allowed_methods",
-      "allowed_headers",
       "api_key_file",
       // Pulling and preparing.
       "pull",

@@ -1,5 +1,7 @@
 #include "config/flags.h"
 
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
@@ -10,6 +12,7 @@ namespace {
 
 constexpr size_t kHelpColumn = 38;
 constexpr size_t kHelpWidth = 110;
+constexpr size_t kCommandHelpColumn = 73;
 
 std::vector<std::string_view> ServedNames() {
   std::vector<std::string_view> names;
@@ -47,7 +50,18 @@ std::string NameOf(std::string_view argument) {
       begin, argument.find('=') == std::string_view::npos ? std::string_view::npos : argument.find('=') - begin));
 }
 
-Status UnknownArgument(std::string_view argument) {
+Status UnknownCommand(std::string_view argument) {
+  std::vector<std::string_view> names;
+  for (const CommandSpec& command : Commands()) names.push_back(command.name);
+  const std::string_view nearest = Nearest(argument, names);
+  return InvalidArgument("{} is no command{}; the commands are {}, and a server is started by flags alone: see --help",
+                         Quote(argument), nearest.empty() ? "" : fmt::format(" (did you mean {}?)", nearest),
+                         fmt::join(names, ", "));
+}
+
+// `first`: it is what stands behind the program's name, where a command would.
+Status UnknownArgument(std::string_view argument, bool first) {
+  if (argument.substr(0, 1) != "-" && first) return UnknownCommand(argument);
   if (argument.substr(0, 1) != "-") {
     return InvalidArgument("unexpected argument {}: expected flags, which begin with --; put values with blanks in quotes",
                            Quote(argument));
@@ -97,15 +111,14 @@ std::string HelpText() {
   std::string text = fmt::format(
       "Switchyard {}: serves models on the OpenVINO Runtime over KServe v2 and TensorFlow-Serving, gRPC and REST.\n\n"
       "Usage:\n"
-      "  switchyard --model_name NAME --model_path PATH --port PORT [flags]    serve one model\n"
-      "  switchyard --config_path FILE --port PORT --rest_port PORT [flags]    serve the models of a config file\n"
-      "  switchyard infer --url HOST:PORT --model NAME --input ...             call a server: switchyard infer --help\n"
-      "  switchyard devices [--json]                                           what devices are there, and why not\n"
-      "  switchyard plan --model_path PATH [--target_device TARGET] [--json]   where a model would run, and why\n"
-      "  switchyard check CONFIG [--strict] [--json]                           what a start would find wrong with it\n"
-      "  switchyard pull NAME --repository DIR                                 fetch a model: switchyard pull --help\n\n"
-      "Flags are given as --flag value or --flag=value.\n",
+      "  switchyard --model_name NAME --model_path PATH --port PORT [flags]     serve one model\n"
+      "  switchyard --config_path FILE --port PORT --rest_port PORT [flags]     serve the models of a config file\n",
       SWITCHYARD_VERSION);
+  for (const CommandSpec& command : Commands()) {
+    const std::string usage = fmt::format("switchyard {} {}", command.name, command.arguments);
+    text += fmt::format("  {:<{}}{}\n", usage, kCommandHelpColumn - 2, command.help);
+  }
+  text += "\nFlags are given as --flag value or --flag=value.\n";
   for (const FlagGroup& group : FlagGroups()) {
     text += fmt::format("\n{}:\n", group.title);
     for (const FlagSpec& flag : group.flags) {
@@ -162,7 +175,7 @@ StatusOr<GivenFlags> GivenFlags::Parse(int argc, const char* const* argv) {
     if (name.empty() || !Contains(UnservedFlags(), name)) {
       // What stands behind a flag that is not served may be its value; that flag is named below.
       if (!given.unserved_.empty() && argument.rfind("--", 0) != 0) continue;
-      return UnknownArgument(argument);
+      return UnknownArgument(argument, argument == argv[1]);
     }
     if (given.unserved_.empty()) given.unserved_ = name;
   }

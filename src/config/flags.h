@@ -28,6 +28,15 @@ struct FlagGroup {
   std::vector<FlagSpec> flags;
 };
 
+// A subcommand: `switchyard NAME ...`.
+struct CommandSpec {
+  std::string_view name;
+  std::string_view arguments;  // as --help shows them
+  std::string_view help;
+};
+
+// In the order of --help.
+const std::vector<CommandSpec>& Commands();
 // Every flag that is served, in the order of --help.
 const std::vector<FlagGroup>& FlagGroups();
 // Flags of OVMS that this version does not serve.

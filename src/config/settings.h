@@ -138,6 +138,14 @@ struct ListenAddress {
   uint16_t port = 0;  // 0 with `enabled`: take a free one ("auto")
 };
 
+// Whose pages may call REST from a browser. What is empty is not said.
+struct CorsSettings {
+  std::vector<std::string> origins = {"*"};  // "*" alone, or as browsers send them
+  std::string methods = "*";
+  std::string headers = "*";
+  bool credentials = false;
+};
+
 // Who may change what is served while the server runs.
 enum class ModelControlMode {
   kPoll,      // config.json when it changes, and calls of the API
@@ -150,7 +158,7 @@ struct ServerSettings {
   ListenAddress rest;
   uint32_t grpc_workers = 1;
   uint32_t rest_workers = 0;                       // 0: one per core
-  uint32_t grpc_max_threads = 0;                   // 0: no quota
+  uint32_t grpc_max_threads = 0;                   // without effect
   uint64_t grpc_memory_quota = uint64_t{2} << 30;  // bytes; 0: no quota
   std::vector<std::pair<std::string, std::variant<int, std::string>>> grpc_channel_arguments;
   uint64_t grpc_max_message_bytes = uint64_t{1} << 30;
@@ -192,6 +200,7 @@ struct ServerSettings {
   bool single_model = false;  // the one model of the command line: its failure ends the start
   std::vector<ModelSettings> models;
   std::vector<FaultyModel> faulty_models;
+  CorsSettings cors;  // REST
 };
 
 inline bool operator==(const PropertyValue& a, const PropertyValue& b) { return a.value == b.value; }

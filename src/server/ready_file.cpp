@@ -16,7 +16,9 @@ namespace {
 // Written beside and renamed: whoever waits for the file never reads half of it.
 std::string Beside(const std::string& path) { return path + ".tmp"; }
 
-int Open(const std::string& beside) { return open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666); }
+int Open(const std::string& beside) {
+  return open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
+}
 
 // Errno; 0 when all is written.
 int WriteAll(int file, std::string_view text) {

@@ -17,6 +17,23 @@ constexpr const char* kDescription =
     "        name=JSON (a number, a string or a nested array), name=random (the same values every time).\n"
     "Exit code: 0, 1 when a call failed, 64 when the command line is at fault.";
 
+constexpr const char* kExamples =
+    "\nExamples:\n"
+    "  switchyard infer --url localhost:9000 --protocol kserve-grpc --model dummy --input b=random\n"
+    "  switchyard infer --url localhost:8000 --protocol tfs-rest --model resnet --input x=@image.npy --top_k 5";
+
+constexpr std::pair<std::string_view, InferProtocol> kProtocols[] = {{"kserve-grpc", InferProtocol::kKserveGrpc},
+                                                                     {"kserve-rest", InferProtocol::kKserveRest},
+                                                                     {"tfs-grpc", InferProtocol::kTfsGrpc},
+                                                                     {"tfs-rest", InferProtocol::kTfsRest}};
+
+StatusOr<InferProtocol> ParseProtocol(std::string_view name) {
+  for (const auto& [known, protocol] : kProtocols) {
+    if (name == known) return protocol;
+  }
+  return InvalidArgument("--protocol {}: expected kserve-grpc, kserve-rest, tfs-grpc or tfs-rest", name);
+}
+
 StatusOr<int64_t> ParseInt(std::string_view text) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -100,20 +117,17 @@ StatusOr<ServerAddress> ParseAddress(std::string_view url) {
 
 std::variant<InferOptions, InferUsage> ParseInferOptions(int argc, const char* const* argv) {
   InferOptions options;
-  std::string url;
+  std::string url, protocol;
   std::vector<std::string> inputs, shapes;
   int64_t timeout_ms = 60000;
-  const std::vector<std::pair<std::string, InferProtocol>> protocols = {{"kserve-grpc", InferProtocol::kKserveGrpc},
-                                                                        {"kserve-rest", InferProtocol::kKserveRest},
-                                                                        {"tfs-grpc", InferProtocol::kTfsGrpc},
-                                                                        {"tfs-rest", InferProtocol::kTfsRest}};
   CLI::App app(kDescription, "switchyard infer");
-  app.add_option("--url", url, "host:port, http://host:port or unix:/path")->option_text("ADDRESS")->required();
-  app.add_option("--protocol", options.protocol, "kserve-grpc, kserve-rest, tfs-grpc or tfs-rest")
-      ->transform(CLI::CheckedTransformer(protocols))
-      ->option_text("NAME")
-      ->required();
-  app.add_option("--model", options.model, "the model's name")->option_text("NAME")->required();
+  app.footer(kExamples);
+  const auto required = [&app](const char* flag, std::string& value, const char* what, const char* text) {
+    app.add_option(flag, value, what)->option_text(text)->required()->group("Required");
+  };
+  required("--url", url, "host:port, http://host:port or unix:/path", "ADDRESS");
+  required("--protocol", protocol, "kserve-grpc, kserve-rest, tfs-grpc or tfs-rest", "NAME");
+  required("--model", options.model, "the model's name", "NAME");
   app.add_option("--version", options.version, "the model's version; the server's default if not given")->option_text("N");
   app.add_option("--input", inputs, "name=@file, name=JSON or name=random; once for each input")
       ->allow_extra_args(false)
@@ -150,11 +164,14 @@ std::variant<InferOptions, InferUsage> ParseInferOptions(int argc, const char* c
     return InferUsage{kUsageExit, fmt::format("{}\nRun `switchyard infer --help` for the flags.\n", error.what())};
   }
   Status status = FillPairs(inputs, shapes, &options);
+  const auto spoken = ParseProtocol(protocol);
+  if (status.ok()) status = spoken.status();
   auto address = ParseAddress(url);
   if (status.ok()) status = address.status();
   if (!status.ok()) {
     return InferUsage{kUsageExit, fmt::format("{}\nRun `switchyard infer --help` for the flags.\n", Message(status))};
   }
+  options.protocol = *spoken;
   options.address = *address;
   options.timeout = std::chrono::milliseconds(timeout_ms);
   return options;

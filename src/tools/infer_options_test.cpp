@@ -44,6 +44,27 @@ TEST(InferOptions, HelpIsNoError) {
   EXPECT_NE(usage.text.find("--concurrency"), std::string::npos);
 }
 
+TEST(InferOptions, HelpSaysWhatIsRequiredAndHasAnExample) {
+  const std::string text = Refused({"--help"}).text;
+  const size_t required = text.find("\nRequired:\n"), others = text.find("\nOptions:\n");
+  ASSERT_NE(required, std::string::npos) << text;
+  ASSERT_NE(others, std::string::npos) << text;
+  const size_t length = others > required ? others - required : std::string::npos;
+  for (const char* flag : {"  --url ", "  --protocol ", "  --model "}) {
+    EXPECT_NE(text.substr(required, length).find(flag), std::string::npos) << text;
+  }
+  EXPECT_EQ(text.substr(required, length).find("--input"), std::string::npos) << text;
+  EXPECT_NE(text.find("switchyard infer --url localhost:9000 --protocol kserve-grpc --model dummy --input b=random\n"),
+            std::string::npos);
+}
+
+TEST(InferOptions, AProtocolThatIsNoneNamesThoseThatAre) {
+  const InferUsage usage = Refused({"--url", "h:1", "--protocol", "foo", "--model", "m"});
+  EXPECT_EQ(usage.exit_code, 64);
+  EXPECT_EQ(usage.text.substr(0, usage.text.find('\n')),
+            "--protocol foo: expected kserve-grpc, kserve-rest, tfs-grpc or tfs-rest");
+}
+
 TEST(InferOptions, RefusesWhatItDoesNotUnderstand) {
   const std::vector<std::vector<const char*>> faults = {
       {"--model", "m", "--protocol", "tfs-rest"},

@@ -101,6 +101,10 @@ std::optional<HttpReply> ReadModel(const Segments& segments, Route& route, size_
   used = 5;
   const std::string_view text = segments[4];
   const bool kserve = segments[0] == "v2";
+  if (text.empty() && (!kserve || segments[3] == "versions")) {
+    const std::string_view what = segments[3] == "versions" ? "version" : "label";
+    return ErrorReply(400, fmt::format("The {0} in the path is empty - Expected: /{1}/<{0}>, or no /{1}", what, segments[3]));
+  }
   const std::string_view digits = text.substr(text.starts_with('-') ? 1 : 0);
   const bool is_number = !digits.empty() && digits.find_first_not_of("0123456789") == digits.npos;
   if (segments[3] == "labels" || (kserve && !is_number)) {
@@ -108,7 +112,7 @@ std::optional<HttpReply> ReadModel(const Segments& segments, Route& route, size_
       return ErrorReply(404, "KServe v2 has no path for labels; a label stands in the place of a version: /versions/{label}");
     }
     auto label = PercentDecode(text);
-    if (!label || label->empty()) return ErrorReply(400, fmt::format("Label {} is not percent-encoded correctly", text));
+    if (!label) return ErrorReply(400, fmt::format("Label {} is not percent-encoded correctly", text));
     route.label = {*std::move(label), kserve};
     return std::nullopt;
   }

@@ -129,6 +129,19 @@ TEST(Router, RefusesTheRest) {
   }
 }
 
+TEST(Router, SaysThatAVersionOrLabelIsEmpty) {
+  const auto answer = [](const char* method, const char* target) {
+    const RouteResult found = FindRoute(method, target);
+    return found.answer && found.answer->code == 400 ? found.answer->body.Flatten() : "";
+  };
+  const char* const version = "The version in the path is empty - Expected: /versions/<version>, or no /versions";
+  EXPECT_THAT(answer("POST", "/v2/models/m/versions//infer"), HasSubstr(version));
+  EXPECT_THAT(answer("GET", "/v2/models/m/versions//ready"), HasSubstr(version));
+  EXPECT_THAT(answer("GET", "/v1/models/m/versions//metadata"), HasSubstr(version));
+  EXPECT_THAT(answer("POST", "/v1/models/m/versions/:predict"), HasSubstr(version));
+  EXPECT_THAT(answer("POST", "/v1/models/m/labels/:predict"), HasSubstr("The label in the path is empty"));
+}
+
 TEST(Router, FindsLabels) {
   const auto label = [](const char* method, const char* target) {
     const RouteResult found = FindRoute(method, target);

@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 #include <grpc/grpc.h>
 #include <grpc/support/log.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/resource_quota.h>
 
@@ -21,6 +20,7 @@
 #include "device/cpu_facts.h"
 #include "transport/grpc/call_context.h"
 #include "transport/grpc/health.h"
+#include "transport/grpc/reflection.h"
 
 namespace switchyard {
 namespace {
@@ -30,6 +30,7 @@ using grpc_listener::Event;
 using grpc_listener::HealthService;
 using grpc_listener::MethodPort;
 using grpc_listener::RawService;
+using grpc_listener::ReflectionService;
 
 // Call objects that wait per queue: of inferences, of everything else. Fewer than half: more are made.
 constexpr int kWaitingInferences = 64;
@@ -69,6 +70,12 @@ class GrpcServer::Impl {
   Impl(const Manager& manager, const Timer& timer, std::vector<RpcService> services, ModelControl* control)
       : context_(manager, timer), tables_(std::move(services)), health_(context_, NamesOf(tables_)) {
     context_.control = control;
+    std::vector<std::string> names = NamesOf(tables_);
+    names.emplace_back(HealthService::kName);
+    for (const auto* const version : ReflectionService::Versions()) names.push_back(version->full_name());
+    for (const auto* const version : ReflectionService::Versions()) {
+      reflection_.push_back(std::make_unique<ReflectionService>(context_, *version, names));
+    }
   }
   ~Impl() { Drain(context_.timer.Now()); }
 
@@ -88,6 +95,7 @@ class GrpcServer::Impl {
   CallContext context_;
   const std::vector<RpcService> tables_;
   HealthService health_;
+  std::vector<std::unique_ptr<ReflectionService>> reflection_;  // one per version
   std::vector<std::string> addresses_;
   std::vector<std::unique_ptr<RawService>> services_;  // one per table
   std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues_;
@@ -109,13 +117,13 @@ void GrpcServer::Impl::Configure(const Options& options, grpc::ServerBuilder& bu
   }
   builder.SetMaxReceiveMessageSize(ClampToInt(options.max_message_bytes));
   builder.SetMaxSendMessageSize(-1);
-  if (options.memory_quota > 0 || options.max_threads > 0) {
+  if (options.memory_quota > 0) {
     grpc::ResourceQuota quota("switchyard");
-    if (options.memory_quota > 0) quota.Resize(options.memory_quota);
-    if (options.max_threads > 0) quota.SetMaxThreads(ClampToInt(options.max_threads));
+    quota.Resize(options.memory_quota);
     builder.SetResourceQuota(quota);
   }
   builder.RegisterService(&health_);
+  for (const auto& reflection : reflection_) builder.RegisterService(reflection.get());
   for (const RpcService& table : tables_) {
     services_.push_back(std::make_unique<RawService>(table));
     builder.RegisterService(services_.back().get());
@@ -132,7 +140,6 @@ Status GrpcServer::Impl::Start(const Options& options) {
   }
   gpr_set_log_function(LogOfGrpc);
   grpc::EnableDefaultHealthCheckService(false);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   std::vector<int> bound(options.hosts.size(), 0);
   for (size_t i = 0; i < options.hosts.size(); ++i) {
@@ -157,6 +164,7 @@ Status GrpcServer::Impl::Start(const Options& options) {
 
 void GrpcServer::Impl::OpenPorts() {
   health_.Open(*queues_.front());
+  for (const auto& reflection : reflection_) reflection->Open(*queues_.front());
   const auto open = [&](size_t service, int index, const ControlMethod* control, const InferMethod* infer,
                         const CommandMethod* command) {
     for (const auto& queue : queues_) {
@@ -208,6 +216,7 @@ void GrpcServer::Impl::Drain(TimePoint deadline) {
   if (server_ != nullptr) {
     for (const auto& port : ports_) port->gate.WaitUntilEmpty();
     health_.gate().WaitUntilEmpty();
+    for (const auto& reflection : reflection_) reflection->gate().WaitUntilEmpty();
     SetServing(false);
     context_.EndStreams();
     ShutDownServer(deadline);
@@ -224,7 +233,6 @@ GrpcServer::Options GrpcServer::FromSettings(const ServerSettings& settings) {
   return {.hosts = settings.grpc.hosts,
           .port = settings.grpc.port,
           .workers = settings.grpc_workers,
-          .max_threads = settings.grpc_max_threads,
           .memory_quota = settings.grpc_memory_quota,
           .max_message_bytes = settings.grpc_max_message_bytes,
           .channel_arguments = settings.grpc_channel_arguments};

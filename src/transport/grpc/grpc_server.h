@@ -27,7 +27,6 @@ class GrpcServer {
     uint16_t port = 0;  // 0: a free one; with several hosts, each has a port of its own then
     // Completion queues, each with a thread of its own; never fewer than cores: threads that share a queue wake one another.
     uint32_t workers = 1;
-    uint32_t max_threads = 0;                        // of gRPC's own pool, which serves reflection; 0: no limit
     uint64_t memory_quota = 0;                       // bytes that gRPC may hold for messages; 0: no limit
     uint64_t max_message_bytes = uint64_t{1} << 30;  // a longer request is RESOURCE_EXHAUSTED
     std::vector<std::pair<std::string, std::variant<int, std::string>>> channel_arguments;

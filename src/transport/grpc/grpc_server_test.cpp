@@ -1,6 +1,7 @@
 #include "transport/grpc/grpc_server.h"
 
 #include <atomic>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -237,7 +238,7 @@ TEST_F(GrpcServerTest, TensorFlowServing) {
   EXPECT_EQ(Call(kStatus, status_request, model).error_code(), grpc::NOT_FOUND);
 }
 
-TEST_F(GrpcServerTest, HealthAndReflection) {
+TEST_F(GrpcServerTest, SaysOfEachServiceWhetherItServes) {
   Start();
   const auto health = [&](const std::string& service) {
     std::string request;
@@ -255,29 +256,75 @@ TEST_F(GrpcServerTest, HealthAndReflection) {
   EXPECT_EQ(health("tensorflow.serving.PredictionService"), serving);
   server_->SetServing(false);
   EXPECT_EQ(health("tensorflow.serving.ModelService"), not_serving);
+}
 
-  const auto reflect = [&](const std::string& request) {
+// Field numbers of the requests are those of the standard, written out: what the generated code says is not what is tested.
+TEST_F(GrpcServerTest, TellsOfItsServicesByBothVersionsOfReflection) {
+  Start();
+  for (const char* const version : {"v1", "v1alpha"}) {
+    const std::string path = std::string("/grpc.reflection.") + version + ".ServerReflection/ServerReflectionInfo";
     grpc::ClientContext context;
-    auto stream = std::unique_ptr<grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>>(
+    std::unique_ptr<grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>> stream(
         grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(
-            channel_.get(),
-            grpc::internal::RpcMethod("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-                                      grpc::internal::RpcMethod::BIDI_STREAMING),
-            &context));
-    grpc::ByteBuffer answer;
-    stream->Write(Bytes(request));
+            channel_.get(), grpc::internal::RpcMethod(path.c_str(), grpc::internal::RpcMethod::BIDI_STREAMING), &context));
+    const auto reflect = [&](const std::string& request) {
+      grpc::ByteBuffer answer;
+      return stream->Write(Bytes(request)) && stream->Read(&answer) ? Text(answer) : "";
+    };
+    const std::string list = reflect(std::string("\x3a\x00", 2));
+    for (const char* const service :
+         {"inference.GRPCInferenceService", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService",
+          "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}) {
+      EXPECT_THAT(list, HasSubstr(service)) << version;
+      const std::string file = reflect(std::string("\x22") + static_cast<char>(strlen(service)) + service);
+      EXPECT_THAT(file, HasSubstr(std::string(service).substr(std::string(service).rfind('.') + 1))) << version;
+      EXPECT_THAT(file, HasSubstr("proto3")) << version;
+    }
+    EXPECT_THAT(reflect("\x22\x1e"
+                        "inference.GRPCInferenceService"),
+                HasSubstr("ModelStreamInferResponse"));
+    // With what it imports.
+    EXPECT_THAT(reflect("\x1a\x18"
+                        "tensorflow_serving.proto"),
+                testing::AllOf(HasSubstr("PredictRequest"), HasSubstr("TensorShapeProto")));
+    EXPECT_THAT(reflect("\x22\x0e"
+                        "no.such.Symbol"),
+                HasSubstr("no.such.Symbol is not known"));
+    EXPECT_THAT(reflect("\x1a\x08"
+                        "no.proto"),
+                HasSubstr("no.proto is not known"));
+    EXPECT_THAT(reflect("\x32\x1b"
+                        "inference.ModelInferRequest"),
+                HasSubstr("inference.ModelInferRequest"));
+    EXPECT_THAT(reflect(""), HasSubstr("asks for nothing"));
     stream->WritesDone();
-    stream->Read(&answer);
-    EXPECT_TRUE(stream->Finish().ok());
-    return Text(answer);
-  };
-  const std::string list = reflect(std::string("\x3a\x00", 2));
-  EXPECT_THAT(list, HasSubstr("inference.GRPCInferenceService"));
-  EXPECT_THAT(list, HasSubstr("tensorflow.serving.PredictionService"));
-  EXPECT_THAT(list, HasSubstr("tensorflow.serving.ModelService"));
-  EXPECT_THAT(reflect("\x22\x1e"
-                      "inference.GRPCInferenceService"),
-              HasSubstr("ModelStreamInferResponse"));
+    EXPECT_TRUE(stream->Finish().ok()) << version;
+
+    grpc::ClientContext faulty;
+    stream.reset(grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(
+        channel_.get(), grpc::internal::RpcMethod(path.c_str(), grpc::internal::RpcMethod::BIDI_STREAMING), &faulty));
+    EXPECT_EQ(reflect("\x0a\xff garbage"), "");
+    EXPECT_EQ(stream->Finish().error_code(), grpc::INVALID_ARGUMENT) << version;
+  }
+}
+
+TEST_F(GrpcServerTest, DrainDoesNotWaitForAClientOfReflection) {
+  Start();
+  grpc::ClientContext context;
+  std::unique_ptr<grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>> stream(
+      grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(
+          channel_.get(),
+          grpc::internal::RpcMethod("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+                                    grpc::internal::RpcMethod::BIDI_STREAMING),
+          &context));
+  grpc::ByteBuffer answer;
+  ASSERT_TRUE(stream->Write(Bytes(std::string("\x3a\x00", 2))));
+  ASSERT_TRUE(stream->Read(&answer));
+  const auto start = std::chrono::steady_clock::now();
+  server_->Drain(timer_.Now() + std::chrono::seconds(60));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  EXPECT_FALSE(stream->Read(&answer));
+  stream->Finish();
 }
 
 TEST_F(GrpcServerTest, DrainLetsCallsFinish) {

@@ -21,6 +21,8 @@ class WatchCall;
 // Knows the state of the server, which is the state of each of its services, and the watchers to be told. Thread-safe.
 class HealthService final : public grpc::Service {
  public:
+  static constexpr char kName[] = "grpc.health.v1.Health";
+
   // `names`: the services that Check and Watch know, besides "" for the server.
   HealthService(CallContext& context, std::vector<std::string> names);
 

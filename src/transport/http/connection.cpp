@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "protocol/http/http_error.h"
+#include "transport/http/cors.h"
 
 namespace switchyard {
 namespace {
@@ -406,6 +407,7 @@ void Connection::BeginWrite() {
     head_ += "\r\n";
   }
   head_ += reply_.headers;
+  if (parser_ && !parser_->origin.empty()) AppendCors(server_.options.cors, parser_->origin, parser_->is_options, head_);
   if (!keep_alive_) {
     head_ += "Connection: close\r\n";
   } else if (parser_ && !parser_->http11) {

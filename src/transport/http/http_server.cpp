@@ -18,6 +18,7 @@ HttpServerOptions HttpServerOptions::From(const ServerSettings& settings) {
   options.header_timeout_ms = settings.header_timeout_ms;
   options.body_timeout_ms = settings.body_timeout_ms;
   options.max_body_bytes = settings.max_body_bytes;
+  options.cors = settings.cors;
   return options;
 }
 

@@ -22,6 +22,7 @@ struct HttpServerOptions {
   uint32_t body_timeout_ms = 60000;    // without any byte of a body arriving (408), or of a reply leaving
   uint32_t idle_timeout_ms = 300000;   // between requests
   uint64_t max_body_bytes = uint64_t{1} << 30;  // else 413, before anything is read when Content-Length says so
+  CorsSettings cors;
 
   static HttpServerOptions From(const ServerSettings& settings);
 };

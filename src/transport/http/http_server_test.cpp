@@ -146,6 +146,63 @@ TEST_F(HttpServerTest, ClosesWhenAsked) {
   EXPECT_TRUE(client.AtEnd());
 }
 
+std::string CorsOf(const ClientReply& reply) {
+  std::string all;
+  for (const char* const name : {"Allow-Origin", "Allow-Credentials", "Allow-Methods", "Allow-Headers", "Expose-Headers"}) {
+    const std::string value = TestClient::Header(reply, "Access-Control-" + std::string(name));
+    if (!value.empty()) all += std::string(name) + ": " + value + "; ";
+  }
+  if (const std::string vary = TestClient::Header(reply, "Vary"); !vary.empty()) all += "Vary: " + vary + "; ";
+  return all;
+}
+
+constexpr char kExposed[] = "Expose-Headers: Inference-Header-Content-Length, traceparent, tracestate; ";
+
+TEST_F(HttpServerTest, PagesOfAnyOriginMayCall) {
+  const auto server = StartServer();
+  TestClient client(server->address());
+  const std::string origin = "Origin: https://a.example\r\n";
+  EXPECT_EQ(CorsOf(client.Exchange(Get("/a"))), "");
+  EXPECT_EQ(CorsOf(client.Exchange(Get("/a", origin))), std::string("Allow-Origin: *; ") + kExposed);
+  EXPECT_EQ(CorsOf(client.Exchange(Post("/echo", "x", origin))), std::string("Allow-Origin: *; ") + kExposed);
+  EXPECT_EQ(CorsOf(client.Exchange(Get("/a"))), "");
+  EXPECT_EQ(CorsOf(client.Exchange("OPTIONS /a HTTP/1.1\r\nHost: x\r\n" + origin +
+                                   "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: x\r\n\r\n")),
+            "Allow-Origin: *; Allow-Methods: *; Allow-Headers: *; ");
+  EXPECT_EQ(CorsOf(client.Exchange("OPTIONS /a HTTP/1.1\r\nHost: x\r\n\r\n")), "");
+  // Also where the listener itself answers: the page is to see why.
+  const ClientReply refused = client.Exchange(Post("/echo", "x", origin + "Transfer-Encoding: identity\r\n"));
+  EXPECT_EQ(refused.code, 400);
+  EXPECT_EQ(CorsOf(refused), std::string("Allow-Origin: *; ") + kExposed);
+}
+
+TEST_F(HttpServerTest, PagesOfOtherOriginsAreToldNothing) {
+  HttpServerOptions options;
+  options.cors = {
+      .origins = {"https://a.example", "http://b.example:81"}, .methods = "GET, POST", .headers = "", .credentials = true};
+  const auto server = StartServer(options);
+  TestClient client(server->address());
+  const auto call = [&](const std::string& method, const std::string& origin) {
+    return CorsOf(client.Exchange(method + " /a HTTP/1.1\r\nHost: x\r\nOrigin: " + origin + "\r\n\r\n"));
+  };
+  EXPECT_EQ(call("GET", "http://b.example:81"),
+            std::string("Allow-Origin: http://b.example:81; Allow-Credentials: true; ") + kExposed + "Vary: Origin; ");
+  EXPECT_EQ(call("OPTIONS", "https://a.example"),
+            "Allow-Origin: https://a.example; Allow-Credentials: true; Allow-Methods: GET, POST; Vary: Origin; ");
+  for (const std::string other : {"http://a.example", "https://a.example.evil", "http://b.example", "null"}) {
+    EXPECT_EQ(call("GET", other), "Vary: Origin; ");
+    EXPECT_EQ(call("OPTIONS", other), "Vary: Origin; ");
+  }
+}
+
+TEST_F(HttpServerTest, WithoutOriginsNothingIsSaid) {
+  HttpServerOptions options;
+  options.cors.origins.clear();
+  const auto server = StartServer(options);
+  TestClient client(server->address());
+  EXPECT_EQ(CorsOf(client.Exchange(Get("/a", "Origin: https://a.example\r\n"))), "");
+}
+
 TEST_F(HttpServerTest, AnswersAClientThatClosedItsSide) {
   const auto server = StartServer();
   TestClient client(server->address());

@@ -29,9 +29,10 @@ RequestParser::RequestParser(BodySink& sink, uint64_t max_body_bytes) : sink_(si
   body_limit(max_body_bytes);
 }
 
-void RequestParser::on_request_impl(http::verb, View method, View target, int version, ErrorCode&) {
+void RequestParser::on_request_impl(http::verb verb, View method, View target, int version, ErrorCode&) {
   request.method.assign(method.data(), method.size());
   request.target.assign(target.data(), target.size());
+  is_options = verb == http::verb::options;
   http11 = version >= 11;
 }
 
@@ -58,6 +59,9 @@ void RequestParser::on_field_impl(http::field name, View name_text, View value, 
         *transfer_encoding_ += ", ";
       }
       transfer_encoding_->append(value.data(), value.size());
+      return;
+    case http::field::origin:
+      origin.assign(value.data(), value.size());
       return;
     case http::field::expect: expect.emplace(value.data(), value.size()); return;
     case http::field::unknown: break;
@@ -92,7 +96,8 @@ std::optional<HeaderFault> RequestParser::Fault() const {
 
 std::optional<HeaderFault> RequestParser::FaultOfTransferEncoding() const {
   if (!http11) return HeaderFault{400, "HTTP/1.0 has no Transfer-Encoding"};
-  if (content_length()) return HeaderFault{400, "Transfer-Encoding and Content-Length leave open where the body ends; send one"};
+  if (content_length())
+    return HeaderFault{400, "Transfer-Encoding and Content-Length leave open where the body ends; send one"};
   int codings = 0;
   bool last_is_chunked = false, chunked_before = false;
   for (std::string_view coding : Split(*transfer_encoding_, ',')) {
@@ -103,8 +108,9 @@ std::optional<HeaderFault> RequestParser::FaultOfTransferEncoding() const {
     last_is_chunked = boost::beast::iequals(View(coding.data(), coding.size()), "chunked");
   }
   if (!last_is_chunked || chunked_before) {
-    return HeaderFault{400, fmt::format("Transfer-Encoding: {} leaves open where the body ends; expected chunked, once and last",
-                                        *transfer_encoding_)};
+    return HeaderFault{400,
+                       fmt::format("Transfer-Encoding: {} leaves open where the body ends; expected chunked, once and last",
+                                   *transfer_encoding_)};
   }
   if (codings > 1) {
     return HeaderFault{501, fmt::format("Transfer-Encoding: {} is not implemented; send chunked alone, and compress by "

@@ -36,6 +36,8 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
 
   HttpRequest request;
   std::optional<std::string> expect;
+  std::string origin;       // empty but for pages of browsers
+  bool is_options = false;  // the method
   bool http11 = false;
 
  private:
