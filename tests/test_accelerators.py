@@ -5,7 +5,9 @@ import json
 import time
 
 import numpy as np
+import openvino
 import pytest
+from openvino import opset13 as ops
 
 from harness import Server, run_binary, sanitized, wait_until
 from testing.devices import gpu_env, npu_env
@@ -92,6 +94,24 @@ def test_hetero_splits_by_what_the_npu_can(models, tmp_path):
     assert "CPU" not in whole["layers"] and "CPU got no layer of the model" in whole["reasons"]
     strict = run_binary(*flags, "--strict_placement", env=npu_env())
     assert strict.returncode == 1 and "CPU" in strict.stderr
+
+
+def test_an_input_that_two_devices_read(tmp_path):
+    """HETERO has the first device hand it on to the second, beside computing with it."""
+    x = ops.parameter([1, 3], np.float32, name="x")
+    exp, product = ops.exp(x), ops.multiply(x, ops.constant(np.float32(100)))
+    for port, name in ((x, "x"), (exp, "exp"), (product, "product")):
+        port.output(0).set_names({name})
+    (tmp_path / "two" / "1").mkdir(parents=True)
+    model = openvino.Model([exp, product], [x], "two")
+    openvino.save_model(model, tmp_path / "two" / "1" / "model.xml", compress_to_fp16=False)
+    body = {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}
+    env, cache = npu_env(unsupported_ops="Multiply"), ("--cache_dir", tmp_path / "cache")
+    for target in ("HETERO:NPU,CPU", "HETERO:NPU,CPU", "HETERO:CPU,NPU"):  # compiled, then from the cache
+        with serve(tmp_path, tmp_path, "two", target, *cache, env=env) as server:
+            answer = server.http("POST", "/v2/models/m/infer", body)
+            outputs = {output["name"]: output["data"] for output in answer.json()["outputs"]}
+            assert np.allclose(outputs["exp"], np.exp([1, 2, 3])) and outputs["product"] == [100, 200, 300]
 
 
 def test_hetero_without_one_of_its_devices(models, tmp_path):

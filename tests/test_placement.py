@@ -236,6 +236,31 @@ def test_plan_gives_the_servers_own_message(models, case):
     assert served.stderr.strip().splitlines()[-1] == f"switchyard: {message}"
 
 
+def test_hetero_answers_are_the_models_in_whatever_order_it_has_them(tmp_path):
+    """HETERO takes a model's inputs and outputs in the order of the parts that it makes."""
+    x, z = ops.parameter([1, 3], np.float32, name="x"), ops.parameter([1, 3], np.float32, name="z")
+    exp, product = ops.exp(z), ops.multiply(x, ops.constant(np.float32(100)))
+    for port, name in ((x, "x"), (z, "z"), (exp, "exp"), (product, "product")):
+        port.output(0).set_names({name})
+    folder = tmp_path / "m" / "1"
+    folder.mkdir(parents=True)
+    openvino.save_model(openvino.Model([product, exp], [x, z], "m"), folder / "model.xml", compress_to_fp16=False)
+    body = {
+        "inputs": [
+            {"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]},
+            {"name": "z", "shape": [1, 3], "datatype": "FP32", "data": [0, 0, 1]},
+        ]
+    }
+    flags = ["--model_name", "m", "--model_path", tmp_path / "m", "--cache_dir", tmp_path / "cache"]
+    for cache in ("miss", "hit"):
+        with Server(tmp_path, *flags, "--target_device", "HETERO:VCPU,CPU", *VCPU) as server:
+            answer = server.http("POST", "/v2/models/m/infer", body)
+            outputs = {output["name"]: output["data"] for output in answer.json()["outputs"]}
+            assert outputs["product"] == [100, 200, 300]
+            assert np.allclose(outputs["exp"], np.exp([0, 0, 1]))
+            assert placement(server, "m")["cache"] == cache
+
+
 def test_plan_refuses_a_faulty_command_line(models):
     for args in (["--target_device", "CPU"], ["--model_path", models / "dummy", "--nonsense"], ["--config_path", "x.json"]):
         done = run_binary("plan", *args)

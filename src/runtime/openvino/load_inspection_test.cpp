@@ -1,5 +1,3 @@
-#include <dlfcn.h>
-
 #include <fstream>
 #include <map>
 
@@ -16,13 +14,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
-
-// The CPU's plugin a second time, as the device VCPU.
-std::string CpuPlugin() {
-  Dl_info info;
-  EXPECT_NE(dladdr(reinterpret_cast<void*>(&ov::get_openvino_version), &info), 0);
-  return std::filesystem::path(info.dli_fname).parent_path() / "libopenvino_intel_cpu_plugin.so";
-}
 
 // b (1,10) to b + 1, then its ten numbers in one dimension: the batch is in the answer, and cannot be changed.
 std::shared_ptr<ov::Model> FixedBatch() {

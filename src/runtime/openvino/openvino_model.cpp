@@ -7,10 +7,11 @@
 
 namespace switchyard {
 
-OpenVinoModel::OpenVinoModel(std::shared_ptr<ov::Core> core, ov::CompiledModel compiled, Signature signature, LoadFacts facts,
-                             std::vector<std::optional<size_t>> passed_through)
+OpenVinoModel::OpenVinoModel(std::shared_ptr<ov::Core> core, ov::CompiledModel compiled, PortOrder order, Signature signature,
+                             LoadFacts facts, std::vector<std::optional<size_t>> passed_through)
     : core_(std::move(core)),
       compiled_(std::move(compiled)),
+      order_(std::move(order)),
       signature_(std::move(signature)),
       facts_(std::move(facts)),
       passed_through_(std::move(passed_through)) {}

@@ -60,11 +60,13 @@ OpenVinoRequest::OpenVinoRequest(std::shared_ptr<OpenVinoModel> model, ov::Infer
   const Signature& signature = model_->signature();
   const ov::CompiledModel compiled = request_.get_compiled_model();
   for (size_t i = 0; i < signature.inputs.size(); ++i) {
-    inputs_.push_back({.type = compiled.input(i).get_element_type(), .always_set = !model_->facts().cpu_only});
+    const size_t port = model_->port_order().inputs[i];
+    inputs_.push_back({.port = port, .type = compiled.input(port).get_element_type(), .always_set = !model_->facts().cpu_only});
   }
   for (size_t i = 0; i < signature.outputs.size(); ++i) {
-    Output output{.type = compiled.output(i).get_element_type(), .alias = model_->passed_through()[i]};
-    output.smallest = compiled.output(i).get_partial_shape();
+    const size_t port = model_->port_order().outputs[i];
+    Output output{.port = port, .type = compiled.output(port).get_element_type(), .alias = model_->passed_through()[i]};
+    output.smallest = compiled.output(port).get_partial_shape();
     outputs_.push_back(std::move(output));
   }
   if (model_->facts().cpu_only) FindAliases();
@@ -86,7 +88,7 @@ OpenVinoRequest::OpenVinoRequest(std::shared_ptr<OpenVinoModel> model, ov::Infer
     const TensorSpec& spec = signature.inputs[i];
     Input& input = inputs_[i];
     if (input.always_set || spec.type == ElementType::kBytes || !spec.shape.is_static()) continue;
-    input.own = request_.get_input_tensor(i);
+    input.own = request_.get_input_tensor(inputs_[i].port);
     input.own_shape = input.own.get_shape();
     input.own_data = static_cast<std::byte*>(input.own.data());
     input.own_is_set = true;
@@ -103,13 +105,13 @@ void OpenVinoRequest::FindAliases() {
     if (spec.type == ElementType::kBytes) continue;
     const void* data = nullptr;
     if (spec.shape.is_static()) {
-      data = request_.get_input_tensor(i).data();
+      data = request_.get_input_tensor(inputs_[i].port).data();
     } else {
       ov::Shape shape = Smallest(ToOpenVino(spec.shape));
       for (size_t& dimension : shape) dimension = std::max<size_t>(dimension, 1);
       try {
         ov::Tensor probe(inputs_[i].type, shape);
-        request_.set_input_tensor(i, probe);
+        request_.set_input_tensor(inputs_[i].port, probe);
         data = probe.data();
       } catch (const std::exception& exception) {
         LogDebug("Input {} takes no probe: {}", spec.name, ReadableMessage(exception.what()));
@@ -118,7 +120,7 @@ void OpenVinoRequest::FindAliases() {
     }
     for (size_t j = 0; j < outputs_.size(); ++j) {
       if (signature.outputs[j].type == ElementType::kBytes || outputs_[j].alias) continue;
-      const ov::Tensor tensor = request_.get_output_tensor(j);
+      const ov::Tensor tensor = request_.get_output_tensor(outputs_[j].port);
       if (tensor.get_size() > 0 && tensor.data() == data) outputs_[j].alias = i;
     }
   }
@@ -158,7 +160,7 @@ void OpenVinoRequest::SetOwn(size_t index, const TensorView& view) {
     input.own_data = view.type == ElementType::kBytes ? nullptr : static_cast<std::byte*>(input.own.data());
   }
   input.own_is_set = false;
-  request_.set_input_tensor(index, input.own);
+  request_.set_input_tensor(input.port, input.own);
   input.own_is_set = true;
 }
 
@@ -177,7 +179,7 @@ void OpenVinoRequest::BindInput(size_t index, const TensorView& view) {
     return;
   }
   input.own_is_set = false;
-  request_.set_input_tensor(index, ov::Tensor(input.type, ToOvShape(view.shape), MutableData(view)));
+  request_.set_input_tensor(input.port, ov::Tensor(input.type, ToOvShape(view.shape), MutableData(view)));
 }
 
 void OpenVinoRequest::BindOutput(size_t index, absl::Span<const TensorView> inputs) {
@@ -190,18 +192,18 @@ void OpenVinoRequest::BindOutput(size_t index, absl::Span<const TensorView> inpu
       output.shape = ToOvShape(input.shape);
     } else if (WritesInPlace(output)) {
       output.in_place = true;
-      request_.set_output_tensor(index, ov::Tensor(output.type, output.shape, output.place.data));
+      request_.set_output_tensor(output.port, ov::Tensor(output.type, output.shape, output.place.data));
       return;
     } else {
       if (output.buffer && !output.in_place) return;
       if (!output.buffer) output.buffer = Buffer::Allocate(output.bytes);
     }
     output.in_place = false;
-    request_.set_output_tensor(index, ov::Tensor(output.type, output.shape, output.buffer.data()));
+    request_.set_output_tensor(output.port, ov::Tensor(output.type, output.shape, output.buffer.data()));
   } else if (output.grows && !output.grown) {
     try {
       ov::Tensor tensor(output.type, Smallest(output.smallest), ov::Allocator(PoolAllocator()));
-      request_.set_output_tensor(index, tensor);
+      request_.set_output_tensor(output.port, tensor);
       output.grown = std::move(tensor);
     } catch (const std::exception& exception) {
       LogDebug("Output {} is copied: {}", index, ReadableMessage(exception.what()));
@@ -289,7 +291,7 @@ OutputTensor OpenVinoRequest::Copy(const ov::Tensor& tensor, ElementType type) {
 OutputTensor OpenVinoRequest::TakeTensor(size_t index) {
   Output& output = outputs_[index];
   const ElementType type = model_->signature().outputs[index].type;
-  const ov::Tensor tensor = output.grown ? output.grown : request_.get_output_tensor(index);
+  const ov::Tensor tensor = output.grown ? output.grown : request_.get_output_tensor(output.port);
   OutputTensor result;
   if (type != ElementType::kBytes &&
       CopyToPlace(output, static_cast<const std::byte*>(tensor.data()), tensor.get_byte_size(), result)) {

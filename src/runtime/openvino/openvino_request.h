@@ -37,6 +37,7 @@ class OpenVinoRequest final : public InferRequest {
 
  private:
   struct Input {
+    size_t port = 0;  // in the compiled model, whose order may be another than the signature's
     ov::element::Type type;
     bool always_set = false;  // never copied into `own`
     bool own_is_set = false;
@@ -45,6 +46,7 @@ class OpenVinoRequest final : public InferRequest {
     std::byte* own_data = nullptr;  // numbers only
   };
   struct Output {
+    size_t port = 0;  // likewise
     ov::element::Type type;
     std::optional<size_t> alias;  // the input that it hands on
     bool in_buffer = false;       // bound to `buffer`; `shape` is known before the inference

@@ -27,6 +27,7 @@
 #include "runtime/openvino/model_cache.h"
 #include "runtime/openvino/model_setup.h"
 #include "runtime/openvino/openvino_model.h"
+#include "runtime/openvino/port_order.h"
 #include "runtime/openvino/properties.h"
 #include "runtime/openvino/property_check.h"
 
@@ -126,14 +127,6 @@ StatusOr<ov::CompiledModel> Compile(const OpenVinoOptions& options, ov::Core& co
   if (fault == Fault::kDevice) return MarkFault(compiled.status(), fault);
   SY_RETURN_IF_ERROR(FindFaultyProperty(options, target, request.properties));
   return compiled;
-}
-
-Status CheckPorts(const ov::CompiledModel& compiled, const Signature& signature, const std::string& target) {
-  if (compiled.inputs().size() == signature.inputs.size() && compiled.outputs().size() == signature.outputs.size()) {
-    return absl::OkStatus();
-  }
-  return Error(StatusCode::kInternal, "Device {} made {} inputs and {} outputs of the model's {} and {}", target,
-               compiled.inputs().size(), compiled.outputs().size(), signature.inputs.size(), signature.outputs.size());
 }
 
 // The cache for this load. With isolated_compile it holds the model then, if need be by a child's work.
@@ -239,14 +232,14 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::LoadHere(const LoadReq
   Compiled compiled = *std::move(made);
   return Guarded(StatusCode::kInternal, "The compiled model does not answer",
                  [&]() -> StatusOr<std::shared_ptr<CompiledModel>> {
-                   SY_RETURN_IF_ERROR(CheckPorts(compiled.model, signature, target));
+                   SY_ASSIGN_OR_RETURN(PortOrder order, FindPortOrder(*model, compiled.model, names, target));
                    LoadFacts facts = MakeFacts(*model, compiled.model, target, settings.nireq, compiled.cached);
                    inspection.After(compiled.model, facts);
                    facts.compile_ms = compiled.compile_ms;
                    facts.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
                    facts.reasons.insert(facts.reasons.end(), compiled.reasons.begin(), compiled.reasons.end());
-                   return std::make_shared<OpenVinoModel>(core, std::move(compiled.model), std::move(signature),
-                                                          std::move(facts), PassedThrough(*model));
+                   return std::make_shared<OpenVinoModel>(core, std::move(compiled.model), std::move(order),
+                                                          std::move(signature), std::move(facts), PassedThrough(*model));
                  });
 }
 
@@ -286,12 +279,14 @@ Status OpenVinoRuntime::Renew(const std::string& device) {
 StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::LoadCanary(const std::string& device) {
   const std::shared_ptr<ov::Core> core = CoreOf(device);
   const std::shared_ptr<ov::Model> model = OneOperation();
-  SY_ASSIGN_OR_RETURN(Signature signature, MakeSignature(*model, PublicNames(*model)));
+  const PortNames names = PublicNames(*model);
+  SY_ASSIGN_OR_RETURN(Signature signature, MakeSignature(*model, names));
   auto compiled = Guarded(StatusCode::kUnavailable, fmt::format("Cannot compile a canary for {}", device),
                           [&]() -> StatusOr<ov::CompiledModel> { return core->compile_model(model, device); });
   if (!compiled.ok()) return MarkFault(compiled.status(), ClassifyFault(device, Message(compiled.status())));
+  SY_ASSIGN_OR_RETURN(PortOrder order, FindPortOrder(*model, *compiled, names, device));
   LoadFacts facts{.device = device};
-  return std::make_shared<OpenVinoModel>(core, *std::move(compiled), std::move(signature), std::move(facts),
+  return std::make_shared<OpenVinoModel>(core, *std::move(compiled), std::move(order), std::move(signature), std::move(facts),
                                          std::vector<std::optional<size_t>>{std::nullopt});
 }
 

@@ -1,6 +1,7 @@
 // Tests only: tiny models in a temporary folder, and a runtime to load them.
 #pragma once
 
+#include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -41,6 +42,13 @@ inline ov::Output<ov::Node> PlusOne(const ov::Output<ov::Node>& input) {
 inline std::shared_ptr<ov::Model> AddModel(ov::PartialShape shape, ov::element::Type type = ov::element::f32) {
   auto input = Input("b", shape, type);
   return std::make_shared<ov::Model>(ov::OutputVector{Named(PlusOne(input), "a")}, ov::ParameterVector{input});
+}
+
+// The CPU's plugin a second time, for a device of another name.
+inline std::string CpuPlugin() {
+  Dl_info info;
+  EXPECT_NE(dladdr(reinterpret_cast<void*>(&ov::get_openvino_version), &info), 0);
+  return std::filesystem::path(info.dli_fname).parent_path() / "libopenvino_intel_cpu_plugin.so";
 }
 
 template <typename T>
