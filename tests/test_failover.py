@@ -169,7 +169,7 @@ def test_the_only_device_dies_and_readiness_tells(models, tmp_path):
 @pytest.mark.parametrize("kind", ["GPU", "NPU"])
 def test_a_stop_while_a_device_hangs(models, tmp_path, kind):
     faults, env = devices(tmp_path, kind)
-    server = serve(models, tmp_path, f"AUTO:{kind},CPU", env, "--device_timeout_ms", 300, "--grace_seconds", 2).wait_ready()
+    server = serve(models, tmp_path, f"AUTO:{kind},CPU", env, "--device_timeout_ms", 300).wait_ready()
     try:
         with SteadyClients(server.grpc, computes=kind != "GPU") as clients:
             wait_served_by(server, "GPU.0" if kind == "GPU" else "NPU")
@@ -178,7 +178,7 @@ def test_a_stop_while_a_device_hangs(models, tmp_path, kind):
         assert clients.faults == []
         begin = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - begin < 2 + SLACK_S
+        assert time.monotonic() - begin < 10, "of --grace_seconds 30: no client waits"
     finally:
         faults.clear()
         server.kill()

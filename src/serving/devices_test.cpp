@@ -194,6 +194,7 @@ TEST_F(DevicesTest, TheOnlyDevicesLoadThatTakesTooLongFailsTheModel) {
 TEST_F(DevicesTest, ADeviceThatFailsIsLeftAndComesHomeAsANewGeneration) {
   Serve("GPU.0", [](ModelSettings& settings) { settings.fallback_devices = {"CPU"}; });
   ASSERT_TRUE(Until([&] { return StateOf("CPU") == "standby"; }));
+  EXPECT_TRUE(Call(2).ok());
   Break("dummy@GPU.0", kLost);
   runtime_.SetRenewError(absl::UnavailableError("still dead"));
   EXPECT_TRUE(Call(3).ok());
@@ -208,6 +209,59 @@ TEST_F(DevicesTest, ADeviceThatFailsIsLeftAndComesHomeAsANewGeneration) {
   EXPECT_EQ(Device("GPU.0").state, DeviceState::kWell);
   EXPECT_TRUE(Call(4).ok());
   EXPECT_THAT(moves_, ElementsAre("GPU.0>CPU:error"));
+  EXPECT_EQ(manager_->Placement("dummy", std::nullopt)->targets[0].requests_served, 2u) << "before it was lost, and after";
+}
+
+TEST_F(DevicesTest, AFailoverNamesTheDeviceThatIsStillCompiling) {
+  FakeRuntime::Script slow;
+  slow.hold_load = true;
+  slow.async = FakeRuntime::Async::kThread;
+  runtime_.Set("dummy@CPU", slow);
+  runtime_.SetRenewError(absl::UnavailableError("still dead"));
+  Serve("GPU.0", [](ModelSettings& settings) { settings.fallback_devices = {"CPU"}; });
+  ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.0" && StateOf("CPU") == "compiling"; }));
+  Break("dummy@GPU.0", kLost);
+  TestCall waits(1);
+  Infer(*manager_->Acquire("dummy", std::nullopt), waits.call);
+  ASSERT_TRUE(Until([&] { return StateOf("GPU.0") == "lost"; }));
+  slow.hold_load = false;
+  runtime_.Set("dummy@CPU", slow);
+  ASSERT_TRUE(Until([&] { return waits.answer->done.HasBeenNotified(); }));
+  EXPECT_TRUE(waits.answer->status.ok());
+  EXPECT_THAT(moves_, ElementsAre("GPU.0>CPU:error"));
+}
+
+TEST_F(DevicesTest, OneOfSeveralThatDoesNotLoadIsAFailover) {
+  for (const char* target : {"dummy@CPU", "dummy@GPU.0"}) {
+    FakeRuntime::Script slow;
+    slow.hold_load = true;
+    slow.async = FakeRuntime::Async::kThread;
+    runtime_.Set(target, slow);
+  }
+  Serve("MULTI:GPU.0,CPU");
+  ASSERT_TRUE(runtime_.WaitForLoads(2));
+  FakeRuntime::Script broken;
+  broken.load_error = absl::InvalidArgumentError("compiler says no");
+  runtime_.Set("dummy@GPU.0", broken);
+  // While the other one still compiles.
+  ASSERT_TRUE(Until([&] { return !moves_.empty(); }));
+  runtime_.Update("dummy@CPU", [](FakeRuntime::Script& script) { script.hold_load = false; });
+  ASSERT_TRUE(Until([&] { return ServedBy() == "CPU" && StateOf("GPU.0") == "failed"; }));
+  EXPECT_THAT(moves_, ElementsAre("GPU.0>CPU:load"));
+}
+
+TEST_F(DevicesTest, AStopDoesNotWaitForAnInferenceThatWasGivenUp) {
+  FakeRuntime::Script hangs;
+  hangs.async = FakeRuntime::Async::kHeld;
+  runtime_.Set("dummy@GPU.0", hangs);
+  runtime_.SetRenewError(absl::UnavailableError("still dead"));
+  Serve("GPU.0", [](ModelSettings& settings) { settings.device_timeout_ms = 200; });
+  ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.0"; }));
+  EXPECT_EQ(Call().code(), StatusCode::kDeadlineExceeded);
+  manager_->Shutdown();
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_FALSE(manager_->Drain(timer_.Now() + std::chrono::minutes(5)));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::minutes(1));
 }
 
 TEST_F(DevicesTest, WithNoNextDeviceTheModelIsNotReadyAndSaysWhyUntilTheDeviceIsBack) {

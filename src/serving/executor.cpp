@@ -58,6 +58,13 @@ size_t Executor::active() const {
   return count;
 }
 
+size_t Executor::given_up() const {
+  MutexLock lock(&mutex_);
+  size_t count = 0;
+  for (const auto& lane : lanes_) count += lane->given_up();
+  return count;
+}
+
 std::optional<TimePoint> Executor::oldest_queued() const {
   MutexLock lock(&mutex_);
   if (queue_.empty()) return std::nullopt;

@@ -108,6 +108,8 @@ class Executor {
   // When the call at the head of the queue arrived; nothing when none waits.
   std::optional<TimePoint> oldest_queued() const;
   size_t active() const;
+  // Of those, inferences that were given up: nobody waits for them.
+  size_t given_up() const;
   // When the last call came, to within kUseGrain; before the first one, when this object was made.
   TimePoint last_use() const { return TimePoint(Duration(last_use_ns_.load(std::memory_order_relaxed))); }
   // Will a call be run now, or as soon as a lane is free, or was made for it?

@@ -27,7 +27,8 @@ Lane::Lane(std::shared_ptr<CompiledModel> model, std::vector<std::unique_ptr<Inf
       model_(std::move(model)),
       slots_(requests.size()),
       free_((requests.size() + kBitsPerWord - 1) / kBitsPerWord),
-      inline_ns_(std::chrono::nanoseconds(options_.inline_cost).count()) {
+      inline_ns_(std::chrono::nanoseconds(options_.inline_cost).count()),
+      served_(options_.served != nullptr ? options_.served : std::make_shared<std::atomic<uint64_t>>(0)) {
   for (size_t i = 0; i < requests.size(); ++i) {
     slots_[i].request = std::move(requests[i]);
     free_[i / kBitsPerWord].fetch_or(uint64_t{1} << (i % kBitsPerWord));
@@ -158,6 +159,10 @@ size_t Lane::active() const {
   size_t free = closed() ? collected_.load(std::memory_order_relaxed) : 0;
   for (const auto& word : free_) free += std::popcount(word.load(std::memory_order_relaxed));
   return slot_count_ - std::min(free, slot_count_);
+}
+
+size_t Lane::given_up() const {
+  return std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.state.load() == State::kGivenUp; });
 }
 
 bool Lane::RunsInline() {

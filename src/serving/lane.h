@@ -35,6 +35,8 @@ class Lane {
     Duration timeout{0};  // of one inference on the device; 0: kShortestTimeout or 20 times the slowest recent one
     // BATCH: how long a request may wait for others before the device has it. Not counted against `timeout`.
     Duration collecting{0};
+    // Where the calls that it served are counted, beside those of lanes before it; null: in one of its own.
+    std::shared_ptr<std::atomic<uint64_t>> served;
     // Runs when the lane is drained, once, on the thread that brought the last request back or closed the lane; and whenever
     // the last of the sequences' requests is back. Must not block.
     std::function<void()> on_drained;
@@ -90,10 +92,12 @@ class Lane {
   // When the last inference ended well.
   TimePoint last_success() const { return TimePoint(Duration(last_success_ns_.load(std::memory_order_relaxed))); }
 
-  uint64_t served() const { return served_.load(std::memory_order_relaxed); }
-  void CountServed(uint32_t calls) { served_.fetch_add(calls, std::memory_order_relaxed); }
+  uint64_t served() const { return served_->load(std::memory_order_relaxed); }
+  void CountServed(uint32_t calls) { served_->fetch_add(calls, std::memory_order_relaxed); }
   size_t request_count() const { return slot_count_; }
   size_t active() const;
+  // Requests that were given up while a call ran there, and are not back.
+  size_t given_up() const;
   const Options& options() const { return options_; }
   const std::string& device() const { return options_.device; }
   const LoadFacts& facts() const { return facts_; }
@@ -124,7 +128,7 @@ class Lane {
   std::atomic<int64_t> slowest_before_ns_{0};
   std::atomic<int64_t> period_ns_{0};
   std::atomic<int64_t> last_success_ns_{0};
-  std::atomic<uint64_t> served_{0};
+  const std::shared_ptr<std::atomic<uint64_t>> served_;
   std::atomic<size_t> own_requests_{0};
   Mutex spare_mutex_;
   std::vector<std::unique_ptr<InferRequest>> spare_ ABSL_GUARDED_BY(spare_mutex_);

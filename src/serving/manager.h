@@ -152,8 +152,8 @@ class Manager {
   // Ready() is false from now on; loading stops after the model at hand; requests are still served.
   void Shutdown();
   // After Shutdown: no new handles; waits until no request holds a Version and nothing is being loaded, at most until
-  // `deadline` (of the timer's clock). False if the time was up: then this object can't be destroyed without waiting for the
-  // device.
+  // `deadline` (of the timer's clock). False if the time was up, or if all that is left are inferences that were given up: then
+  // this object can't be destroyed without waiting for the device.
   bool Drain(TimePoint deadline);
 
   const Runtime& runtime() const { return runtime_; }
@@ -210,6 +210,7 @@ class Manager {
   void TakeLoad(const std::string& name, Model& model, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Fail(const std::string& name, Entry& entry, const Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool LoadsPending() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool HeldByDevices() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static bool LoadPending(const Model& model, TimePoint now);
   void ForgetGone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Retire(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

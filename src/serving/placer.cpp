@@ -92,7 +92,10 @@ Placer::Placer(Environment environment, LoadRequest base, PlacementPlan plan)
                                             [this](const Lane& from) {
                                               if (env_.on_retry) env_.on_retry(base_.settings.name, from.device());
                                             }})) {
-  for (size_t i = 0; i < plan_.candidates.size(); ++i) rows_.push_back(std::make_unique<Row>());
+  for (size_t i = 0; i < plan_.candidates.size(); ++i) {
+    rows_.push_back(std::make_unique<Row>());
+    served_.push_back(std::make_shared<std::atomic<uint64_t>>(0));
+  }
   if (!ShapeInstances::WantedBy(base_.settings)) return;
   const auto make = [this](ModelSettings settings, const std::string& shape) {
     return MakeInstance(std::move(settings), shape);
@@ -200,6 +203,7 @@ void Placer::StartCompiling(size_t index) {
       .devices = candidate.devices,
       .generation = row.compilation->generation,
       .timeout = std::chrono::milliseconds(base_.settings.device_timeout_ms),
+      .served = served_[index],
       .on_drained = env_.wake,
       .discard = [&monitor = env_.monitor, device = candidate.devices.front()](std::shared_ptr<InferRequest> request) {
         monitor.Discard(device, [request = std::move(request)]() mutable { request.reset(); });
@@ -444,18 +448,27 @@ void Placer::Step() {
   if (shapes_ != nullptr) shapes_->Step();
 }
 
+// Where the calls of a candidate go: to what serves, or to what they wait for.
+std::string Placer::NextFor(size_t lost, const PlacementDecision& decision) const {
+  if (!decision.route.empty()) return plan_.candidates[decision.route.front()].devices.front();
+  std::string next = "none";
+  for (size_t i = rows_.size(); i-- > 0;) {
+    const bool comes = rows_[i]->usable && rows_[i]->state == LaneState::kCompiling;
+    // Itself, as a new generation, where there is no other.
+    if (comes && (i != lost || next == "none")) next = plan_.candidates[i].devices.front();
+  }
+  return next;
+}
+
 void Placer::TellMoves(const PlacementDecision& decision) {
   const auto target = [&](size_t index) -> const std::string& { return plan_.candidates[index].devices.front(); };
-  std::string next = "none";
-  if (!decision.route.empty()) {
-    next = target(decision.route.front());
-  } else if (!decision.compile.empty()) {
-    next = target(decision.compile.front());
-  }
   for (const auto& [index, why] : lost_) {
+    const std::string next = NextFor(index, decision);
     const bool failed_to_load = rows_[index]->state == LaneState::kFailed;
     // A standby that does not load moves nothing, nor does a model that never was anywhere.
-    if (failed_to_load && (next == "none" || (!decision.route.empty() && index > decision.route.front()))) continue;
+    const bool shares = plan_.mode == PlacementPlan::Mode::kAll && !plan_.candidates[index].fallback;
+    const bool stands_by = !shares && !decision.route.empty() && index > decision.route.front();
+    if (failed_to_load && (next == "none" || stands_by)) continue;
     LogWarning("Model {} version {} leaves {} for {}: {}", base_.settings.name, base_.version, plan_.candidates[index].target,
                next, Message(why));
     const bool hung = why.code() == StatusCode::kDeadlineExceeded;
@@ -542,7 +555,6 @@ void Placer::Remember(const PlacementDecision& decision) {
                          .helping = decision.helping,
                          .targets = {},
                          .reasons = plan_.reasons};
-  std::vector<std::shared_ptr<Lane>> lanes;
   for (size_t i = 0; i < rows_.size(); ++i) {
     const Row& row = *rows_[i];
     const Candidate& candidate = plan_.candidates[i];
@@ -572,12 +584,10 @@ void Placer::Remember(const PlacementDecision& decision) {
     }
     if (!target.reason.empty()) report.reasons.push_back(fmt::format("{} does not serve: {}", target.target, target.reason));
     report.targets.push_back(std::move(target));
-    lanes.push_back(row.lane);
   }
   MutexLock lock(&mutex_);
   told_why_ = why_;
   report_ = std::move(report);
-  reported_ = std::move(lanes);
 }
 
 Status Placer::Why() const {
@@ -589,7 +599,7 @@ PlacementReport Placer::Report() const {
   MutexLock lock(&mutex_);
   PlacementReport report = report_;
   for (size_t i = 0; i < report.targets.size(); ++i) {
-    if (reported_[i] != nullptr) report.targets[i].requests_served = reported_[i]->served();
+    report.targets[i].requests_served = served_[i]->load(std::memory_order_relaxed);
   }
   report.auto_shapes = shapes_ != nullptr;
   if (shapes_ != nullptr) report.shapes = shapes_->Report();

@@ -3,6 +3,7 @@
 
 #include <absl/base/thread_annotations.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -128,6 +129,7 @@ class Placer : public std::enable_shared_from_this<Placer> {
   void FreeDrained();
   void SetRoute(const PlacementDecision& decision);
   void TellMoves(const PlacementDecision& decision);
+  std::string NextFor(size_t lost, const PlacementDecision& decision) const;
   void SetPhase(const PlacementDecision& decision);
   Status WhyNone() const;
   void OnFault(const Lane& lane, const Status& status);
@@ -138,6 +140,7 @@ class Placer : public std::enable_shared_from_this<Placer> {
   PlacementPlan plan_;
   const std::shared_ptr<Executor> executor_;
   std::vector<std::unique_ptr<Row>> rows_;
+  std::vector<std::shared_ptr<std::atomic<uint64_t>>> served_;  // calls, by candidate: over all of its lanes; set once
   std::shared_ptr<Compilation> check_;
   bool checked_ = false;
   Phase phase_ = Phase::kLoading;
@@ -165,9 +168,8 @@ class Placer : public std::enable_shared_from_this<Placer> {
 
   mutable Mutex mutex_;
   Status told_why_ ABSL_GUARDED_BY(mutex_);
-  PlacementReport report_ ABSL_GUARDED_BY(mutex_);                       // without the lanes' counters
-  std::vector<std::shared_ptr<Lane>> reported_ ABSL_GUARDED_BY(mutex_);  // by target; null where there is none
-  std::unique_ptr<ShapeInstances> shapes_;                               // goes first: its instances use what is above
+  PlacementReport report_ ABSL_GUARDED_BY(mutex_);  // without the counters
+  std::unique_ptr<ShapeInstances> shapes_;          // goes first: its instances use what is above
 };
 
 }  // namespace switchyard

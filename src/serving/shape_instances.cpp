@@ -250,6 +250,12 @@ size_t ShapeInstances::active() const {
   return count;
 }
 
+size_t ShapeInstances::given_up() const {
+  size_t count = 0;
+  ForEachExecutor([&count](const Executor& executor) { count += executor.given_up(); });
+  return count;
+}
+
 std::optional<TimePoint> ShapeInstances::oldest_queued() const {
   std::optional<TimePoint> oldest;
   ForEachExecutor([&oldest](const Executor& executor) {

@@ -58,6 +58,7 @@ class ShapeInstances {
   // Of all instances but the own one; Report: the last used first. Thread-safe.
   size_t queued() const;
   size_t active() const;
+  size_t given_up() const;  // of those; see Executor
   std::optional<TimePoint> oldest_queued() const;
   std::vector<ShapePlacement> Report() const;
 

@@ -51,6 +51,11 @@ std::optional<TimePoint> Version::oldest_queued() const {
 
 size_t Version::active() const { return executor_->active() + (shapes() == nullptr ? 0 : shapes()->active()); }
 
+bool Version::only_given_up() const {
+  const size_t given_up = executor_->given_up() + (shapes() == nullptr ? 0 : shapes()->given_up());
+  return given_up > 0 && active() <= given_up && queued() == 0;
+}
+
 VersionSlot::VersionSlot(std::unique_ptr<Version> version, absl::AnyInvocable<void(VersionSlot&)> on_drained)
     : version_(std::move(version)), on_drained_(std::move(on_drained)) {}
 

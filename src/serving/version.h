@@ -51,6 +51,8 @@ class Version {
   // Calls that wait, and calls that run.
   size_t queued() const;
   size_t active() const;
+  // Nothing waits and nothing runs, but for inferences that were given up: there is one at least.
+  bool only_given_up() const;
   // When the call that has waited longest came; none waits: nothing.
   std::optional<TimePoint> oldest_queued() const;
   const std::shared_ptr<Placer>& placer() const { return placer_; }
