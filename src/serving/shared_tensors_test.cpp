@@ -183,7 +183,7 @@ TEST_F(SharedTensorsTest, OffUnlessTheServerAllowsIt) {
   EXPECT_TRUE(ResolveShared(nullptr, call).ok());
   call.request.shared = std::make_unique<SharedTensors>();
   const Status off = ResolveShared(nullptr, call);
-  EXPECT_EQ(off.code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(off.code(), StatusCode::kPermissionDenied);
   EXPECT_THAT(std::string(off.message()), HasSubstr("--allow_shared_memory"));
 }
 
@@ -311,7 +311,9 @@ TEST_F(SharedTensorsTest, WhatAnAcceleratorThatWasGivenUpDeliversLaterGoesNowher
   // The second inference, on the CPU, ends first.
   std::vector<std::thread> late;
   Notification begun, go;
-  runtime_.Update("dummy", [&](FakeRuntime::Script& script) { script.on_infer = [&] { begun.Notify(), go.WaitForNotification(); }; });
+  runtime_.Update("dummy", [&](FakeRuntime::Script& script) {
+    script.on_infer = [&] { begun.Notify(), go.WaitForNotification(); };
+  });
   late.emplace_back([&] { runtime_.CompleteNext(); });
   begun.WaitForNotification();
   runtime_.Update("dummy", [&](FakeRuntime::Script& script) { script.on_infer = nullptr; });
