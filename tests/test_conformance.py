@@ -98,6 +98,22 @@ CASES = [
     ),
     good("strings", "passthrough_string", [tensor("my_name", "BYTES", [b"one", b""])], {"my_name": [b"one", b""]}),
     good("strings_in_a_matrix", "passthrough_bytes", [tensor("data", "BYTES", SAMPLES["BYTES"])], {"data": SAMPLES["BYTES"]}),
+    good("nothing_for_a_model_without_inputs", "no_inputs", [], {"c": np.arange(4, dtype=np.float32)}, rows=False),
+    fault("an_input_where_there_is_none", [b(TEN)], "Invalid number of inputs - Expected: 0; Actual: 1", model="no_inputs"),
+    good(
+        "open_shapes",
+        "divide",
+        [b([6, 9], "INT32", "x"), b([3], "INT32", "d")],
+        {"quotient": np.array([2, 3], np.int32)},
+        rows=False,
+    ),
+    fault(
+        "shapes_that_do_not_fit_each_other",
+        [b([1, 2, 3], "INT32", "x"), b([1, 2], "INT32", "d")],
+        r"^The shapes of the inputs do not fit each other in the model: (?!.*src/)",
+        model="divide",
+        rows=False,
+    ),
     fault("unknown_model", [b(TEN)], "is not|not found|requested name", "NOT_FOUND", "no_such_model"),
     fault("unknown_version", [b(TEN)], "requested version|version 7", "NOT_FOUND", version="7"),
     fault("failed_model", [b(TEN)], "broken", "UNAVAILABLE", "broken"),
@@ -301,6 +317,18 @@ def test_a_version_that_is_no_number_is_refused(front_ends, kind):
     outcome = front_ends[kind.name].infer("dummy", [b(TEN)], "first")
     assert outcome.code in ("INVALID_ARGUMENT", "400"), outcome
     assert "version" in outcome.message.lower() or "url" in outcome.message.lower()
+
+
+WITH_VERSIONS_AS_TEXT = [kind for kind in FRONT_ENDS if not kind.name.startswith("tfs-grpc")]
+
+
+@pytest.mark.parametrize("kind", WITH_VERSIONS_AS_TEXT, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("version", ["99999999999999999999", "9223372036854775808"])
+def test_a_version_beyond_64_bits_is_told_as_it_came(front_ends, kind, version):
+    front_end = front_ends[kind.name]
+    outcome = front_end.infer("dummy", [b(TEN)], version)
+    assert outcome.code == front_end.expected_code("NOT_FOUND"), outcome
+    assert f"Model with requested version is not found - Name: dummy; Version: {version}" in outcome.message
 
 
 def test_half_types_keep_their_bits(front_ends):

@@ -86,6 +86,14 @@ def test_text(infer, protocol):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_model_without_inputs(infer, protocol):
+    found, _ = outputs(infer(protocol, "no_inputs", "--json"))
+    assert found["c"]["data"] == [0, 1, 2, 3]
+    done = infer(protocol, "dummy")
+    assert done.returncode == 64 and "no --input is given" in done.stderr
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_failures_say_why(infer, protocol):
     done = infer(protocol, "no_such_model", "--input", "b=random")
     assert done.returncode == 1 and "no_such_model" in done.stderr

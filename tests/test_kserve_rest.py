@@ -131,6 +131,20 @@ def test_what_is_no_request_is_refused(post, body):
     assert answer.headers["content-type"].startswith("application/json")
 
 
+@pytest.mark.parametrize("body", [{}, {"inputs": []}, {"outputs": [{"name": "c"}]}])
+def test_a_model_without_inputs_needs_none(server, body):
+    answer = server.http("POST", "/v2/models/no_inputs/infer", body)
+    assert answer.code == 200, answer
+    assert answer.json()["outputs"][0]["data"] == [0, 1, 2, 3]
+
+
+def test_timeout_and_priority_as_text(post):
+    assert post({**infer(), "parameters": {"timeout": "5000000", "priority": "1"}}).code == 200
+    for parameters in ({"timeout": "soon"}, {"priority": "-1"}):
+        answer = post({**infer(), "parameters": parameters})
+        assert answer.code == 400 and list(parameters)[0] in answer.error, answer
+
+
 @pytest.mark.parametrize("depth", [101, 100_000])
 def test_deep_json_is_refused(post, depth):
     answer = post(b'{"inputs":' + b"[" * depth + b"]" * depth + b"}")

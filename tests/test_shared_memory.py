@@ -358,8 +358,9 @@ def test_it_is_off_unless_the_server_allows_it(not_sharing, make_region, protoco
                      lambda: client.get_system_shared_memory_status(),
                      lambda: client.unregister_system_shared_memory(),
                      lambda: client.infer("dummy", [shared_input(module, "b", (1, 10), "FP32", "r", 40)])):
-            with pytest.raises(InferenceServerException, match="--allow_shared_memory"):
+            with pytest.raises(InferenceServerException, match="--allow_shared_memory") as refused:
                 call()
+            assert refused.value.status() in ("StatusCode.PERMISSION_DENIED", "403")
         metadata = client.get_server_metadata(**as_json(client))
         assert "system_shared_memory" not in metadata["extensions"]
 

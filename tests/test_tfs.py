@@ -59,6 +59,9 @@ LAYOUTS = [
     # scalars
     ("scalar", {"inputs": 2.5}, {"outputs": 3.5}),
     ("scalar", {"inputs": {"model_scalar_input": 2.5}}, {"outputs": 3.5}),
+    # no inputs at all
+    ("no_inputs", {"inputs": {}}, {"outputs": [0.0, 1.0, 2.0, 3.0]}),
+    ("no_inputs", {"instances": [{}]}, {"predictions": [0.0, 1.0, 2.0, 3.0]}),
     # what is not asked about is ignored
     ("dummy", {"signature_name": "anything", "instances": [ROW], "other": {}}, {"predictions": [ROW_PLUS]}),
     # strings, and binary in its base64 form
@@ -112,6 +115,7 @@ BAD = {
         "add_two_inputs",
         {"instances": [{"input1": ROW, "input2": ROW}, {"input1": ROW}, {"input2": ROW}]},
     ),
+    "rows_of_no_inputs": ("no_inputs", {"instances": [{}, {}]}),
     "row_without_a_value": ("dynamic_batch", {"instances": [{"b": ROW}, {}]}),
     "row_with_two_values": ("dynamic_batch", b'{"instances":[{"b":[1,2,3,4,5,6,7,8,9,10],"b":[1,2,3,4,5,6,7,8,9,10]}]}'),
     "bare_for_two_inputs_rows": ("add_two_inputs", {"instances": [ROW]}),

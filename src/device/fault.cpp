@@ -139,6 +139,19 @@ std::string BlamedDevice(const std::vector<std::string>& devices, std::string_vi
   return first.empty() ? devices.front() : first;
 }
 
+bool IsShapeFault(std::string_view text) {
+  // A check of OpenVINO's shape inference: of its core, which the GPU's plugin uses, or of the CPU's plugin.
+  constexpr std::string_view kCheck = "Check '";
+  constexpr std::string_view kFailed = "' failed at ";
+  constexpr std::string_view kFolder = "/shape_inference/";
+  const size_t check = text.find(kCheck);
+  if (check == std::string_view::npos) return false;
+  const size_t failed = text.find(kFailed, check);
+  if (failed == std::string_view::npos) return false;
+  const std::string_view place = text.substr(failed + kFailed.size());
+  return place.substr(0, place.find_first_of(": \n")).find(kFolder) != std::string_view::npos;
+}
+
 Status MarkFault(Status status, Fault fault) {
   if (fault == Fault::kNone) {
     status.ErasePayload(kPayload);

@@ -24,6 +24,10 @@ Fault ClassifyFault(std::string_view device, std::string_view message);
 // Which of a target's devices an error of it speaks of; never the CPU where there is another.
 std::string BlamedDevice(const std::vector<std::string>& devices, std::string_view message);
 
+// Whether the runtime's exception, its text as it came, says that shapes do not fit each other where the model's own shape
+// inference looked at them: for a model with open inputs, whose shapes the caller chose, that is the caller's fault.
+bool IsShapeFault(std::string_view text);
+
 // The mark travels with the status (a payload, which Annotate keeps). OK takes no mark; kNone removes one.
 Status MarkFault(Status status, Fault fault);
 Fault FaultOf(const Status& status);

@@ -72,6 +72,37 @@ TEST(ClassifyFaultTest, TellsTheDevicesFromTheModels) {
   for (const auto& c : cases) EXPECT_EQ(ClassifyFault(c.device, c.message), c.fault) << c.device << ": " << c.message;
 }
 
+// As OpenVINO 2026.4's plugins write them.
+TEST(IsShapeFaultTest, TellsShapeInferenceFromEverythingElse) {
+  const std::string infer = "Exception from src/inference/src/cpp/infer_request.cpp:224:\n";
+  const std::string cpu = infer + "Exception from src/plugins/intel_cpu/src/node.cpp:794:\n[CPU] ";
+  for (const std::string& text : {
+           cpu + "Divide node with name 'Divide_5283' Check 'input_shape[j] == 1' failed at "
+                 "src/plugins/intel_cpu/src/shape_inference/custom/eltwise.cpp:52:\nEltwise shape infer input shapes dim "
+                 "index: 0 mismatch\n",
+           cpu + "Concat node with name 'c' Check 'TRShape::merge_into(output_shape, in_copy)' failed at "
+                 "src/core/shape_inference/include/concat_shape_inference.hpp:43:\nWhile validating node 'opset1::Concat c ()'",
+           infer + "Check 'TRShape::broadcast_merge_into(output_shape, input_shapes[1], autob)' failed at "
+                   "src/core/shape_inference/include/eltwise_shape_inference.hpp:26:\nWhile validating node 'opset1::Add a () "
+                   "-> ()' with friendly_name 'a':\nArgument shapes are inconsistent.\n",
+       }) {
+    EXPECT_TRUE(IsShapeFault(text)) << text;
+  }
+  for (const std::string& text : {
+           std::string(),
+           std::string("shape_inference"),
+           infer + "std::bad_alloc",
+           std::string(kOutOfResources),
+           cpu + "TopK node with name 'shape_inference' Check 'top_k <= src_dims[axis]' failed at "
+                 "src/plugins/intel_cpu/src/nodes/topk.cpp:2088:\nsrc/core/shape_inference/",
+           infer + "Check '!is_dynamic() || has_upper_bound()' failed at src/plugins/intel_gpu/src/runtime/layout.cpp:295:\n"
+                   "[GPU] get_tensor() is called for dynamic shape without upper bound",
+           infer + "Exception from src/core/shape_inference/include/utils.hpp:1:\nsomething",
+       }) {
+    EXPECT_FALSE(IsShapeFault(text)) << text;
+  }
+}
+
 TEST(MarkFaultTest, TheMarkTravelsWithTheStatusAndIsNotInItsMessage) {
   const Status plain = Error(StatusCode::kInternal, "went wrong");
   EXPECT_EQ(FaultOf(plain), Fault::kNone);

@@ -39,6 +39,21 @@ std::string Text(const Dimension& dim) {
 // A JSON string cannot carry bytes: base64 of a JPEG's or PNG's first bytes.
 bool LooksLikeBase64(std::string_view text) { return text.starts_with("/9j/") || text.starts_with("iVBORw0KGgo"); }
 
+// Why `encoded`, which is no picture's base64, is no picture. Text is looked into: that is how bytes come to KServe's JSON.
+Status NoPicture(std::string_view encoded, const Status& why) {
+  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+  constexpr size_t kShortest = 8;
+  std::string bytes;
+  const bool text = encoded.size() >= kShortest && encoded.find_first_not_of(kAlphabet) == std::string_view::npos;
+  if (!text || !absl::Base64Unescape({encoded.data(), encoded.size()}, &bytes)) {
+    return InvalidArgument("Image parsing failed - {}", Message(why));
+  }
+  return InvalidArgument(
+      "Image parsing failed - the value is base64, and decoded it is {}. KServe's JSON takes the base64 of a JPEG or a PNG as "
+      "a plain string; bytes as they are come by the binary extension alone",
+      Message(ReadImageInfo(bytes).status()));
+}
+
 }  // namespace
 
 bool TakesImages(const TensorSpec& spec) {
@@ -108,6 +123,7 @@ Status ImageTensor::ReadHeader(size_t index) {
     return InvalidArgument("Image parsing failed - it begins as the base64 of a picture, but is not base64");
   }
   StatusOr<ImageInfo> info = ReadImageInfo(picture.bytes());
+  if (!info.ok() && picture.own.empty()) return NoPicture(picture.encoded, info.status());
   if (!info.ok()) return InvalidArgument("Image parsing failed - {}", Message(info.status()));
   picture.info = *std::move(info);
   if (picture.info.pixels() <= rules_.max_pixels) return absl::OkStatus();

@@ -13,6 +13,7 @@ namespace switchyard {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TensorSpec ImageSpec(std::vector<Dimension> dims, ElementType type = ElementType::kUint8, std::string layout = "") {
   return {.name = "image", .type = type, .shape = {.dims = std::move(dims)}, .batch_dim = 0, .layout = std::move(layout)};
@@ -129,6 +130,13 @@ TEST_F(ImageTensorTest, Base64OfAPictureIsAPicture) {
   const auto spec = ImageSpec({Fixed(1), Fixed(4), Fixed(4), Fixed(3)});
   EXPECT_TRUE(Make(spec, {text}).ok());
   EXPECT_THAT(Refusal(spec, {text + "*"}), HasSubstr("is not base64"));
+  // Of a GIF: what is in the text is told, and how a picture comes in JSON.
+  const std::string gif = Refusal(spec, {"R0lGODlhAQABAAAAACw="});
+  EXPECT_THAT(gif, HasSubstr("decoded it is neither JPEG nor PNG: 14 bytes, the first are 47 49 46 38 39 61 01 00"));
+  EXPECT_THAT(gif, HasSubstr("binary extension"));
+  EXPECT_THAT(Refusal(spec, {"R0lGODlhAQABAAAAACw"}), HasSubstr("the first are 47 49"));
+  EXPECT_THAT(Refusal(spec, {"no base64 at all"}), HasSubstr("the first are 6e 6f"));
+  EXPECT_THAT(Refusal(spec, {text.substr(0, 20)}), Not(HasSubstr("the binary extension")));
 }
 
 }  // namespace

@@ -31,10 +31,10 @@ HttpBody BodyOf(std::string_view text) {
   return body;
 }
 
-StatusOr<DecodedRequest> OfJson(std::string_view text) {
+StatusOr<DecodedRequest> OfJson(std::string_view text, const Signature& signature) {
   DecodedRequest request;
   KserveOutputForm form;
-  SY_RETURN_IF_ERROR(DecodeKserveInfer(BodyOf(text), std::nullopt, TimePoint(), request, form));
+  SY_RETURN_IF_ERROR(DecodeKserveInfer(BodyOf(text), std::nullopt, signature, TimePoint(), request, form));
   if (request.shared != nullptr) return InvalidArgument("shared memory cannot be recorded; write the elements as data");
   request.deadline = kNoDeadline;
   return request;
@@ -82,7 +82,7 @@ StatusOr<std::vector<DecodedRequest>> ReadRecordedRequests(const std::string& fi
   }
   std::vector<DecodedRequest> requests;
   if (!document.IsArray()) {
-    SY_ASSIGN_OR_RETURN(DecodedRequest request, OfJson(text));
+    SY_ASSIGN_OR_RETURN(DecodedRequest request, OfJson(text, signature));
     requests.push_back(std::move(request));
     return requests;
   }
@@ -92,7 +92,7 @@ StatusOr<std::vector<DecodedRequest>> ReadRecordedRequests(const std::string& fi
                       rapidjson::kWriteNanAndInfFlag>
         writer(body);
     one.Accept(writer);
-    auto request = OfJson({body.GetString(), body.GetSize()});
+    auto request = OfJson({body.GetString(), body.GetSize()}, signature);
     if (!request.ok()) return Annotate(request.status(), fmt::format("request {}", requests.size() + 1));
     requests.push_back(*std::move(request));
   }

@@ -100,21 +100,21 @@ ImageRules RulesFor(const TensorSpec& spec, const ModelSettings& settings, const
   return rules;
 }
 
-// What one call's encoded inputs become.
-class DecodeJob final : public WorkPool::Job {
+// What the encoded inputs of one request become: judged first, then made piece by piece, on any threads, then put into it.
+class EncodedTensors {
  public:
-  DecodeJob(std::shared_ptr<InferCall> call, const DecodeOptions& options, Decoded then)
-      : call_(std::move(call)), options_(options), then_(std::move(then)) {}
+  // All must outlive it.
+  EncodedTensors(const Signature& signature, const ModelSettings& settings, const DecodeOptions& options,
+                 DecodedRequest& request)
+      : signature_(signature), settings_(settings), options_(options), request_(request) {}
 
-  // Judges all of them, once. Begin does it if nobody has.
   Status Plan();
   uint64_t work() const { return work_; }
-  // Answers in place of the pool.
-  void Refuse(const Status& status) { then_(call_, status); }
-
-  size_t Begin() override;
-  void Run(size_t piece) override;
-  void End() override;
+  // After Plan, once. How many pieces there are.
+  size_t Allocate();
+  Status Make(size_t piece);
+  // When all were made.
+  void Take();
 
  private:
   struct Images {
@@ -132,30 +132,24 @@ class DecodeJob final : public WorkPool::Job {
   };
 
   Status PlanInput(const TensorSpec& spec, size_t input);
-  void Note(const Status& status);
 
-  const std::shared_ptr<InferCall> call_;
+  const Signature& signature_;
+  const ModelSettings& settings_;
   const DecodeOptions options_;
-  Decoded then_;
+  DecodedRequest& request_;
   std::vector<Images> images_;
   std::vector<Texts> texts_;
   std::vector<TensorView> made_texts_;
   std::vector<std::vector<Buffer>> text_memory_;
   std::vector<Piece> pieces_;
   uint64_t work_ = 0;
-  bool planned_ = false;
-  std::atomic<bool> failed_{false};
-  Mutex mutex_;
-  Status status_ ABSL_GUARDED_BY(mutex_);
 };
 
-Status DecodeJob::Plan() {
-  planned_ = true;
-  const Signature& signature = call_->version->signature();
-  const auto& inputs = call_->request.inputs;
+Status EncodedTensors::Plan() {
+  const auto& inputs = request_.inputs;
   // The validator says what is wrong with their number and names.
-  if (inputs.size() != signature.inputs.size()) return absl::OkStatus();
-  for (const TensorSpec& spec : signature.inputs) {
+  if (inputs.size() != signature_.inputs.size()) return absl::OkStatus();
+  for (const TensorSpec& spec : signature_.inputs) {
     const auto found = std::find_if(inputs.begin(), inputs.end(), [&](const NamedTensor& i) { return i.name == spec.name; });
     if (found == inputs.end()) break;
     if (found->tensor.type != ElementType::kBytes) continue;
@@ -166,22 +160,74 @@ Status DecodeJob::Plan() {
   return absl::OkStatus();
 }
 
-Status DecodeJob::PlanInput(const TensorSpec& spec, size_t input) {
-  const TensorView& view = call_->request.inputs[input].tensor;
+Status EncodedTensors::PlanInput(const TensorSpec& spec, size_t input) {
+  const TensorView& view = request_.inputs[input].tensor;
   if (EncodedFormOf(spec) == EncodedForm::kRows) {
     SY_ASSIGN_OR_RETURN(StringRows rows, StringRows::Plan(spec, view));
     work_ += rows.work();
     pieces_.push_back({texts_.size(), std::nullopt});
     texts_.push_back({input, std::move(rows)});
   } else if (EncodedFormOf(spec) == EncodedForm::kImages) {
-    SY_ASSIGN_OR_RETURN(ImageTensor tensor,
-                        ImageTensor::Plan(spec, view, RulesFor(spec, call_->version->settings(), options_)));
+    SY_ASSIGN_OR_RETURN(ImageTensor tensor, ImageTensor::Plan(spec, view, RulesFor(spec, settings_, options_)));
     work_ += tensor.work();
     for (size_t i = 0; i < tensor.size(); ++i) pieces_.push_back({images_.size(), i});
     images_.push_back({input, std::move(tensor)});
   }
   return absl::OkStatus();
 }
+
+size_t EncodedTensors::Allocate() {
+  for (Images& images : images_) images.tensor.Allocate();
+  return pieces_.size();
+}
+
+Status EncodedTensors::Make(size_t piece) {
+  const auto [input, picture] = pieces_[piece];
+  if (picture) return images_[input].tensor.Decode(*picture);
+  made_texts_[input] = texts_[input].rows.Make(text_memory_[input]);
+  return absl::OkStatus();
+}
+
+void EncodedTensors::Take() {
+  for (Images& images : images_) request_.inputs[images.input].tensor = images.tensor.Take(request_.memory);
+  for (size_t i = 0; i < texts_.size(); ++i) {
+    request_.inputs[texts_[i].input].tensor = made_texts_[i];
+    for (Buffer& buffer : text_memory_[i]) request_.memory.push_back(std::move(buffer));
+  }
+}
+
+// Those of one call.
+class DecodeJob final : public WorkPool::Job {
+ public:
+  DecodeJob(std::shared_ptr<InferCall> call, const DecodeOptions& options, Decoded then)
+      : call_(std::move(call)),
+        then_(std::move(then)),
+        tensors_(call_->version->signature(), call_->version->settings(), options, call_->request) {}
+
+  // Judges all of them, once. Begin does it if nobody has.
+  Status Plan() {
+    planned_ = true;
+    return tensors_.Plan();
+  }
+  uint64_t work() const { return tensors_.work(); }
+  // Answers in place of the pool.
+  void Refuse(const Status& status) { then_(call_, status); }
+
+  size_t Begin() override;
+  void Run(size_t piece) override;
+  void End() override;
+
+ private:
+  void Note(const Status& status);
+
+  const std::shared_ptr<InferCall> call_;
+  Decoded then_;
+  EncodedTensors tensors_;
+  bool planned_ = false;
+  std::atomic<bool> failed_{false};
+  Mutex mutex_;
+  Status status_ ABSL_GUARDED_BY(mutex_);
+};
 
 void DecodeJob::Note(const Status& status) {
   if (status.ok()) return;
@@ -194,16 +240,13 @@ size_t DecodeJob::Begin() {
   if (call_->completed()) return 0;
   if (!planned_) Note(Plan());
   if (failed_.load(std::memory_order_relaxed)) return 0;
-  for (Images& images : images_) images.tensor.Allocate();
-  return pieces_.size();
+  return tensors_.Allocate();
 }
 
 void DecodeJob::Run(size_t piece) {
   // Nobody waits for it any more.
   if (failed_.load(std::memory_order_relaxed) || call_->completed()) return;
-  const auto [input, picture] = pieces_[piece];
-  if (picture) return Note(images_[input].tensor.Decode(*picture));
-  made_texts_[input] = texts_[input].rows.Make(text_memory_[input]);
+  Note(tensors_.Make(piece));
 }
 
 void DecodeJob::End() {
@@ -213,14 +256,7 @@ void DecodeJob::End() {
     MutexLock lock(&mutex_);
     status = status_;
   }
-  DecodedRequest& request = call_->request;
-  if (status.ok()) {
-    for (Images& images : images_) request.inputs[images.input].tensor = images.tensor.Take(request.memory);
-    for (size_t i = 0; i < texts_.size(); ++i) {
-      request.inputs[texts_[i].input].tensor = made_texts_[i];
-      for (Buffer& buffer : text_memory_[i]) request.memory.push_back(std::move(buffer));
-    }
-  }
+  if (status.ok()) tensors_.Take();
   then_(call_, status);
 }
 
@@ -256,6 +292,16 @@ bool HasEncodedInputs(const InferCall& call) {
     }
   }
   return false;
+}
+
+Status DecodeInputs(const Signature& signature, const ModelSettings& settings, const DecodeOptions& options,
+                    DecodedRequest& request) {
+  EncodedTensors tensors(signature, settings, options, request);
+  SY_RETURN_IF_ERROR(tensors.Plan());
+  const size_t pieces = tensors.Allocate();
+  for (size_t i = 0; i < pieces; ++i) SY_RETURN_IF_ERROR(tensors.Make(i));
+  tensors.Take();
+  return absl::OkStatus();
 }
 
 void DecodeInputs(const std::shared_ptr<InferCall>& call, const DecodeOptions& options, Decoded then) {

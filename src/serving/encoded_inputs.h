@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "base/status.h"
+#include "config/settings.h"
 #include "serving/decode_options.h"
 #include "serving/infer_call.h"
 #include "tensor/signature.h"
@@ -23,6 +24,10 @@ using Decoded = absl::AnyInvocable<void(const std::shared_ptr<InferCall>& call, 
 
 // Whether any input of the call is encoded. The call holds its Version.
 bool HasEncodedInputs(const InferCall& call);
+
+// The same of a request that is no call yet, on this thread and whatever its size: InvalidArgument as there.
+Status DecodeInputs(const Signature& signature, const ModelSettings& settings, const DecodeOptions& options,
+                    DecodedRequest& request);
 
 // Decodes them: a few small ones on this thread, all others by the pool. `then` runs at the end, possibly before this returns;
 // not when the call was answered meanwhile (cancelled, too late), which ends the decoding too. ResourceExhausted when too many

@@ -327,6 +327,32 @@ TEST_F(WarmUpTest, RecordedRequestsAreRunAndMustSucceed) {
   EXPECT_EQ((*manager_->Acquire("dummy", 1))->settings().nireq, 0u) << "the old one goes on serving";
 }
 
+TEST_F(WarmUpTest, RecordedTextsAreDecodedAsAClientsAre) {
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) {
+    script.signature.inputs[0].type = ElementType::kUint8;
+    script.signature.inputs[0].shape.dims = {Dimension::Dynamic(), Dimension::Dynamic()};
+  });
+  static constexpr std::string_view kTexts[] = {"ab", "c"};
+  int64_t rows = 2;
+  Start({.read_recorded = [&](const std::string&, const Signature&) {
+    auto requests = Recorded(1);
+    TensorView& text = requests[0].inputs[0].tensor;
+    text = {.type = ElementType::kBytes, .shape = {rows}};
+    text.strings = kTexts;
+    return requests;
+  }});
+  ModelSettings settings = repository_.Add("dummy", {1});
+  settings.warm_up = {.requests = 1, .file = "/recorded.json"};
+  Want({settings});
+  EXPECT_EQ(StatusOf("dummy").state, VersionState::kAvailable) << StatusOf("dummy").error;
+  EXPECT_EQ(runtime_.infers(), 1u);
+  rows = 3;
+  settings.nireq = 2;
+  Want({settings});
+  EXPECT_THAT(std::string(Message(StatusOf("dummy").error)),
+              HasSubstr("warmup: /recorded.json: request 1: Invalid number of values"));
+}
+
 TEST_F(WarmUpTest, RecordedRequestsOfAnotherModelAreAFaultOfTheVersion) {
   Start({.read_recorded = [&](const std::string&, const Signature&) {
     auto requests = Recorded(1);

@@ -439,6 +439,12 @@ StatusOr<std::optional<int64_t>> Manager::VersionIn(const Snapshot& snapshot, st
   std::string labels;
   for (const auto& [known, version] : model->second.labels) labels += (labels.empty() ? "" : ", ") + known;
   if (labels.empty()) labels = "none";
+  const size_t sign = label.name.starts_with('-') ? 1 : 0;
+  if (label.or_number && label.name.size() > sign && label.name.find_first_not_of("0123456789", sign) == std::string::npos) {
+    // A number, and no label: of more than 64 bits.
+    return Error(StatusCode::kNotFound, "Model with requested version is not found - Name: {}; Version: {}", name,
+                 label.name.substr(0, 80));
+  }
   if (label.or_number) {
     return InvalidArgument(
         "invalid model version format - Expected: a number, a label of the model ({}), or nothing for the default version; "

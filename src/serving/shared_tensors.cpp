@@ -130,7 +130,8 @@ Status ResolveShared(const SharedRegions* regions, InferCall& call) {
   DecodedRequest& request = call.request;
   if (request.shared == nullptr) return absl::OkStatus();
   if (regions == nullptr) {
-    return InvalidArgument(
+    return Error(
+        StatusCode::kPermissionDenied,
         "Shared memory is off on this server: start it with --allow_shared_memory, or send the tensors in the request");
   }
   SharedTensors& shared = *request.shared;

@@ -183,7 +183,7 @@ TEST_F(SharedTensorsTest, OffUnlessTheServerAllowsIt) {
   EXPECT_TRUE(ResolveShared(nullptr, call).ok());
   call.request.shared = std::make_unique<SharedTensors>();
   const Status off = ResolveShared(nullptr, call);
-  EXPECT_EQ(off.code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(off.code(), StatusCode::kPermissionDenied);
   EXPECT_THAT(std::string(off.message()), HasSubstr("--allow_shared_memory"));
 }
 

@@ -10,6 +10,7 @@
 #include "device/cpu_facts.h"
 #include "device/placement.h"
 #include "serving/absent_devices.h"
+#include "serving/encoded_inputs.h"
 #include "serving/executor.h"
 #include "serving/model_map.h"
 
@@ -31,6 +32,21 @@ ModelSettings VersionSettings(ModelSettings settings) {
 constexpr auto kBriefRest = std::chrono::seconds(1);
 
 Duration Pause(int failures) { return Backoff(failures, Manager::kFirstBackoff, Manager::kLongestBackoff); }
+
+// Recorded requests, their pictures and texts decoded as a client's are.
+ReadRecorded DecodeRecorded(const ReadRecorded& read, const ModelSettings& settings, uint64_t max_image_pixels) {
+  if (!read) return read;
+  return [read, settings, max_image_pixels](const std::string& file,
+                                            const Signature& signature) -> StatusOr<std::vector<DecodedRequest>> {
+    SY_ASSIGN_OR_RETURN(std::vector<DecodedRequest> requests, read(file, signature));
+    const DecodeOptions options{.max_image_pixels = max_image_pixels};
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const Status decoded = DecodeInputs(signature, settings, options, requests[i]);
+      if (!decoded.ok()) return Annotate(decoded, fmt::format("request {}", i + 1));
+    }
+    return requests;
+  };
+}
 
 double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -476,7 +492,7 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
                                   .strict = options_.strict,
                                   .files = std::make_shared<FilesGuard>(settings.name, number, source.folder, source.path,
                                                                         source.files),
-                                  .read_recorded = options_.read_recorded,
+                                  .read_recorded = DecodeRecorded(options_.read_recorded, settings, options_.max_image_pixels),
                                   .wake = WakeOfLoads(),
                                   .on_failover = options_.on_failover,
                                   .on_retry = options_.on_retry,

@@ -78,7 +78,9 @@ StatusOr<std::vector<ClientTensor>> MakeInputs(const InferOptions& options, cons
     SY_ASSIGN_OR_RETURN(ClientTensor tensor, MakeInput(*spec, text, shape, inputs.size() + 1));
     inputs.push_back(std::move(tensor));
   }
-  if (inputs.empty()) return InvalidArgument("no --input is given; the model takes: {}", Names(model.inputs));
+  if (inputs.empty() && !model.inputs.empty()) {
+    return InvalidArgument("no --input is given; the model takes: {}", Names(model.inputs));
+  }
   return inputs;
 }
 

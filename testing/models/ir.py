@@ -204,6 +204,17 @@ def two_operations(folder):
     _save(folder, [_output(ops.relu(added), "y")], [x], "two_operations")
 
 
+def no_inputs(folder):
+    """Gives 0, 1, 2, 3 and takes nothing."""
+    _save(folder, [_output(ops.relu(ops.constant(np.arange(4, dtype=np.float32))), "c")], [], "no_inputs")
+
+
+def divide(folder):
+    """x INT32 [?] / d INT32 [?], by element: shapes that the model takes, and that may not fit each other."""
+    x, d = _input("x", [-1], ov.Type.i32), _input("d", [-1], ov.Type.i32)
+    _save(folder, [_output(ops.divide(x, d), "quotient")], [x, d], "divide")
+
+
 def broken(folder):
     """Files with the right names that no runtime can read."""
     (folder / "model.xml").write_text("<net name='broken' version='11'><layers>")
@@ -224,6 +235,8 @@ MAKERS = {
     "no_name_output": no_name_output,
     "sink": sink,
     "two_operations": two_operations,
+    "no_inputs": no_inputs,
+    "divide": divide,
     "accumulator": accumulator,
     "accumulator_slow": functools.partial(accumulator, steps=SLOW_STEPS // 50),
     "recurrent": recurrent,

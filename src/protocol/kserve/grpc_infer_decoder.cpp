@@ -1,12 +1,11 @@
 #include <algorithm>
-#include <charconv>
-#include <chrono>
 #include <cstring>
 #include <limits>
 #include <variant>
 
 #include "protocol/kserve/grpc_codec.h"
 #include "protocol/kserve/metadata.h"
+#include "protocol/kserve/request_parameters.h"
 #include "protocol/kserve/shared_memory.h"
 #include "protocol/wire/value_list.h"
 #include "protocol/wire/wire_reader.h"
@@ -112,9 +111,8 @@ StatusOr<int64_t> WholeNumber(const ParameterEntry& entry, std::string_view expe
     return static_cast<int64_t>(std::min<uint64_t>(*number, std::numeric_limits<int64_t>::max()));
   }
   if (const auto* text = std::get_if<std::string>(&value)) {
-    int64_t number = 0;
-    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
-    if (error == std::errc() && end == text->data() + text->size() && number >= 0) return number;
+    const auto number = ParseWholeNumber(*text);
+    if (number) return static_cast<int64_t>(std::min<uint64_t>(*number, std::numeric_limits<int64_t>::max()));
   }
   return InvalidArgument("Invalid parameter {} - Expected: {}", entry.key, expected);
 }
@@ -198,10 +196,7 @@ void Decoder::ReadRequestParameter() {
   if (entry.key != "timeout") return;
   const StatusOr<int64_t> timeout = WholeNumber(entry, "microseconds as a whole number of at least 0");
   if (!timeout.ok()) return Note(timeout.status());
-  // 0 is how clients say "none"; what lies beyond the clock's range never comes either.
-  const auto longest = std::chrono::duration_cast<std::chrono::microseconds>(kNoDeadline - now_).count();
-  request_.deadline =
-      *timeout == 0 || *timeout >= longest ? kNoDeadline : now_ + std::chrono::microseconds(*timeout);
+  SetTimeout(static_cast<uint64_t>(*timeout), now_, request_);
 }
 
 Status Decoder::TakeTensorParameter(const ParameterEntry& entry, SharedParameters& shared) {

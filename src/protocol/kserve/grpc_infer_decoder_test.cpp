@@ -227,11 +227,14 @@ TEST(DecodeInferRequestTest, TheTimeoutParameterIsADeadline) {
   EXPECT_EQ(deadline([](auto& p) { p.set_int64_param(250); }).request.deadline, expected);
   EXPECT_EQ(deadline([](auto& p) { p.set_uint64_param(250); }).request.deadline, expected);
   EXPECT_EQ(deadline([](auto& p) { p.set_string_param("250"); }).request.deadline, expected);
+  EXPECT_EQ(deadline([](auto& p) { p.set_string_param("99999999999999999999"); }).request.deadline, kNoDeadline);
   EXPECT_EQ(deadline([](auto& p) { p.set_int64_param(0); }).request.deadline, kNoDeadline);
   EXPECT_EQ(deadline([](auto& p) { p.set_uint64_param(~uint64_t{0}); }).request.deadline, kNoDeadline);
   EXPECT_THAT(Fault(deadline([](auto& p) { p.set_int64_param(-1); })), HasSubstr("INVALID_ARGUMENT: Invalid parameter "
                                                                                  "timeout"));
-  EXPECT_THAT(Fault(deadline([](auto& p) { p.set_string_param("soon"); })), HasSubstr("Invalid parameter timeout"));
+  for (const char* text : {"soon", "", "-1", "+1", " 1", "1.0"}) {
+    EXPECT_THAT(Fault(deadline([&](auto& p) { p.set_string_param(text); })), HasSubstr("Invalid parameter timeout"));
+  }
   EXPECT_THAT(Fault(deadline([](auto& p) { p.set_double_param(1.5); })), HasSubstr("Invalid parameter timeout"));
 }
 

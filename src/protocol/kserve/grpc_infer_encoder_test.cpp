@@ -107,6 +107,10 @@ TEST(ParseVersionTest, EmptyAndZeroAreTheDefault) {
   EXPECT_EQ(ParseVersion(" 1").label.name, " 1");
   EXPECT_EQ(ParseVersion("1.0").label.name, "1.0");
   EXPECT_TRUE(ParseVersion("stable").label.or_number);
+  // Longer than any version's number: nobody's label, and told as it came.
+  EXPECT_EQ(ParseVersion("99999999999999999999").number, std::nullopt);
+  EXPECT_EQ(ParseVersion("99999999999999999999").label.name, "99999999999999999999");
+  EXPECT_TRUE(ParseVersion("99999999999999999999").label.or_number);
 }
 
 TEST_F(EncodeTest, WhatLiesInSharedMemoryIsNamedAndNotSent) {

@@ -15,8 +15,7 @@ VersionText ParseVersion(std::string_view version) {
   if (version.empty()) return {};
   int64_t number = 0;
   const auto [end, error] = std::from_chars(version.data(), version.data() + version.size(), number);
-  // A number that no version has, however long it is.
-  if (error == std::errc::result_out_of_range && end == version.data() + version.size()) return {.number = -1, .label = {}};
+  // Also a number that is longer than any version's: the Manager says of it what it says of others.
   if (error != std::errc() || end != version.data() + version.size()) return {{}, {std::string(version), true}};
   return {number == 0 ? std::optional<int64_t>() : number, {}};
 }

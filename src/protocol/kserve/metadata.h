@@ -20,7 +20,7 @@ inline constexpr std::string_view kPlatform = "OpenVINO";
 std::vector<std::string_view> Extensions(const Manager& manager);
 
 // A version as KServe's clients write it: "" and "0" mean the default one; a negative number is found by nobody later; what is
-// no number is a label.
+// no number of 64 bits is a label.
 struct VersionText {
   std::optional<int64_t> number;
   VersionLabel label;

@@ -8,7 +8,8 @@
 // - Only the outputs that `outputs` names are returned, in that order. binary_data_output is the default for every output
 //   that does not say binary_data itself, whether `outputs` is there or not.
 // - A tensor in shared memory has its place as parameters, in requests and replies, and neither data nor a binary part.
-// - The request parameter `timeout` is in microseconds; 0 is none. `priority` is an integer; 1 goes first, 0 is none.
+// - The request parameter `timeout` is in microseconds; 0 is none. `priority` is an integer; 1 goes first, 0 is none. Both may
+//   be decimal text.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +22,7 @@
 #include "base/status.h"
 #include "protocol/http/http_message.h"
 #include "serving/infer_call.h"
+#include "tensor/signature.h"
 
 namespace switchyard {
 
@@ -36,9 +38,10 @@ struct KserveOutputForm {
 StatusOr<std::optional<uint64_t>> ParseJsonLength(const std::optional<std::string>& header);
 
 // Fills everything of `request` but model and version. Binary inputs stay where they lie in `body`. `json_length` as parsed
-// from the header: without it the whole body is JSON. Every fault of the request is InvalidArgument.
-Status DecodeKserveInfer(HttpBody body, std::optional<uint64_t> json_length, TimePoint now, DecodedRequest& request,
-                         KserveOutputForm& form);
+// from the header: without it the whole body is JSON. Only a model whose signature has no inputs may be called without any.
+// Every fault of the request is InvalidArgument.
+Status DecodeKserveInfer(HttpBody body, std::optional<uint64_t> json_length, const Signature& signature, TimePoint now,
+                         DecodedRequest& request, KserveOutputForm& form);
 
 // The reply to a call that was completed with OK. Large binary outputs are referred to, not copied. InvalidArgument when an
 // output of type BYTES that is wanted as JSON is not UTF-8.

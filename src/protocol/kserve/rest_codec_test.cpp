@@ -34,11 +34,15 @@ struct Decoded {
 
 const TimePoint kNow = TimePoint(std::chrono::hours(5));
 
-Decoded Decode(const std::string& json, const std::string& binary = {}, bool has_length = false) {
+const Signature kOneInput{.inputs = {TensorSpec{"x", ElementType::kFp32, {}}}, .outputs = {}};
+
+Decoded Decode(const std::string& json, const std::string& binary = {}, bool has_length = false,
+               const Signature& signature = kOneInput) {
   Decoded decoded;
   std::optional<uint64_t> length;
   if (has_length || !binary.empty()) length = json.size();
-  decoded.status = DecodeKserveInfer(MakeBody(json + binary, length.value_or(0)), length, kNow, decoded.request, decoded.form);
+  decoded.status = DecodeKserveInfer(MakeBody(json + binary, length.value_or(0)), length, signature, kNow, decoded.request,
+                                     decoded.form);
   return decoded;
 }
 
@@ -190,11 +194,13 @@ TEST(KserveRestDecode, RefusesFaultyStructure) {
       Request(ok, "\"parameters\":{\"x\":null},"),
       Request(ok, "\"parameters\":{\"x\":{}},"),
       Request(ok, "\"parameters\":{\"timeout\":-1},"),
-      Request(ok, "\"parameters\":{\"timeout\":\"1\"},"),
+      Request(ok, "\"parameters\":{\"timeout\":\"\"},"),
+      Request(ok, "\"parameters\":{\"timeout\":\"+1\"},"),
+      Request(ok, "\"parameters\":{\"timeout\":\"1.0\"},"),
       Request(ok, "\"parameters\":{\"timeout\":1.5},"),
       Request(ok, "\"parameters\":{\"priority\":-1},"),
       Request(ok, "\"parameters\":{\"priority\":1.5},"),
-      Request(ok, "\"parameters\":{\"priority\":\"1\"},"),
+      Request(ok, "\"parameters\":{\"priority\":\"high\"},"),
       Request(ok, "\"parameters\":{\"binary_data_output\":1},"),
       Request(ok, "\"outputs\":{},"),
       Request(ok, "\"outputs\":[1],"),
@@ -227,7 +233,16 @@ TEST(KserveRestDecode, ReadsWhatIsSaidAboutTheRequest) {
   EXPECT_EQ(decoded.request.inputs[0].name, "x");
   EXPECT_EQ(decoded.request.inputs[0].tensor.shape, (Shape{1, -1}));
   EXPECT_EQ(Decode(Request(ok, "\"parameters\":{\"timeout\":0},")).request.deadline, kNoDeadline);
-  EXPECT_EQ(Decode(Request(ok, "\"parameters\":{\"timeout\":9223372036854775807},")).request.deadline, kNoDeadline);
+  for (const char* longest : {"9223372036854775807", "18446744073709551615", "\"99999999999999999999\""}) {
+    const Decoded never = Decode(Request(ok, std::string("\"parameters\":{\"timeout\":") + longest + "},"));
+    ASSERT_TRUE(never.status.ok()) << never.status;
+    EXPECT_EQ(never.request.deadline, kNoDeadline);
+  }
+  // As text, which some clients make of every parameter.
+  const Decoded text = Decode(Request(ok, "\"parameters\":{\"timeout\":\"2500\",\"priority\":\"3\"},"));
+  ASSERT_TRUE(text.status.ok()) << text.status;
+  EXPECT_EQ(text.request.deadline, kNow + std::chrono::microseconds(2500));
+  EXPECT_EQ(text.request.priority, 3u);
   decoded = Decode(Request(
       ok,
       "\"parameters\":{\"binary_data_output\":true},\"outputs\":[{\"name\":\"a\",\"parameters\":{\"binary_data\":false}}],"));
@@ -250,13 +265,23 @@ TEST(KserveRestDecode, ParametersSayTheSequence) {
   }
 }
 
+TEST(KserveRestDecode, AModelWithoutInputsNeedsNone) {
+  for (const char* body : {"{}", "{\"inputs\":[]}", "{\"id\":\"7\",\"outputs\":[{\"name\":\"c\"}]}"}) {
+    const Decoded decoded = Decode(body, {}, true, {});
+    EXPECT_TRUE(decoded.status.ok()) << decoded.status;
+    EXPECT_TRUE(decoded.request.inputs.empty());
+    EXPECT_THAT(std::string(Message(Decode(body).status)), HasSubstr("no inputs found"));
+    EXPECT_THAT(std::string(Message(Decode(body, "xy", true, {}).status)), HasSubstr("longer than its inputs"));
+  }
+}
+
 TEST(KserveRestDecode, LeavesBinaryWhereItLies) {
   const std::string json = Request(Input("FP16", "[2]", "\"parameters\":{\"binary_data_size\":4}") + "," +
                                    Input("INT64", "[2]", "\"data\":[1,2]") + "," + Input("UINT8", "[3]", ""));
   HttpBody body = MakeBody(json + "ABCDxyz", json.size());
   const auto* begin = reinterpret_cast<const std::byte*>(body.data()) + json.size();
   Decoded decoded;
-  decoded.status = DecodeKserveInfer(std::move(body), json.size(), kNow, decoded.request, decoded.form);
+  decoded.status = DecodeKserveInfer(std::move(body), json.size(), kOneInput, kNow, decoded.request, decoded.form);
   ASSERT_TRUE(decoded.status.ok()) << decoded.status;
   EXPECT_EQ(decoded.request.inputs[0].tensor.data, begin);
   EXPECT_EQ(decoded.request.inputs[0].tensor.bytes, 4U);
@@ -296,7 +321,7 @@ TEST(KserveRestDecode, RefusesFaultyBinary) {
   EXPECT_FALSE(Decode(Request(Input("FP32", "[1]", "\"data\":[1]")), eight).status.ok());
   DecodedRequest request;
   KserveOutputForm form;
-  EXPECT_FALSE(DecodeKserveInfer(MakeBody("{}"), 3, kNow, request, form).ok());
+  EXPECT_FALSE(DecodeKserveInfer(MakeBody("{}"), 3, kOneInput, kNow, request, form).ok());
 }
 
 TEST(KserveRestDecode, ReadsTheHeader) {

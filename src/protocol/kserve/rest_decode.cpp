@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <cstring>
 
 #include "protocol/http/json_elements.h"
 #include "protocol/http/json_reader.h"
+#include "protocol/kserve/request_parameters.h"
 #include "protocol/kserve/rest_codec.h"
 #include "protocol/kserve/shared_memory.h"
 
@@ -94,6 +94,19 @@ StatusOr<std::optional<bool>> BoolParameter(JsonObject parameters, std::string_v
   bool truth = false;
   if (value.get(truth) == simdjson::SUCCESS) return std::optional<bool>(truth);
   return InvalidArgument("Could not parse parameters - {} must be true or false, not {}", key, JsonExcerpt(value));
+}
+
+// The whole number `key`, also as decimal text, or nothing when it is not there.
+StatusOr<std::optional<uint64_t>> WholeParameter(JsonObject parameters, std::string_view key, std::string_view expected) {
+  JsonValue value;
+  if (parameters.at_key(key).get(value) != simdjson::SUCCESS) return std::optional<uint64_t>();
+  uint64_t number = 0;
+  if (value.get(number) == simdjson::SUCCESS) return std::optional<uint64_t>(number);
+  std::string_view text;
+  if (value.get(text) == simdjson::SUCCESS) {
+    if (const auto parsed = kserve::ParseWholeNumber(text)) return parsed;
+  }
+  return InvalidArgument("Could not parse parameters - {} must be {}, not {}", key, expected, JsonExcerpt(value));
 }
 
 Status ReadShape(JsonValue value, InputEntry& input) {
@@ -254,7 +267,8 @@ Status TakeSharedInput(const InputEntry& input, DecodedRequest& request, TensorV
   return Status();
 }
 
-Status ReadInputs(JsonDocument& document, JsonValue value, size_t json_size, BinaryPart& binary, DecodedRequest& request) {
+Status ReadInputs(JsonDocument& document, JsonValue value, size_t json_size, bool needs_inputs, BinaryPart& binary,
+                  DecodedRequest& request) {
   JsonArray array;
   if (value.get(array) != simdjson::SUCCESS) {
     return InvalidArgument("Could not parse request - \"inputs\" must be an array, not {}", JsonTypeName(value));
@@ -266,7 +280,9 @@ Status ReadInputs(JsonDocument& document, JsonValue value, size_t json_size, Bin
     name_bytes += input.name.size();
     entries.push_back(std::move(input));
   }
-  if (entries.empty()) return InvalidArgument("Could not parse request - no inputs found: \"inputs\" is empty");
+  if (entries.empty() && needs_inputs) {
+    return InvalidArgument("Could not parse request - no inputs found: \"inputs\" is empty");
+  }
   Buffer names = Buffer::Allocate(name_bytes);
   char* name_to = reinterpret_cast<char*>(names.data());
   for (const InputEntry& input : entries) {
@@ -280,10 +296,7 @@ Status ReadInputs(JsonDocument& document, JsonValue value, size_t json_size, Bin
     name_to += input.name.size();
   }
   request.memory.push_back(std::move(names));
-  if (binary.left() == 0) return Status();
-  return InvalidArgument(
-      "The request's buffer is longer than its inputs - Expected: {} bytes behind the JSON; Actual: {} bytes", binary.used,
-      binary.size);
+  return Status();
 }
 
 Status ReadOutputs(JsonValue value, DecodedRequest& request, KserveOutputForm& form) {
@@ -343,26 +356,15 @@ Status ReadRequestParameters(JsonValue value, TimePoint now, DecodedRequest& req
   SY_ASSIGN_OR_RETURN(const auto binary, BoolParameter(parameters, "binary_data_output"));
   form.binary_default = binary.value_or(false);
   SY_RETURN_IF_ERROR(ReadSequence(parameters, request));
-  JsonValue priority;
-  if (parameters.at_key("priority").get(priority) == simdjson::SUCCESS && priority.get(request.priority) != simdjson::SUCCESS) {
-    return InvalidArgument("Could not parse parameters - priority must be an integer from 0 (1 goes first), not {}",
-                           JsonExcerpt(priority));
-  }
-  JsonValue timeout;
-  if (parameters.at_key("timeout").get(timeout) != simdjson::SUCCESS) return Status();
-  int64_t microseconds = -1;
-  if (timeout.get(microseconds) != simdjson::SUCCESS || microseconds < 0) {
-    return InvalidArgument("Could not parse parameters - timeout must be an integer of microseconds from 0, not {}",
-                           JsonExcerpt(timeout));
-  }
-  // Longer than a year is no deadline; adding it could overflow.
-  constexpr int64_t kYear = int64_t{366} * 24 * 3600 * 1000000;
-  if (microseconds > 0 && microseconds < kYear) request.deadline = now + std::chrono::microseconds(microseconds);
+  SY_ASSIGN_OR_RETURN(const auto priority, WholeParameter(parameters, "priority", "an integer from 0 (1 goes first)"));
+  request.priority = priority.value_or(0);
+  SY_ASSIGN_OR_RETURN(const auto timeout, WholeParameter(parameters, "timeout", "an integer of microseconds from 0"));
+  if (timeout) kserve::SetTimeout(*timeout, now, request);
   return Status();
 }
 
-Status ReadBody(JsonDocument& document, const StatusOr<JsonValue>& root, size_t json_size, BinaryPart binary, TimePoint now,
-                DecodedRequest& request, KserveOutputForm& form) {
+Status ReadBody(JsonDocument& document, const StatusOr<JsonValue>& root, size_t json_size, bool needs_inputs,
+                BinaryPart binary, TimePoint now, DecodedRequest& request, KserveOutputForm& form) {
   SY_RETURN_IF_ERROR(root.status());
   JsonObject object;
   if (root->get(object) != simdjson::SUCCESS) {
@@ -381,8 +383,15 @@ Status ReadBody(JsonDocument& document, const StatusOr<JsonValue>& root, size_t 
       SY_RETURN_IF_ERROR(ReadRequestParameters(field.value, now, request, form));
     }
   }
-  if (!inputs) return InvalidArgument("Could not parse request - no inputs found: \"inputs\" is missing");
-  return ReadInputs(document, *inputs, json_size, binary, request);
+  if (inputs) {
+    SY_RETURN_IF_ERROR(ReadInputs(document, *inputs, json_size, needs_inputs, binary, request));
+  } else if (needs_inputs) {
+    return InvalidArgument("Could not parse request - no inputs found: \"inputs\" is missing");
+  }
+  if (binary.left() == 0) return Status();
+  return InvalidArgument(
+      "The request's buffer is longer than its inputs - Expected: {} bytes behind the JSON; Actual: {} bytes", binary.used,
+      binary.size);
 }
 
 }  // namespace
@@ -401,8 +410,8 @@ StatusOr<std::optional<uint64_t>> ParseJsonLength(const std::optional<std::strin
   return std::optional<uint64_t>(length);
 }
 
-Status DecodeKserveInfer(HttpBody body, std::optional<uint64_t> json_length, TimePoint now, DecodedRequest& request,
-                         KserveOutputForm& form) {
+Status DecodeKserveInfer(HttpBody body, std::optional<uint64_t> json_length, const Signature& signature, TimePoint now,
+                         DecodedRequest& request, KserveOutputForm& form) {
   if (json_length && *json_length > body.size) {
     return InvalidArgument("Inference-Header-Content-Length exceeds the body - Expected: at most {} bytes; Actual: {}",
                            body.size, *json_length);
@@ -416,11 +425,12 @@ Status DecodeKserveInfer(HttpBody body, std::optional<uint64_t> json_length, Tim
     binary.size = body.size - json.size();
   }
   JsonDocument document;
-  Status read = ReadBody(document, document.ParseLifted(json), json.size(), binary, now, request, form);
+  const bool needs_inputs = !signature.inputs.empty();
+  Status read = ReadBody(document, document.ParseLifted(json), json.size(), needs_inputs, binary, now, request, form);
   if (document.lifted() && !(read.ok() && document.took_all())) {
     request.ForgetBody();
     form = KserveOutputForm();
-    read = ReadBody(document, document.Parse(json), json.size(), binary, now, request, form);
+    read = ReadBody(document, document.Parse(json), json.size(), needs_inputs, binary, now, request, form);
   }
   SY_RETURN_IF_ERROR(read);
   request.memory.push_back(std::move(body.memory));

@@ -297,7 +297,8 @@ void RestApi::KserveInfer(const Route& route, HttpRequest request, std::shared_p
   if (auto refused = DecodeContent(request.content_encoding, json_length->value_or(0), options_.max_body_bytes, request.body)) {
     return call->Answer(CodeOf(*refused), *std::move(refused));
   }
-  const Status decoded = DecodeKserveInfer(std::move(request.body), *json_length, call->received, call->request, call->form);
+  const Status decoded = DecodeKserveInfer(std::move(request.body), *json_length, (*handle)->signature(), call->received,
+                                           call->request, call->form);
   if (!decoded.ok()) return call->Refuse(decoded);
   Start(*std::move(handle), call);
 }

@@ -122,9 +122,11 @@ std::optional<HttpReply> ReadModel(const Segments& segments, Route& route, size_
     return ErrorReply(400, fmt::format("Invalid model version format - Expected: a number; Actual: {}", text));
   }
   if (parsed.ec != std::errc()) {
-    return ErrorReply(404, fmt::format("Model with requested version is not found: {} {}", route.model, text));
+    // Longer than any version's: the Manager says of it what it says of others.
+    route.label = {std::string(text), true};
+  } else if (version != 0) {
+    route.version = version;
   }
-  if (version != 0) route.version = version;
   return std::nullopt;
 }
 

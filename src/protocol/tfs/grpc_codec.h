@@ -23,8 +23,8 @@ Status DecodePredictRequest(google::protobuf::io::ZeroCopyInputStream& message, 
 
 // TensorFlow's abbreviation: fewer values than the shape has elements stand for all of them, the last one repeated. Spelled out
 // here, once the model's signature says that it takes such a shape: a few bytes must not make the server fill memory that no
-// model asked for. Strings too, also those that stand for a tensor (serving/encoded_inputs.h). At most 1 GiB in one request, each
-// string with its text, else InvalidArgument.
+// model asked for. Strings too, also those that stand for a tensor (serving/encoded_inputs.h). At most 1 GiB in one request, a
+// string with its text each time, else InvalidArgument.
 Status ExpandValues(const Signature& signature, DecodedRequest& request);
 
 // A PredictResponse for a call that ended well. Elements stand in tensor_content, large ones referred to, not copied; strings

@@ -238,6 +238,16 @@ TEST(TfsRestDecode, SaysWhatIsWrong) {
   }
 }
 
+TEST(TfsRestDecode, AModelWithoutInputsNeedsNone) {
+  for (const char* body : {R"({"inputs":{}})", R"({"instances":[{}]})"}) {
+    const Decoded decoded = Decode(body, {});
+    EXPECT_TRUE(decoded.status.ok()) << decoded.status;
+    EXPECT_TRUE(decoded.request.inputs.empty());
+  }
+  EXPECT_THAT(Decode(R"({"instances":[{},{}]})", {}).Text(), HasSubstr("Expected: one instance; Actual: 2"));
+  EXPECT_THAT(Decode("{}", {}).Text(), HasSubstr("row or column format"));
+}
+
 TEST(TfsRestDecode, LeavesUnknownInputsToTheValidator) {
   const Decoded decoded = Decode(R"({"instances":[{"x":1,"z":"?"},{"x":1,"z":[]}]})");
   ASSERT_TRUE(decoded.status.ok()) << decoded.status;

@@ -189,9 +189,9 @@ StatusOr<const TensorSpec*> SingleInput(const Signature& signature) {
 Status DecodeNamedRows(JsonDocument& document, JsonArray instances, size_t json_size, const Signature& signature,
                        DecodedRequest& request) {
   const auto unlike = [](int64_t row, std::string_view what, std::string_view name) {
-    return InvalidArgument("Values in instances have different batch sizes - instances[{}] has {} for {}; Expected: one, as in "
-                           "every other row",
-                           row, what, name);
+    return InvalidArgument(
+        "Values in instances have different batch sizes - instances[{}] has {} for {}; Expected: one, as in every row", row,
+        what, name);
   };
   std::deque<InputReader> readers;
   int64_t row = 0;
@@ -223,7 +223,8 @@ Status DecodeNamedRows(JsonDocument& document, JsonArray instances, size_t json_
     }
   }
   for (InputReader& reader : readers) request.inputs.push_back(reader.Finish(request));
-  return Status();
+  if (row == 1 || !request.inputs.empty() || !signature.inputs.empty()) return Status();
+  return InvalidArgument("The model has no inputs, of which there could be rows - Expected: one instance; Actual: {}", row);
 }
 
 Status ReadSingleInput(JsonDocument& document, JsonValue value, size_t json_size, const Signature& signature,
@@ -277,7 +278,9 @@ Status DecodeColumns(JsonDocument& document, JsonValue value, size_t json_size, 
     SY_RETURN_IF_ERROR(reader.Append(field.value));
     request.inputs.push_back(reader.Finish(request));
   }
-  if (!any) return InvalidArgument("Could not parse request - missing inputs: the object is empty");
+  if (!any && !signature.inputs.empty()) {
+    return InvalidArgument("Could not parse request - missing inputs: the object is empty");
+  }
   return Status();
 }
 

@@ -40,12 +40,53 @@ void* MutableData(const TensorView& view) {
   return view.data == nullptr ? none : const_cast<std::byte*>(view.data);
 }
 
-// An error of an inference, with whose fault it is. A device's own is no answer of a server that works: UNAVAILABLE.
-Status Judged(const LoadFacts& facts, const Status& status) {
-  if (status.ok() || status.code() == StatusCode::kCancelled) return status;
-  const Fault fault = ClassifyFault(FaultyDevice(facts.device), Message(status));
-  const Status judged = fault == Fault::kDevice ? Status(StatusCode::kUnavailable, status.message()) : status;
-  return MarkFault(judged, fault);
+// Without "Check '...' failed at src/...:43:" and "Exception from src/...:9:", which the plugins write into their lines.
+std::string WithoutPlaces(std::string message) {
+  constexpr std::string_view kCheck = "Check '";
+  constexpr std::string_view kFailed = "' failed at ";
+  constexpr std::string_view kException = "Exception from ";
+  // From `begin` to the end of the place that stands at `place`.
+  const auto cut = [&](size_t begin, size_t place) {
+    const size_t end = std::min(message.find(' ', place), message.size());
+    while (begin > 0 && message[begin - 1] == ' ') --begin;
+    message.erase(begin, message[end - 1] == ';' ? end - 1 - begin : end - begin);
+  };
+  for (size_t at; (at = message.find(kFailed)) != std::string::npos;) {
+    const size_t check = message.rfind(kCheck, at);
+    cut(check == std::string::npos ? at : check, at + kFailed.size());
+  }
+  for (size_t at; (at = message.find(kException)) != std::string::npos;) cut(at, at + kException.size());
+  return message;
+}
+
+// An error of an inference, with whose fault it is. A device's own is no answer of a server that works: UNAVAILABLE. Shapes
+// that the caller chose, and that do not fit each other, are no error of the server's: INVALID_ARGUMENT.
+Status Judged(const OpenVinoModel& model, std::string_view context, std::string_view what) {
+  const std::string message = fmt::format("{}: {}", context, ReadableMessage(what));
+  const Fault fault = ClassifyFault(FaultyDevice(model.facts().device), message);
+  const auto& inputs = model.signature().inputs;
+  const bool open = std::any_of(inputs.begin(), inputs.end(), [](const TensorSpec& spec) { return !spec.shape.is_static(); });
+  if (fault == Fault::kModel && open && IsShapeFault(what)) {
+    return InvalidArgument("The shapes of the inputs do not fit each other in the model: {}",
+                           WithoutPlaces(LayerMessage(what)));
+  }
+  const StatusCode code = fault == Fault::kDevice ? StatusCode::kUnavailable : StatusCode::kInternal;
+  return MarkFault(Status(code, WithoutPlaces(message)), fault);
+}
+
+// Catches what `call` throws.
+template <typename Call>
+Status Try(const OpenVinoModel& model, std::string_view context, Call&& call) {
+  try {
+    call();
+    return absl::OkStatus();
+  } catch (const ov::Cancelled& exception) {
+    return Error(StatusCode::kCancelled, "{}: {}", context, ReadableMessage(exception.what()));
+  } catch (const std::exception& exception) {
+    return Judged(model, context, exception.what());
+  } catch (...) {
+    return Judged(model, context, "an exception of an unknown kind");
+  }
 }
 
 ov::Shape Smallest(const ov::PartialShape& shape) {
@@ -140,15 +181,14 @@ Status OpenVinoRequest::Bind(absl::Span<const TensorView> inputs, absl::Span<con
     return Error(StatusCode::kInternal, "Input {} was not validated: {} {} with {} bytes", spec.name, PrecisionName(view.type),
                  ToString(view.shape), view.bytes);
   }
-  return Judged(model_->facts(), Guarded(StatusCode::kInternal, "Cannot set the tensors", [&]() -> Status {
-                  for (size_t i = 0; i < outputs_.size(); ++i) {
-                    outputs_[i].place = i < places.size() ? places[i] : OutputPlace();
-                    BindOutput(i, inputs);
-                  }
-                  for (size_t i = 0; i < inputs.size(); ++i) BindInput(i, inputs[i]);
-                  state_ = State::kBound;
-                  return absl::OkStatus();
-                }));
+  return Try(*model_, "Cannot set the tensors", [&] {
+    for (size_t i = 0; i < outputs_.size(); ++i) {
+      outputs_[i].place = i < places.size() ? places[i] : OutputPlace();
+      BindOutput(i, inputs);
+    }
+    for (size_t i = 0; i < inputs.size(); ++i) BindInput(i, inputs[i]);
+    state_ = State::kBound;
+  });
 }
 
 void OpenVinoRequest::SetOwn(size_t index, const TensorView& view) {
@@ -214,34 +254,29 @@ void OpenVinoRequest::BindOutput(size_t index, absl::Span<const TensorView> inpu
 
 Status OpenVinoRequest::Infer() {
   if (state_ != State::kBound) return Error(StatusCode::kInternal, "No inputs are bound");
-  return Judged(model_->facts(), Guarded(StatusCode::kInternal, "The inference failed", [&]() -> Status {
-                  state_ = State::kIdle;
-                  request_.infer();
-                  state_ = State::kDone;
-                  return absl::OkStatus();
-                }));
+  return Try(*model_, "The inference failed", [&] {
+    state_ = State::kIdle;
+    request_.infer();
+    state_ = State::kDone;
+  });
 }
 
 void OpenVinoRequest::StartAsync(Done done) {
   if (state_ != State::kBound) return done(Error(StatusCode::kInternal, "No inputs are bound"));
   state_ = State::kIdle;
   done_ = std::move(done);
-  const Status started = Guarded(StatusCode::kInternal, "The inference did not start", [&]() -> Status {
-    request_.start_async();
-    return absl::OkStatus();
-  });
+  Status started = Try(*model_, "The inference did not start", [&] { request_.start_async(); });
   // From here on nothing of this object may be touched when the start succeeded: the callback may have run.
   if (started.ok()) return;
   Done failed = std::move(done_);
-  failed(Judged(model_->facts(), started));
+  failed(std::move(started));
 }
 
 void OpenVinoRequest::OnDone(std::exception_ptr exception) {
   Done done = std::move(done_);
   Status status;
   if (exception) {
-    status = Guarded(StatusCode::kInternal, "The inference failed", [&]() -> Status { std::rethrow_exception(exception); });
-    status = Judged(model_->facts(), status);
+    status = Try(*model_, "The inference failed", [&] { std::rethrow_exception(exception); });
   } else {
     state_ = State::kDone;
   }
@@ -312,10 +347,7 @@ OutputTensor OpenVinoRequest::TakeTensor(size_t index) {
 }
 
 Status OpenVinoRequest::ResetState() {
-  return Judged(model_->facts(), Guarded(StatusCode::kInternal, "Cannot reset the model's state", [&]() -> Status {
-                  request_.reset_state();
-                  return absl::OkStatus();
-                }));
+  return Try(*model_, "Cannot reset the model's state", [&] { request_.reset_state(); });
 }
 
 StatusOr<OutputTensor> OpenVinoRequest::TakeOutput(size_t index) {

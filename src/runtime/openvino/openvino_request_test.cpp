@@ -2,6 +2,7 @@
 #include <future>
 #include <numeric>
 
+#include "device/fault.h"
 #include "runtime/openvino/test_models.h"
 
 namespace switchyard {
@@ -303,18 +304,36 @@ TEST_F(OpenVinoRequestTest, MisuseAndFailingInferencesAreErrors) {
 
   ASSERT_TRUE(request->Bind({View(six, {6}), View(four, {4})}).ok());
   const Status failed = request->Infer();
-  EXPECT_EQ(failed.code(), StatusCode::kInternal);
-  EXPECT_THAT(Message(failed), ::testing::Not(HasSubstr("Exception from src/")));
+  EXPECT_EQ(failed.code(), StatusCode::kInvalidArgument) << "the caller chose the shapes";
+  EXPECT_EQ(FaultOf(failed), Fault::kNone);
+  EXPECT_THAT(Message(failed), HasSubstr("The shapes of the inputs do not fit each other in the model"));
+  EXPECT_THAT(Message(failed), HasSubstr("mismatch"));
+  EXPECT_THAT(Message(failed), ::testing::Not(HasSubstr("src/")));
   EXPECT_FALSE(request->TakeOutput(0).ok());
   ASSERT_TRUE(request->Bind({View(six, {6}), View(four, {4})}).ok());
   std::promise<Status> ended;
   request->StartAsync([&](Status status) { ended.set_value(std::move(status)); });
-  EXPECT_FALSE(ended.get_future().get().ok());
+  EXPECT_EQ(ended.get_future().get().code(), StatusCode::kInvalidArgument);
   const auto twice = [](std::vector<float> values) {
     for (float& value : values) value *= 2;
     return values;
   };
   EXPECT_EQ(Values<float>(Run(*request, {View(six, {6}), View(six, {6})})[0]), twice(six)) << "a failure leaves no trace";
+}
+
+TEST_F(OpenVinoRequestTest, OnlyShapeInferenceIsTheCallersFault) {
+  // Another check of the plugin's: it may be the caller's fault or not.
+  auto x = Input("x", {-1});
+  const auto five = ops::Constant::create(ov::element::i64, {}, {5});
+  auto top = std::make_shared<ops::TopK>(x, five, 0, ops::TopK::Mode::MAX, ops::TopK::SortType::SORT_VALUES);
+  auto request = MakeRequest(std::make_shared<ov::Model>(ov::OutputVector{Named(top->output(0), "t")}, ov::ParameterVector{x}));
+  const auto three = Ramp(3);
+  ASSERT_TRUE(request->Bind({View(three, {3})}).ok());
+  const Status failed = request->Infer();
+  EXPECT_EQ(failed.code(), StatusCode::kInternal) << failed;
+  EXPECT_EQ(FaultOf(failed), Fault::kModel);
+  EXPECT_THAT(Message(failed), HasSubstr("exceeds the axis dimension"));
+  EXPECT_THAT(Message(failed), ::testing::Not(HasSubstr("src/")));
 }
 
 TEST_F(OpenVinoRequestTest, VirtualDevices) {
