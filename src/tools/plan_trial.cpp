@@ -31,17 +31,10 @@ StatusOr<VersionFiles> PickVersion(const ModelSettings& model) {
   std::vector<int64_t> available;
   for (const VersionFiles& files : found) available.push_back(files.version);
   const std::vector<int64_t> wanted = WantedVersions(model.version_policy, available);
-  if (wanted.empty()) {
-    return Error(StatusCode::kNotFound,
-                 "no version is there: expected {}/<number>/ with a model's files, or a model file itself as base path",
-                 model.base_path);
-  }
+  if (wanted.empty()) return NoVersion(model, available);
   const auto files =
       std::find_if(found.begin(), found.end(), [&](const VersionFiles& one) { return one.version == wanted.back(); });
-  if (files->model_path.empty()) {
-    return Error(StatusCode::kNotFound, "the folder of version {} under {} holds no complete set of model files",
-                 files->version, model.base_path);
-  }
+  if (files->model_path.empty()) return NoCompleteSet(*files, model.base_path);
   return *files;
 }
 
