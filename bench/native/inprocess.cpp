@@ -135,7 +135,7 @@ ov::CompiledModel Compile(ov::Core& core, const Options& options) {
 // One call: with a feeder its inputs come from there, and its first output goes there.
 void Call(ov::InferRequest& request, const std::vector<ov::Tensor>& inputs, const switchyard::bench::Feeder* feeder) {
   if (feeder != nullptr) {
-    for (const ov::Tensor& tensor : inputs) feeder->Read({static_cast<char*>(tensor.data()), tensor.get_byte_size()});
+    for (ov::Tensor tensor : inputs) feeder->Read({static_cast<char*>(tensor.data()), tensor.get_byte_size()});
   }
   request.infer();
   if (feeder != nullptr) {

@@ -190,6 +190,7 @@ class Manager {
   void Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FolderFailed(Model& model, const Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Settled(Model& model, const FoundVersion& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static bool IsBeingLoaded(const Model& model, const FoundVersion& found);
   bool StillCounts(Model& model, Entry& entry, bool there) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Want(const Model& model, Entry& entry, const FoundVersion& found, bool retry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ListUntaken(Model& model, const FoundVersion& found, bool settled) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

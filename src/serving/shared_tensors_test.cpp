@@ -311,7 +311,8 @@ TEST_F(SharedTensorsTest, WhatAnAcceleratorThatWasGivenUpDeliversLaterGoesNowher
   // The second inference, on the CPU, ends first.
   std::vector<std::thread> late;
   Notification begun, go;
-  runtime_.Update("dummy", [&](FakeRuntime::Script& script) { script.on_infer = [&] { begun.Notify(), go.WaitForNotification(); }; });
+  runtime_.Update("dummy",
+                  [&](FakeRuntime::Script& script) { script.on_infer = [&] { begun.Notify(), go.WaitForNotification(); }; });
   late.emplace_back([&] { runtime_.CompleteNext(); });
   begun.WaitForNotification();
   runtime_.Update("dummy", [&](FakeRuntime::Script& script) { script.on_infer = nullptr; });

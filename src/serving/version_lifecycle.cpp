@@ -98,6 +98,13 @@ bool Manager::Settled(Model& model, const FoundVersion& found) {
   return false;
 }
 
+// Those very files were found whole before.
+bool Manager::IsBeingLoaded(const Model& model, const FoundVersion& found) {
+  const auto entry = model.entries.find(found.files.version);
+  return entry != model.entries.end() && entry->second.placer != nullptr && entry->second.tried.files == found.state.files &&
+         !found.state.marked_incomplete;
+}
+
 // Does a version that cannot be taken from its folder now still count, since it serves? One that is gone does so for a moment,
 // in which another may be moved to its place.
 bool Manager::StillCounts(Model& model, Entry& entry, bool there) {
@@ -169,7 +176,7 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>&
   std::map<int64_t, bool> whole;  // and those that serve: to be loaded from their folders?
   for (const auto& [number, one] : there) {
     all.push_back(number);
-    if (!Settled(model, *one)) continue;
+    if (!IsBeingLoaded(model, *one) && !Settled(model, *one)) continue;
     settled.insert(number);
     if (!one->files.model_path.empty()) whole[number] = true;
   }
