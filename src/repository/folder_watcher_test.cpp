@@ -178,7 +178,10 @@ TEST_F(FilesStateTest, OfAModelFileOnlyWhatSharesItsNameCounts) {
 
 // A field of a message, as protobuf writes it.
 std::string Field(int number, const std::string& text) {
-  return std::string(1, static_cast<char>(number << 3 | 2)) + static_cast<char>(text.size()) + text;
+  std::string head(1, static_cast<char>(number << 3 | 2));
+  size_t length = text.size();
+  for (; length > 127; length >>= 7) head += static_cast<char>(length & 127 | 128);
+  return head + static_cast<char>(length) + text;
 }
 std::string Tensor(const std::string& location) {
   return Field(9, "weights") + Field(13, Field(1, "location") + Field(2, location)) + Field(13, Field(1, "offset") + Field(2, "4096"));
