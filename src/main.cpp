@@ -8,6 +8,7 @@
 #include "runtime/openvino/model_converter.h"
 #include "runtime/openvino/openvino_runtime.h"
 #include "server/ready_file.h"
+#include "server/recorded_requests.h"
 #include "server/server.h"
 #include "tools/check.h"
 #include "tools/config_edit.h"
@@ -33,11 +34,11 @@ int Main(int argc, char** argv) {
   }
   const auto make_runtime = [](const ServerSettings& settings) { return MakeOpenVinoRuntime(OpenVinoOptions::From(settings)); };
   if (command == "plan") return RunPlan(argc, argv, make_runtime);
-  if (command == "check") return RunCheck(argc, argv, make_runtime);
+  if (command == "check") return RunCheck(argc, argv, make_runtime, ReadRecordedRequests);
   if (command == "tune") return RunTune(argc, argv, make_runtime);
   if (command == "convert") return RunConvert(argc, argv, MakeModelConverter);
   if (command == "pull") return RunPull(argc, argv);
-  if (IsConfigEdit(argc, argv)) return RunConfigEdit(argc, argv, make_runtime);
+  if (IsConfigEdit(argc, argv)) return RunConfigEdit(argc, argv, make_runtime, ReadRecordedRequests);
   if (argc == 2) {
     if (const std::optional<int> exit_code = RunAsChild(argv[1]); exit_code.has_value()) return *exit_code;
   }

@@ -43,11 +43,35 @@ def test_check_lists_every_fault(tmp_path):
     faults = json.loads(done.stdout)["faults"]
     at = "/model_config_list/{}/config/{}".format
     assert done.returncode == 1 and sorted(fault["pointer"] for fault in faults) == sorted(
-        [at(0, "nireq"), at(0, "plugin_config/NUM_STREAM"), *(at(entry, "base_path") for entry in (1, 2, 3, 4))]
+        [at(0, "nireq"), at(0, "plugin_config/NUM_STREAM"), *(at(entry, "base_path") for entry in (1, 2, 3)), at(4, "shape")]
     ), faults
     assert all(set(fault) == {"pointer", "expected", "got"} and all(fault[k] for k in ("expected", "got")) for fault in faults)
     done = run_binary("check", config)
     assert done.returncode == 1 and all(fault["pointer"] in done.stdout for fault in faults), done.stdout
+
+
+def test_check_finds_what_needs_no_compiling(tmp_path):
+    add_model(tmp_path, "a")
+    (tmp_path / "empty.json").write_text("[]")
+    (tmp_path / "garbage.json").write_text("garbage")
+    (tmp_path / "half" / "1").mkdir(parents=True)
+    (tmp_path / "half" / "1" / "m.xml").write_text("<net/>")
+    config = write_config(
+        tmp_path / "config.json",
+        [
+            entry("a", stateful=True),
+            entry("b", base_path="a", target_device="BATCH:CPU(4)", shape="(-1,10)"),
+            entry("c", base_path="a", warmup={"file": "empty.json"}),
+            entry("d", base_path="a", warmup={"file": "garbage.json"}),
+            entry("half"),
+        ],
+    )
+    faults = json.loads(run_binary("check", config, "--json").stdout)["faults"]
+    at = "/model_config_list/{}/config/{}".format
+    assert [fault["pointer"] for fault in faults] == [
+        at(0, "stateful"), at(1, "target_device"), at(2, "warmup/file"), at(3, "warmup/file"), at(4, "base_path")
+    ], faults  # fmt: skip
+    assert "m.bin beside m.xml" in faults[4]["got"]
 
 
 def test_check_of_no_file_and_no_command(tmp_path):
@@ -65,6 +89,11 @@ def test_check_strict(tmp_path):
     assert run_binary("check", config).returncode == 0
     done = run_binary("check", config, "--strict")
     assert done.returncode == 1 and "GPU.9" in done.stdout, done
+    write_config(config, [entry("a", batch_size=1, shape="(1,10)")])
+    done = run_binary("check", config)
+    assert done.returncode == 0 and done.stderr.count("batch_size is not used") == 1, done
+    done = run_binary("check", config, "--strict")
+    assert done.returncode == 1 and "/batch_size: expected none beside shape" in done.stdout, done
 
 
 def test_list_models(tmp_path):
@@ -123,6 +152,7 @@ def test_add_and_remove(tmp_path):
         (["--target_device", "TPU"], 1, "/target_device"),
         (["--nireq", "-1"], 1, "/nireq"),
         (["--shape", "(1,"], 1, "/shape"),
+        (["--shape", '{"nobody": "(1,10)"}'], 1, "/shape"),
         (["--plugin_config", '{"NUM_STREAM": 2}'], 1, "/plugin_config"),
         (["--plugin_config", "{"], 64, "--plugin_config"),
         (["--port", "9000"], 64, "--port"),

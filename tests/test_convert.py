@@ -148,6 +148,8 @@ def test_a_fault_leaves_nothing_behind(tmp_path, case):
 def test_the_command_line(tmp_path):
     assert "--reverse_input_channels" in convert("--help").stdout
     assert "--input is missing" in convert(code=64).stderr
+    done = convert("--input", "a", "--output", tmp_path / "b", "--precision", "INT8", "--calibration", "nope.npy", code=1)
+    assert "nope.npy is not there" in done.stderr and "environment" not in done.stderr, done
     assert "--calibration is for" in convert("--input", "a", "--output", "b", "--calibration", "c", code=64).stderr
 
 

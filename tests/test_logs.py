@@ -74,6 +74,16 @@ def test_a_line_for_each_inference(logged, front_end):
     assert 0 <= age.total_seconds() < 60
 
 
+def test_a_model_has_its_own_name_where_an_alias_is_called(models, tmp_path):
+    config = write_config(tmp_path / "config.json", [{"name": "dummy", "base_path": str(models / "dummy"), "aliases": ["front"]}])
+    with Server(tmp_path, "--config_path", config, "--access_log", tmp_path / "access.log") as server:
+        client = KserveRest(server)
+        assert client.infer("front", [tensor("b", "FP32", TEN)]).ok
+        assert not client.infer("front", [tensor("wrong", "FP32", TEN)]).ok
+        client.close()
+        assert [line["model"] for line in wait_lines(tmp_path / "access.log", 2)] == ["dummy", "dummy"]
+
+
 def test_the_request_id_is_the_protocols_or_the_headers(logged):
     before = len(lines(logged.access))
     for document, headers in (

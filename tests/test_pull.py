@@ -201,6 +201,7 @@ def test_retry_after_is_waited_for(web, models, tmp_path):
     web.plan["/files/m.onnx"] = [{"code": 503, "headers": {"Retry-After": "0"}}] * 3
     assert "HTTP 503" in pull(web.url + "/files/m.onnx", "--repository", tmp_path / "x", "--tries", "2", code=1).stderr
     assert "HTTP 404" in pull(web.url + "/none.onnx", "--repository", tmp_path / "x", code=1).stderr
+    assert not list((tmp_path / "x").rglob("*")), "a pull that got nothing leaves nothing"
 
 
 def test_a_repository_of_the_hub(web, models, tmp_path):

@@ -90,7 +90,8 @@ def test_an_interrupt_keeps_what_it_has(models, tmp_path):
         (["--objective", "speed"], "expected throughput, latency or goodput"),
         (["--input", "c=random"], "the model has no such input"),
         (["--target_device", "XPU"], "XPU"),
-        (["--output", "/no/such/folder/best.json", "--time_budget", "1s"], "cannot write the file"),
+        (["--output", "/no/such/folder/best.json", "--time_budget", "60s"], "in a folder that is there"),
+        (["--p99_ms", "5"], "limit of --objective goodput"),
     ],
 )
 def test_faults_name_the_remedy(models, arguments, text):

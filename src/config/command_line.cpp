@@ -335,13 +335,13 @@ StatusOr<ModelSettings> ReadModel(const GivenFlags& flags) {
   SY_RETURN_IF_ERROR(ReadInputs(flags, &model));
   SY_RETURN_IF_ERROR(ReadState(flags, &model));
   SY_RETURN_IF_ERROR(ReadParsed(flags, "model_version_policy", ParseVersionPolicy, &model.version_policy));
-  const Status whole = Reconcile(&model);
+  const Status whole = Reconcile(&model, flags.IsOn("strict") ? Warnings::kRefuse : Warnings::kLog);
   if (!whole.ok()) return InvalidArgument("--{}", Message(whole));
   return model;
 }
 
 Status ReadConfigFile(const std::string& path, ServerSettings* settings) {
-  SY_ASSIGN_OR_RETURN(ConfigFile file, LoadConfigFile(path));
+  SY_ASSIGN_OR_RETURN(ConfigFile file, LoadConfigFile(path, settings->strict ? Warnings::kRefuse : Warnings::kLog));
   std::error_code error;
   settings->config_path = std::filesystem::absolute(path, error).string();
   settings->models = std::move(file.models);

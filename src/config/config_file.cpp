@@ -128,7 +128,7 @@ Status ReadNames(const Value& entry, ModelSettings* model) {
   return absl::OkStatus();
 }
 
-void ReadModels(const Value& list, const std::string& base_dir, ConfigFile* file) {
+void ReadModels(const Value& list, const std::string& base_dir, Warnings warnings, ConfigFile* file) {
   std::set<std::string> names;
   for (rapidjson::SizeType i = 0; i < list.Size(); ++i) {
     const Value& entry = list[i]["config"];
@@ -140,7 +140,7 @@ void ReadModels(const Value& list, const std::string& base_dir, ConfigFile* file
                  Quote(model.name));
       continue;
     }
-    const Status read = ReadModelEntry(entry, base_dir, &model);
+    const Status read = ReadModelEntry(entry, base_dir, &model, warnings);
     if (read.ok()) {
       file->models.push_back(std::move(model));
     } else {
@@ -151,7 +151,7 @@ void ReadModels(const Value& list, const std::string& base_dir, ConfigFile* file
 
 }  // namespace
 
-Status ReadModelEntry(const Value& entry, const std::string& base_dir, ModelSettings* model) {
+Status ReadModelEntry(const Value& entry, const std::string& base_dir, ModelSettings* model, Warnings warnings) {
   const Status named = CheckModelName(model->name);
   if (!named.ok()) return At(named, "name");
   SY_RETURN_IF_ERROR(CheckServed(entry));
@@ -202,10 +202,10 @@ Status ReadModelEntry(const Value& entry, const std::string& base_dir, ModelSett
     if (!policy.ok()) return At(policy.status(), "model_version_policy");
     model->version_policy = *std::move(policy);
   }
-  return Reconcile(model);
+  return Reconcile(model, warnings);
 }
 
-StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& base_dir) {
+StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& base_dir, Warnings warnings) {
   if (text.size() > kMaxConfigFileBytes) {
     return InvalidArgument("expected a file of at most {} bytes, got {}", kMaxConfigFileBytes, text.size());
   }
@@ -219,7 +219,7 @@ StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& b
     if (!plugins.ok()) return At(plugins.status(), "/device_plugins");
     file.device_plugins = *std::move(plugins);
   }
-  ReadModels(document["model_config_list"], base_dir, &file);
+  ReadModels(document["model_config_list"], base_dir, warnings, &file);
   if (const Value* logging = Find(document, "logging")) {
     if (const Value* level = Find(*logging, "level")) {
       auto parsed = ParseLogLevel(Text(*level));
@@ -264,10 +264,10 @@ StatusOr<std::string> ReadConfigText(const std::string& path) {
   return text;
 }
 
-StatusOr<ConfigFile> LoadConfigFile(const std::string& path) {
+StatusOr<ConfigFile> LoadConfigFile(const std::string& path, Warnings warnings) {
   SY_ASSIGN_OR_RETURN(const std::string text, ReadConfigText(path));
   std::error_code error;
-  auto file = ParseConfigFile(text, std::filesystem::absolute(path, error).parent_path().string());
+  auto file = ParseConfigFile(text, std::filesystem::absolute(path, error).parent_path().string(), warnings);
   if (!file.ok()) return At(file.status(), path);
   return file;
 }

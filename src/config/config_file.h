@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "config/model_values.h"
 #include "config/settings.h"
 
 namespace switchyard {
@@ -29,9 +30,9 @@ struct ConfigFile {
 
 // `base_dir`: the folder of the file, against which relative paths are resolved. The error names the JSON pointer, what
 // was expected and what came: `/model_config_list/0/config/nireq: expected a non-negative integer, got the string "two"`.
-StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& base_dir);
+StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& base_dir, Warnings warnings = Warnings::kLog);
 // Reads the file and parses it. Blocks on the file. Errors begin with the path.
-StatusOr<ConfigFile> LoadConfigFile(const std::string& path);
+StatusOr<ConfigFile> LoadConfigFile(const std::string& path, Warnings warnings = Warnings::kLog);
 
 // The file's text. Blocks on the file. Errors begin with the path.
 StatusOr<std::string> ReadConfigText(const std::string& path);

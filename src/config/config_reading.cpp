@@ -25,8 +25,9 @@ std::string KeyOf(std::string_view message, const Value& entry) {
 // Finds every fault of one entry with the parser that stops at the first: the faulty key is put aside, and the rest read again.
 class EntryJudge {
  public:
-  EntryJudge(const Value& entry, const std::string& base_dir, CheckedModel* model, std::vector<ConfigFault>* faults)
-      : base_dir_(base_dir), model_(*model), faults_(*faults) {
+  EntryJudge(const Value& entry, const std::string& base_dir, Warnings warnings, CheckedModel* model,
+             std::vector<ConfigFault>* faults)
+      : base_dir_(base_dir), warnings_(warnings), model_(*model), faults_(*faults) {
     auto& memory = entry_.GetAllocator();
     entry_.SetObject();
     for (const auto& member : entry.GetObject()) {
@@ -38,7 +39,7 @@ class EntryJudge {
   void Judge() {
     for (;;) {
       model_.settings = Named();
-      const Status read = ReadModelEntry(entry_, base_dir_, &model_.settings);
+      const Status read = ReadModelEntry(entry_, base_dir_, &model_.settings, warnings_);
       if (read.ok()) return;
       const std::string key = KeyOf(Message(read), entry_);
       if (key.empty()) {
@@ -66,7 +67,16 @@ class EntryJudge {
     const Value& value = entry_[key.c_str()];
     const std::string place = PointerTo(model_.pointer, key);
     const size_t before = faults_.size();
-    if (value.IsObject() && value.MemberCount() > 1) {
+    // Its members mean something together.
+    const bool whole = key == "dynamic_batching";
+    if (whole && value.IsObject()) {
+      for (const auto& member : value.GetObject()) {
+        const std::string name(Text(member.name));
+        const std::string_view part = WithoutKey(message, key);
+        if (!part.starts_with(name + ": ")) continue;
+        faults_.push_back(FaultAt(PointerTo(place, name), WithoutKey(part, name), Describe(member.value)));
+      }
+    } else if (value.IsObject() && value.MemberCount() > 1) {
       for (const auto& member : value.GetObject()) {
         Document one = Alone();
         Value part(rapidjson::kObjectType);
@@ -93,7 +103,7 @@ class EntryJudge {
   void Try(Document& entry, const std::string& key, Value part, std::string pointer, std::string described) {
     entry.AddMember(Value(key.c_str(), entry.GetAllocator()), std::move(part), entry.GetAllocator());
     ModelSettings settings = Named();
-    const Status read = ReadModelEntry(entry, base_dir_, &settings);
+    const Status read = ReadModelEntry(entry, base_dir_, &settings, Warnings::kIgnore);
     if (read.ok() || KeyOf(Message(read), entry) != key) return;
     faults_.push_back(FaultAt(std::move(pointer), WithoutKey(Message(read), key), std::move(described)));
   }
@@ -103,6 +113,7 @@ class EntryJudge {
   }
 
   const std::string& base_dir_;
+  const Warnings warnings_;
   CheckedModel& model_;
   std::vector<ConfigFault>& faults_;
   Document entry_;
@@ -171,7 +182,7 @@ class NameBook {
   std::map<std::string, std::string> taken_;  // to where it is
 };
 
-void JudgeModels(const Value& list, const std::string& base_dir, ConfigReading* reading) {
+void JudgeModels(const Value& list, const std::string& base_dir, Warnings warnings, ConfigReading* reading) {
   NameBook names(&reading->faults);
   const FaultsByEntry schema_faults = SortByEntry(reading->faults);
   for (rapidjson::SizeType i = 0; i < list.Size(); ++i) {
@@ -180,14 +191,14 @@ void JudgeModels(const Value& list, const std::string& base_dir, ConfigReading* 
     CheckedModel model;
     model.pointer = fmt::format("/model_config_list/{}/config", i);
     model.faulty_keys = FaultyKeys(model.pointer, schema_faults);
-    EntryJudge(entry, base_dir, &model, &reading->faults).Judge();
+    EntryJudge(entry, base_dir, warnings, &model, &reading->faults).Judge();
     if (names.Add(model)) reading->models.push_back(std::move(model));
   }
 }
 
 }  // namespace
 
-ConfigReading ReadWholeConfig(std::string_view text, const std::string& base_dir) {
+ConfigReading ReadWholeConfig(std::string_view text, const std::string& base_dir, bool strict) {
   ConfigReading reading;
   if (text.size() > kMaxConfigFileBytes) {
     reading.faults.push_back(
@@ -202,10 +213,11 @@ ConfigReading ReadWholeConfig(std::string_view text, const std::string& base_dir
   reading.faults = SchemaFaults(document);
   const bool well_formed = reading.faults.empty();
   if (document.IsObject() && document.HasMember("model_config_list") && document["model_config_list"].IsArray()) {
-    JudgeModels(document["model_config_list"], base_dir, &reading);
+    // What is well-formed is read once more below, and warned of there.
+    JudgeModels(document["model_config_list"], base_dir, strict ? Warnings::kRefuse : Warnings::kIgnore, &reading);
   }
   if (!well_formed) return reading;
-  auto file = ParseConfigFile(text, base_dir);
+  auto file = ParseConfigFile(text, base_dir, strict ? Warnings::kRefuse : Warnings::kLog);
   if (file.ok()) {
     reading.file = *std::move(file);
     return reading;
@@ -220,7 +232,7 @@ ConfigReading ReadWholeConfig(std::string_view text, const std::string& base_dir
 }
 
 EntryReading ReadModelEntry(std::string_view text, const std::string& name, const std::string& default_path,
-                            const std::string& base_dir) {
+                            const std::string& base_dir, bool strict) {
   EntryReading reading;
   Document entry;
   const auto refuse = [&](std::string expected, std::string got) {
@@ -252,7 +264,7 @@ EntryReading ReadModelEntry(std::string_view text, const std::string& name, cons
   file.AddMember("model_config_list", list, file.GetAllocator());
   ConfigReading whole;
   whole.faults = SchemaFaults(file);
-  JudgeModels(file["model_config_list"], base_dir, &whole);
+  JudgeModels(file["model_config_list"], base_dir, strict ? Warnings::kRefuse : Warnings::kLog, &whole);
   for (ConfigFault& fault : whole.faults) {
     constexpr std::string_view kPlace = "/model_config_list/0/config";
     if (fault.pointer.starts_with(kPlace)) fault.pointer.erase(0, kPlace.size());

@@ -26,7 +26,8 @@ struct ConfigReading {
 };
 
 // Judges every value of a file, not only up to its first fault: syntax, schema, values, and names that are there twice.
-ConfigReading ReadWholeConfig(std::string_view text, const std::string& base_dir);
+// `strict`: what would be a warning about settings is a fault.
+ConfigReading ReadWholeConfig(std::string_view text, const std::string& base_dir, bool strict = false);
 
 // One model's entry alone, JSON text of what stands under "config". Its name is `name`; an entry that gives another is faulty,
 // as is one without base_path when `default_path` is empty. Pointers are from the entry: "/nireq".
@@ -35,6 +36,6 @@ struct EntryReading {
   CheckedModel model;
 };
 EntryReading ReadModelEntry(std::string_view text, const std::string& name, const std::string& default_path,
-                            const std::string& base_dir);
+                            const std::string& base_dir, bool strict = false);
 
 }  // namespace switchyard

@@ -69,6 +69,25 @@ TEST(ConfigReading, SaysWhatWasExpectedAndWhatCame) {
   EXPECT_EQ(one(R"("labels": {"stable": 0})").expected, "the number of a version");
 }
 
+TEST(ConfigReading, MembersThatBelongTogetherAreJudgedTogether) {
+  const std::string text = Config(R"({"config": {"name": "m", "dynamic_batching":
+      {"max_batch_size": 4, "priority_levels": 2, "default_priority_level": 3}}})");
+  const auto faults = ReadWholeConfig(text, "/").faults;
+  ASSERT_EQ(faults.size(), 1u) << ToText(faults);
+  EXPECT_EQ(faults[0].pointer, "/model_config_list/0/config/dynamic_batching/default_priority_level");
+  EXPECT_EQ(faults[0].expected, "an integer from 1 to 2");
+}
+
+TEST(ConfigReading, StrictnessMakesFaultsOfWarnings) {
+  const std::string text = Config(R"j({"config": {"name": "m", "batch_size": 1, "shape": "(1,3,8,8)"}})j");
+  EXPECT_THAT(ReadWholeConfig(text, "/").faults, IsEmpty());
+  const auto faults = ReadWholeConfig(text, "/", true).faults;
+  EXPECT_THAT(Pointers(faults), ElementsAre("/model_config_list/0/config/batch_size"));
+  EXPECT_THAT(faults[0].expected, HasSubstr("none beside shape"));
+  EXPECT_THAT(Pointers(ReadModelEntry(R"j({"batch_size": 1, "shape": "(1,3,8,8)"})j", "m", "/m", "/", true).faults),
+              ElementsAre("/batch_size"));
+}
+
 TEST(ConfigReading, ManyFaultsTakeNoLongTime) {
   std::string members = R"({"config": {"name": "m")";
   for (int i = 0; i < 20000; ++i) members += fmt::format(R"(, "key/{}": 1)", i);

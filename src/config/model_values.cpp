@@ -276,10 +276,13 @@ StatusOr<std::string> ResolveBasePath(std::string_view path, const std::string& 
   return normal;
 }
 
-Status Reconcile(ModelSettings* model) {
+Status Reconcile(ModelSettings* model, Warnings warnings) {
   const bool shaped = !model->shapes.empty() || !model->auto_shapes.empty();
   if (shaped && (model->batch_size.has_value() || model->batch_auto)) {
-    LogWarning("Model {}: batch_size is not used, because shape is given too", model->name);
+    if (warnings == Warnings::kRefuse) {
+      return InvalidArgument("batch_size: expected none beside shape, which takes its place (--strict), got both");
+    }
+    if (warnings == Warnings::kLog) LogWarning("Model {}: batch_size is not used, because shape is given too", model->name);
     model->batch_size.reset();
     model->batch_auto = false;
   }

@@ -65,8 +65,11 @@ Status CheckModelName(std::string_view name);
 // Absolute and normalised; a relative path is taken from `base_dir`. Touches no file.
 StatusOr<std::string> ResolveBasePath(std::string_view path, const std::string& base_dir);
 
+// What becomes of a warning about settings: it is logged, left to another reading of the same text, or a fault (--strict).
+enum class Warnings { kLog, kIgnore, kRefuse };
+
 // What holds between settings. A shape takes the place of a batch size, as with OVMS, with a warning. InvalidArgument: a value
 // for each channel, or a colour format, of an input whose layout nobody told; dynamic_batching beside what it cannot go with.
-Status Reconcile(ModelSettings* model);
+Status Reconcile(ModelSettings* model, Warnings warnings = Warnings::kLog);
 
 }  // namespace switchyard

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <system_error>
+#include <utility>
 
 #include "base/log.h"
 #include "config/cloud_url.h"
@@ -13,9 +14,48 @@
 #include "device/placement.h"
 #include "repository/cloud/mirror.h"
 #include "repository/source.h"
+#include "serving/state_check.h"
 
 namespace switchyard {
 namespace {
+
+bool HasState(const ModelGraph& graph) {
+  return std::any_of(graph.nodes.begin(), graph.nodes.end(),
+                     [](const GraphNode& node) { return node.type.starts_with("ReadValue"); });
+}
+
+// The key of an entry that a message about the model and its settings is about: base_path where none is.
+std::string_view KeyOf(std::string_view message, const ModelSettings& settings) {
+  const std::pair<std::string_view, bool> keys[] = {
+      {"batch_size", settings.batch_size.has_value() || settings.batch_auto},
+      {"shape", !settings.shapes.empty() || !settings.auto_shapes.empty()},
+      {"mean", !settings.means.empty()},
+      {"scale", !settings.scales.empty()},
+      {"color_format", !settings.color_formats.empty()},
+      {"precision", !settings.precisions.empty()},
+      {"layout", !settings.layouts.empty()},
+      {"target_device", !settings.target_device.empty()},
+      {"stateful", settings.stateful.has_value()}};
+  // "mean names \"x\", which is ...", "The model refuses the shape (...", "Input \"x\" (...) cannot be given layout ...: ...".
+  constexpr std::string_view kRefuses = "The model refuses the ", kGiven = " cannot be given ";
+  std::string_view rest = message;
+  if (rest.starts_with(kRefuses)) rest.remove_prefix(kRefuses.size());
+  for (const auto& [key, given] : keys) {
+    const bool named = rest.starts_with(key) && rest.size() > key.size() && (rest[key.size()] == ' ' || rest[key.size()] == ':');
+    if (given && named) return key;
+  }
+  const size_t at = message.find(kGiven);
+  if (at == message.npos) return "base_path";
+  rest = message.substr(at + kGiven.size());
+  // Of several, the one that the reason begins with.
+  std::string_view first;
+  for (const auto& [key, given] : keys) {
+    if (!given || rest.find(std::string(key) + " ") == rest.npos) continue;
+    if (rest.find(": " + std::string(key)) != rest.npos) return key;
+    if (first.empty()) first = key;
+  }
+  return first.empty() ? "base_path" : first;
+}
 
 class ModelJudge {
  public:
@@ -25,7 +65,9 @@ class ModelJudge {
   void Judge() {
     if (IsFaulty("")) return;
     if (!IsFaulty("base_path") && !IsFaulty("name")) JudgeFiles();
+    const size_t before = faults_.size();
     if (!IsFaulty("warmup")) JudgeWarmUp();
+    if (!IsFaulty("warmup") && environment_.read_models && faults_.size() == before) ReadWarmUp();
     if (!IsFaulty("target_device") && !IsFaulty("fallback_devices") && !IsFaulty("plugin_config")) JudgeDevices();
     if (environment_.read_models && model_.faulty_keys.empty() && plan_ && !device_fault_) ReadModels();
   }
@@ -73,10 +115,11 @@ class ModelJudge {
       if (!files.model_path.empty()) {
         whole_.push_back(files);
       } else if (environment_.read_models && !cloud) {
-        AddIncomplete(files.version);
+        AddIncomplete(files);
       }
     }
-    if (whole_.empty() && !environment_.read_models && !cloud) AddIncomplete(wanted.back());
+    if (whole_.empty() && !environment_.read_models && !cloud) AddIncomplete(*std::find_if(
+        found->begin(), found->end(), [&](const VersionFiles& files) { return files.version == wanted.back(); }));
     if (IsFaulty("labels")) return;
     for (const auto& [label, version] : settings_.labels) {
       if (std::find(wanted.begin(), wanted.end(), version) != wanted.end()) continue;
@@ -87,9 +130,10 @@ class ModelJudge {
     }
   }
 
-  void AddIncomplete(int64_t version) {
-    Add("base_path", fmt::format("a complete set of model files in the folder of version {}", version),
-        fmt::format("{} without one", Quote(fmt::format("{}/{}", settings_.base_path, version))));
+  void AddIncomplete(const VersionFiles& files) {
+    Add("base_path", fmt::format("a complete set of model files in the folder of version {}", files.version),
+        fmt::format("{} without {}", Quote(fmt::format("{}/{}", settings_.base_path, files.version)),
+                    files.missing.empty() ? "one" : files.missing));
   }
 
   void JudgeWarmUp() {
@@ -98,6 +142,17 @@ class ModelJudge {
     if (file.empty() || std::filesystem::is_regular_file(file, error)) return;
     faults_.push_back({PointerTo(PointerTo(model_.pointer, "warmup"), "file"), "a file of recorded requests that is there",
                        error ? fmt::format("{}: {}", Quote(file), error.message()) : Quote(file) + ", which is no file"});
+  }
+
+  // What can be told of it without the model.
+  void ReadWarmUp() {
+    const std::string& file = settings_.warm_up.file;
+    if (file.empty() || file.ends_with(".npy") || !environment_.read_recorded) return;
+    const auto recorded = environment_.read_recorded(file, {});
+    if (!recorded.ok()) {
+      faults_.push_back(
+          FaultAt(PointerTo(PointerTo(model_.pointer, "warmup"), "file"), Message(recorded.status()), Quote(file)));
+    }
   }
 
   void AddDeviceFault(const Status& fault) {
@@ -168,11 +223,13 @@ class ModelJudge {
                                 .target = best.target,
                                 .properties = best.properties};
       const auto graph = environment_.runtime.Graph(request);
-      if (graph.ok()) continue;
+      const Status judged =
+          graph.ok() ? CheckState(settings_, HasState(*graph), /*batch_size=*/1, best.target) : graph.status();
+      if (judged.ok()) continue;
       faults_.push_back(
-          {PointerTo(model_.pointer, "base_path"),
+          {PointerTo(model_.pointer, KeyOf(Message(judged), settings_)),
            fmt::format("a model that can be read and takes the settings of its entry (version {})", files.version),
-           std::string(Message(graph.status()))});
+           std::string(Message(judged))});
     }
   }
 

@@ -7,6 +7,7 @@
 #include "config/config_reading.h"
 #include "device/inventory.h"
 #include "runtime/runtime.h"
+#include "serving/lane_maker.h"
 
 namespace switchyard {
 
@@ -18,6 +19,7 @@ struct CheckEnvironment {
   // Also every version's files: those of a folder that is not whole yet, and whether the model can be read and takes its
   // settings (Runtime::Graph). Takes time.
   bool read_models = false;
+  ReadRecorded read_recorded = {};  // with read_models: reads the file of the warm-up; may be empty
 };
 
 // Adds what is wrong with one model: its path and versions, labels, the file of its warm-up, target_device, fallback_devices

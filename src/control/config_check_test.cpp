@@ -21,7 +21,8 @@ class ConfigCheckTest : public testing::Test {
                {.runtime = runtime_,
                 .inventory = runtime_.Devices(kListLimit).found,
                 .device_plugins = {},
-                .read_models = read_models},
+                .read_models = read_models,
+                .read_recorded = read_recorded_},
                &faults);
     return faults;
   }
@@ -34,6 +35,7 @@ class ConfigCheckTest : public testing::Test {
   FakeRuntime runtime_;
   TempRepository repository_;
   std::set<std::string> faulty_keys_;
+  ReadRecorded read_recorded_;
 };
 
 const std::string kEntry = "/model_config_list/0/config";
@@ -96,6 +98,41 @@ TEST_F(ConfigCheckTest, Devices) {
   settings.plugin_config = {{"MODEL_PRIORITY", {"SOME"}}};
   settings.target_device = "AUTO:CPU";
   EXPECT_EQ(Only(settings).pointer, kEntry + "/plugin_config");
+}
+
+TEST_F(ConfigCheckTest, WhatAModelDoesNotTakeIsNamedByItsKey) {
+  ModelSettings settings = repository_.Add("dummy", {1});
+  const auto at = [&](const std::string& message) {
+    runtime_.Update("dummy", [&](FakeRuntime::Script& script) { script.load_error = InvalidArgument("{}", message); });
+    return Only(settings, true).pointer;
+  };
+  settings.shapes = {{"x", {.dims = {Dimension::Fixed(1)}}}};
+  settings.means = {{"b", {1, 2}}};
+  settings.precisions = {{"b", {}}};
+  EXPECT_EQ(at("shape names \"x\", which is no input of the model; its inputs: b"), kEntry + "/shape");
+  EXPECT_EQ(at("The model refuses the shape (its own inputs: b)"), kEntry + "/shape");
+  EXPECT_EQ(at("Input \"b\" (b FP32 (1,10)) cannot be given precision FP32, mean [1,2]: mean has 2 values"), kEntry + "/mean");
+  EXPECT_EQ(at("Input \"b\" (b STRING (1)) cannot be given precision FP32: the model takes strings"), kEntry + "/precision");
+  EXPECT_EQ(at("Cannot read model"), kEntry + "/base_path");
+}
+
+TEST_F(ConfigCheckTest, StateOfAModelWithoutVariables) {
+  ModelSettings settings = repository_.Add("dummy", {1});
+  settings.stateful = true;
+  const ConfigFault fault = Only(settings, true);
+  EXPECT_EQ(fault.pointer, kEntry + "/stateful");
+  EXPECT_THAT(fault.got, HasSubstr("no variables"));
+}
+
+TEST_F(ConfigCheckTest, TheWarmUpsRequestsAreRead) {
+  ModelSettings settings = repository_.Add("dummy", {1});
+  settings.warm_up.file = settings.base_path + "/requests.json";
+  std::ofstream(settings.warm_up.file) << "garbage";
+  read_recorded_ = [](const std::string&, const Signature&) -> StatusOr<std::vector<DecodedRequest>> {
+    return InvalidArgument("the list of requests is empty; expected at least one");
+  };
+  EXPECT_THAT(Faults(settings), IsEmpty()) << "not without the models";
+  EXPECT_EQ(Only(settings, true).pointer, kEntry + "/warmup/file");
 }
 
 TEST_F(ConfigCheckTest, ReadsTheModelWhenItIsToldTo) {

@@ -289,12 +289,15 @@ void ModelControl::Apply(WantedSet wanted, Waiting waiting) {
   waiting_.push_back(std::move(waiting));
 }
 
-void ModelControl::RunLoad(const std::string& model, const std::optional<std::string>& entry, Done done) {
+void ModelControl::RunLoad(const std::string& called, const std::optional<std::string>& entry, Done done) {
   WantedSet wanted = wanted_;
+  const bool is_alias = wanted.OwnName(called) != called;
+  // Settings are of a model by its own name: there may be a new one.
+  const std::string model = entry ? called : wanted.OwnName(called);
   const ModelSettings* const known = wanted.Known(model);
   CheckedModel checked;
   if (entry) {
-    EntryReading reading = ReadModelEntry(*entry, model, known != nullptr ? known->base_path : "", BaseDir());
+    EntryReading reading = ReadModelEntry(*entry, model, known != nullptr ? known->base_path : "", BaseDir(), options_.strict);
     if (!reading.faults.empty()) return done(Refuse("The config of model " + model, std::move(reading.faults)));
     checked = std::move(reading.model);
     wanted.Load(checked.settings);
@@ -308,7 +311,7 @@ void ModelControl::RunLoad(const std::string& model, const std::optional<std::st
   }
   std::vector<ConfigFault> faults = Check({checked});
   if (const std::string conflict = wanted.Conflict(); !conflict.empty()) {
-    faults.push_back({"/aliases", "names that no other model has", conflict});
+    faults.push_back({is_alias ? "/name" : "/aliases", "names that no other model has", conflict});
   }
   if (!faults.empty()) return done(Refuse("Loading model " + model, std::move(faults)));
   LogInfo("Model {} is to be loaded, as a call asks", model);
@@ -316,7 +319,8 @@ void ModelControl::RunLoad(const std::string& model, const std::optional<std::st
         Waiting{.models = {model}, .changed = {model}, .failures_are_errors = true, .before = {}, .done = std::move(done)});
 }
 
-void ModelControl::RunUnload(const std::string& model, Done done) {
+void ModelControl::RunUnload(const std::string& called, Done done) {
+  const std::string model = wanted_.OwnName(called);
   if (wanted_.Names().count(model) == 0) {
     return done(Fault(Error(StatusCode::kNotFound, "Model with requested name is not found - Name: {}", model)));
   }

@@ -85,6 +85,7 @@ class ModelControl {
   // the watching began is joined instead.
   void Reload(Done done);
   // Of a load that is answered with an error nothing is kept: what was known of the model, and served, stays that.
+  // An alias stands for the model that has it, but for a load with `entry`, whose model it would have to be the name of.
   // Loads the model, anew when it serves: with `entry` (the JSON text of its "config") or else with what is known of it.
   void Load(std::string model, std::optional<std::string> entry, Done done);
   void Unload(std::string model, Done done);
@@ -119,8 +120,8 @@ class ModelControl {
   void AnswerStopped();
   bool Refused(Done& done) const;
 
-  void RunLoad(const std::string& model, const std::optional<std::string>& entry, Done done);
-  void RunUnload(const std::string& model, Done done);
+  void RunLoad(const std::string& called, const std::optional<std::string>& entry, Done done);
+  void RunUnload(const std::string& called, Done done);
   void RunReplace(const std::vector<ListedModel>& models, Done done);
   std::vector<ConfigFault> Check(const std::vector<CheckedModel>& models);
   Inventory Devices();

@@ -231,6 +231,20 @@ TEST_F(ModelControlTest, NothingIsKeptOfALoadThatFailed) {
   EXPECT_EQ(Load("x")->code(), 404);
 }
 
+TEST_F(ModelControlTest, AnAliasStandsForItsModel) {
+  WriteModels({{"a", R"("aliases": ["front"])"}});
+  Start();
+  EXPECT_EQ(Unload("front")->code(), 201);
+  EXPECT_FALSE(Serves("a"));
+  EXPECT_EQ(Load("front")->code(), 201);
+  EXPECT_TRUE(Serves("a") && Serves("front"));
+  repository_.Add("x", {1});
+  const auto refused = Load("front", R"({"base_path": "x"})");
+  EXPECT_EQ(refused->code(), 400);
+  ASSERT_EQ(refused->outcome.faults.size(), 1u);
+  EXPECT_EQ(refused->outcome.faults[0].pointer, "/name");
+}
+
 TEST_F(ModelControlTest, OnlyTheApiLoads) {
   WriteModels({{"a", ""}, {"b", ""}});
   Start({.mode = ModelControlMode::kExplicit, .poll = std::chrono::milliseconds(10)});

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "config/text.h"
@@ -61,6 +62,16 @@ const ModelSettings* WantedSet::Known(const std::string& name) const {
   if (said != said_.end() && said->second.settings) return &*said->second.settings;
   const auto found = file_.find(name);
   return found == file_.end() ? nullptr : &found->second;
+}
+
+std::string WantedSet::OwnName(const std::string& name) const {
+  const std::set<std::string> names = Names();
+  if (names.contains(name)) return name;
+  for (const std::string& one : names) {
+    const ModelSettings* const known = Known(one);
+    if (known != nullptr && std::find(known->aliases.begin(), known->aliases.end(), name) != known->aliases.end()) return one;
+  }
+  return name;
 }
 
 const FaultyModel* WantedSet::Faulty(const std::string& name) const {

@@ -39,6 +39,8 @@ class WantedSet {
 
   // The settings of a model that is served or could be; null when there are none.
   const ModelSettings* Known(const std::string& name) const;
+  // The model that has the alias, where no model has that name; else the name itself.
+  std::string OwnName(const std::string& name) const;
   // Why config.json's entry cannot be served; null when it can, or is not there.
   const FaultyModel* Faulty(const std::string& name) const;
   // Of every model that is known, faulty ones too.

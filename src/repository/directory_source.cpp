@@ -1,3 +1,5 @@
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -92,6 +94,18 @@ StatusOr<std::string> SingleFile(fs::path file) {
   return *std::move(path);
 }
 
+// The file that the first set lacks which has one.
+std::string FindMissing(const std::vector<fs::path>& files) {
+  for (const Format& format : kFormats) {
+    for (const fs::path& file : files) {
+      if (format.companion.empty() || file.extension() != format.extension || !IsFile(file)) continue;
+      return fmt::format("{} beside {}", fs::path(file).filename().replace_extension(format.companion).string(),
+                         file.filename().string());
+    }
+  }
+  return {};
+}
+
 StatusOr<std::vector<VersionFiles>> ListFolder(const fs::path& base) {
   SY_ASSIGN_OR_RETURN(const std::vector<fs::path> children, Children(base));
   std::vector<VersionFiles> versions;
@@ -107,7 +121,10 @@ StatusOr<std::vector<VersionFiles>> ListFolder(const fs::path& base) {
     }
     const auto files = Children(child);
     if (!files.ok()) LogWarning("{}", Message(files.status()));
-    versions.push_back({.version = *number, .model_path = files.ok() ? FindModel(*files) : std::string()});
+    VersionFiles& version = versions.emplace_back(VersionFiles{.version = *number, .model_path = {}});
+    if (!files.ok()) continue;
+    version.model_path = FindModel(*files);
+    if (version.model_path.empty()) version.missing = FindMissing(*files);
   }
   if (versions.empty()) {
     // A SavedModel is a folder by nature; the files of every other format are named by themselves.
@@ -148,6 +165,21 @@ StatusOr<std::vector<VersionFiles>> ListVersions(const std::string& base_path) {
   }
   SY_ASSIGN_OR_RETURN(std::string path, SingleFile(base));
   return std::vector<VersionFiles>{{.version = 1, .model_path = std::move(path)}};
+}
+
+Status NoCompleteSet(const VersionFiles& files, const std::string& base_path) {
+  return Error(StatusCode::kNotFound, "the folder of version {} under {} holds no complete set of model files{}", files.version,
+               base_path, files.missing.empty() ? "" : ": it lacks " + files.missing);
+}
+
+Status NoVersion(const ModelSettings& settings, const std::vector<int64_t>& there) {
+  if (there.empty()) {
+    return Error(StatusCode::kNotFound,
+                 "no version is there: expected {}/<number>/ with a model's files, or a model file itself as base path",
+                 settings.base_path);
+  }
+  return Error(StatusCode::kNotFound, "model_version_policy asks for {}, none of which is under {}: there are {}",
+               fmt::join(settings.version_policy.versions, ", "), settings.base_path, fmt::join(there, ", "));
 }
 
 std::vector<int64_t> WantedVersions(const VersionPolicy& policy, const std::vector<int64_t>& available) {

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "repository/onnx_data.h"
+
 namespace switchyard {
 namespace {
 
@@ -55,6 +57,12 @@ void AddBeside(const fs::path& model, FilesState& state) {
     if (!name.starts_with(stem) || stat(it->path().c_str(), &facts) != 0 || !S_ISREG(facts.st_mode)) continue;
     if (state.files.size() < kMostFiles) AddFile(it->path(), name, facts, state);
   }
+  for (const std::string& name : OnnxDataFiles(model.string())) {
+    const fs::path file = model.parent_path() / name;
+    struct stat facts {};
+    if (name.starts_with(stem) || stat(file.c_str(), &facts) != 0 || !S_ISREG(facts.st_mode)) continue;
+    if (state.files.size() < kMostFiles) AddFile(file, name, facts, state);
+  }
 }
 
 }  // namespace
@@ -71,6 +79,13 @@ FilesState ReadFilesState(const std::string& base_path, const std::string& model
     AddBeside(model, state);
   }
   std::sort(state.files.begin(), state.files.end(), [](const FileStamp& a, const FileStamp& b) { return a.path < b.path; });
+  return state;
+}
+
+FilesState ReadFolderState(const std::string& folder) {
+  FilesState state = ReadFilesState(folder, folder);
+  struct stat facts {};
+  if (stat(folder.c_str(), &facts) == 0) state.changed_ns = std::max(state.changed_ns, Nanoseconds(facts.st_ctim));
   return state;
 }
 

@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/thread_name.h"
+#include "repository/onnx_data.h"
 
 namespace switchyard {
 namespace {
@@ -77,7 +78,14 @@ Folders FoldersOf(const std::string& path) {
   std::error_code error;
   if (fs::is_directory(child, error)) AddBelow(child, path, 0, folders);
   // A model's file is followed by those that share its name: a.xml, a.bin.
-  std::string prefix = folders.empty() && child.has_extension() ? child.stem().string() : child.filename().string();
+  if (folders.empty()) {
+    for (const std::string& name : OnnxDataFiles(child.string())) {
+      const fs::path file = child.parent_path() / name;
+      folders.push_back({file.parent_path().string(), {path, file.filename().string()}});
+      if (folders.size() >= kMostFolders) break;
+    }
+  }
+  std::string prefix = !fs::is_directory(child, error) && child.has_extension() ? child.stem().string() : child.filename().string();
   while (child.has_parent_path() && child.parent_path() != child) {
     child = child.parent_path();
     if (fs::is_directory(child, error)) {

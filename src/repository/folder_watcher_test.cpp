@@ -176,5 +176,41 @@ TEST_F(FilesStateTest, OfAModelFileOnlyWhatSharesItsNameCounts) {
   EXPECT_EQ(state.files[0].path, "a.bin");
 }
 
+// A field of a message, as protobuf writes it.
+std::string Field(int number, const std::string& text) {
+  std::string head(1, static_cast<char>(number << 3 | 2));
+  size_t length = text.size();
+  for (; length > 127; length >>= 7) head += static_cast<char>(length & 127 | 128);
+  return head + static_cast<char>(length) + text;
+}
+std::string Tensor(const std::string& location) {
+  return Field(9, "weights") + Field(13, Field(1, "location") + Field(2, location)) + Field(13, Field(1, "offset") + Field(2, "4096"));
+}
+
+TEST_F(FilesStateTest, AnOnnxModelsDataCountsWhateverItsName) {
+  const std::string node = Field(5, Field(5, Tensor("in/constant.bin")));
+  Write("a.onnx", Field(7, Field(1, node) + Field(5, Tensor("weights.data")) + Field(5, Tensor("../outside"))));
+  Write("weights.data"), Write("in/constant.bin"), Write("other.data");
+  const auto read = [&] { return ReadFilesState(At("a.onnx"), At("a.onnx")).files; };
+  const auto before = read();
+  ASSERT_EQ(before.size(), 3u);
+  EXPECT_EQ(before[0].path, "a.onnx");
+  EXPECT_EQ(before[1].path, "in/constant.bin");
+  EXPECT_EQ(before[2].path, "weights.data");
+  Write("weights.data", "others");
+  EXPECT_NE(read(), before);
+  Write("a.onnx", "garbage");
+  EXPECT_EQ(read().size(), 1u);
+}
+
+TEST_F(FolderWatcherTest, AnOnnxModelsDataIsWatchedWhateverItsName) {
+  Write("a.onnx", Field(7, Field(5, Tensor("weights.data")) + Field(5, Tensor("in/more.bin"))));
+  Write("weights.data"), Write("in/more.bin"), Write("other.data");
+  Start();
+  Watch("a.onnx");
+  ExpectTold("a.onnx", [&] { Write("weights.data", "changed"); });
+  ExpectTold("a.onnx", [&] { Write("in/more.bin", "changed"); });
+}
+
 }  // namespace
 }  // namespace switchyard

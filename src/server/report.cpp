@@ -95,7 +95,9 @@ std::string StartReport(const Endpoints& endpoints, const Manager& manager, cons
           requests = Requests(endpoints, model.name, inputs, program);
         }
       } else if (!status.error.ok()) {
-        failures += fmt::format("  {} version {} FAILED: {}\n", model.name, status.version, Message(status.error));
+        // Version 0 stands for a model without any.
+        const std::string what = status.version == 0 ? "" : fmt::format(" version {}", status.version);
+        failures += fmt::format("  {}{} FAILED: {}\n", model.name, what, Message(status.error));
       }
     }
   }

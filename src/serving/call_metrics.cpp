@@ -11,12 +11,14 @@ uint64_t BatchOf(const InferCall& call) {
   return dim && *dim < shape.size() ? static_cast<uint64_t>(shape[*dim]) : 1;
 }
 
-void TellJournal(const InferCall& call, const CallRecord& record, TimePoint now, const CallJournal& journal) {
+// `model`: by its own name, where an alias was called.
+void TellJournal(const InferCall& call, std::string_view model, const CallRecord& record, TimePoint now,
+                 const CallJournal& journal) {
   if (!journal.Wants(call.trace)) return;
   CallStory story{.endpoint = call.endpoint,
                   .code = record.code,
                   .request_id = call.request.id.empty() ? call.header_id : call.request.id,
-                  .model = call.request.model_name,
+                  .model = model,
                   .version = {},
                   .device = record.device,
                   .trace = &call.trace,
@@ -51,14 +53,16 @@ void RecordCall(const InferCall& call, StatusCode code, TimePoint now, const Man
     record.wait = call.started - call.received;
     record.infer = call.ended - call.started;
   }
-  TellJournal(call, record, now, manager.journal());
   if (call.version) {
+    TellJournal(call, call.version->model_name(), record, now, manager.journal());
     // What joins calls counts what it joined.
     record.joined = call.version->batcher() != nullptr;
     call.version->metrics().Record(record);
     return;
   }
   const auto named = manager.Acquire(call.request.model_name, call.request.version, call.request.label);
+  TellJournal(call, named.ok() ? std::string_view((*named)->model_name()) : call.request.model_name, record, now,
+              manager.journal());
   if (named.ok()) (*named)->metrics().Record(record);
 }
 

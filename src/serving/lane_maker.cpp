@@ -14,6 +14,7 @@
 #include "device/property_text.h"
 #include "device/target.h"
 #include "serving/executor.h"
+#include "serving/state_check.h"
 #include "serving/validator.h"
 #include "tensor/buffer.h"
 
@@ -136,24 +137,24 @@ Duration CollectingTime(const LoadRequest& load, const LoadFacts& facts) {
   return absl::SimpleAtoi(text, &milliseconds) ? std::chrono::milliseconds(milliseconds) : kDefault;
 }
 
-Status CheckState(const ModelSettings& settings, const LoadFacts& facts) {
-  if (settings.stateful.value_or(false) && !facts.stateful) {
+}  // namespace
+
+Status CheckState(const ModelSettings& settings, bool has_state, int batch_size, const std::string& device) {
+  if (settings.stateful.value_or(false) && !has_state) {
     return InvalidArgument(
         "stateful is true, but the model has no variables{}: leave stateful out, or give a model that keeps state between "
         "calls",
         settings.low_latency_transformation ? ", and the low-latency transformation found no loop to make any of"
                                             : " (low_latency_transformation makes some of its loops)");
   }
-  if (facts.stateful && facts.batch_size > 1) {
+  if (has_state && batch_size > 1) {
     return InvalidArgument(
         "{} cannot run a model that keeps state: the calls of several sequences would be one batch, with one state; name the "
         "device without BATCH",
-        facts.device);
+        device);
   }
   return absl::OkStatus();
 }
-
-}  // namespace
 
 StatusOr<std::shared_ptr<Lane>> MakeLane(Runtime& runtime, const Timer& timer, LaneRequest request) {
   const ModelSettings& settings = request.load.settings;
@@ -162,7 +163,7 @@ StatusOr<std::shared_ptr<Lane>> MakeLane(Runtime& runtime, const Timer& timer, L
   // First: an error may come of files that are half there.
   if (request.files != nullptr) SY_RETURN_IF_ERROR(request.files->Check());
   SY_ASSIGN_OR_RETURN(std::shared_ptr<CompiledModel> model, std::move(loaded));
-  SY_RETURN_IF_ERROR(CheckState(settings, model->facts()));
+  SY_RETURN_IF_ERROR(CheckState(settings, model->facts().stateful, model->facts().batch_size, model->facts().device));
   request.options.collecting = CollectingTime(request.load, model->facts());
   std::vector<std::unique_ptr<InferRequest>> requests;
   const auto add = [&]() -> Status {

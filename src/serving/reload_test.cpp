@@ -208,6 +208,51 @@ TEST_F(ReloadTest, AMarkerHoldsAVersionBackHoweverQuietItIs) {
   EXPECT_TRUE(Eventually([&] { return Serving() == 2; }));
 }
 
+// A reload that is asked for waits for what a removed version leads to, as it does for files that settle.
+TEST_F(ReloadTest, AnAskedForReloadWaitsUntilARemovedVersionHasGone) {
+  Start({.settle = hours(1)});
+  const ModelSettings settings = repository_.Add("dummy", {1, 2});
+  Write("1/.complete", "");
+  Write("2/.complete", "");
+  Want({settings});
+  ASSERT_EQ(Serving(), 2);
+  fs::remove_all(Folder() / "2");
+  manager_->SetWanted({settings}, {});
+  ASSERT_TRUE(Eventually([&] { return timer_.pending() > 0; }));
+  EXPECT_TRUE(manager_->LoadPending("dummy"));
+  EXPECT_EQ(Serving(), 2);
+  timer_.Advance(hours(1));
+  manager_->WaitForLoads();
+  EXPECT_FALSE(manager_->LoadPending("dummy"));
+  EXPECT_EQ(Serving(), 1);
+  EXPECT_EQ(StatusOf(2).state, VersionState::kGone);
+}
+
+// mkdir, then copy: an ordinary deployment.
+TEST_F(ReloadTest, AFolderThatIsStillEmptyIsNoFaultBeforeItIsQuiet) {
+  StartWatching(hours(1));
+  ModelSettings settings = repository_.Add("dummy", {1});
+  Write("1/.complete", "");
+  Want({settings});
+  fs::create_directories(Folder() / "2");
+  EXPECT_TRUE(Eventually([&] { return StatusOf(2).version == 2; }));
+  EXPECT_EQ(StatusOf(2).state, VersionState::kWanted);
+  EXPECT_TRUE(StatusOf(2).error.ok()) << StatusOf(2).error;
+  Write("2/model.xml", "one of two");
+  timer_.Advance(hours(1));
+  EXPECT_TRUE(Eventually([&] { return timer_.Advance(hours(1)), StatusOf(2).state == VersionState::kFailed; }));
+  EXPECT_THAT(std::string(Message(StatusOf(2).error)), HasSubstr("lacks model.bin beside model.xml"));
+  EXPECT_EQ(Serving(), 1);
+}
+
+TEST_F(ReloadTest, APolicyThatAsksForWhatIsNotThereSaysWhatIs) {
+  Start();
+  ModelSettings settings = repository_.Add("dummy", {1, 2, 3});
+  settings.version_policy = {.kind = VersionPolicy::Kind::kSpecific, .versions = {9}};
+  Want({settings});
+  EXPECT_THAT(std::string(Message(StatusOf(0).error)), AllOf(HasSubstr("asks for 9"), HasSubstr("there are 1, 2, 3")));
+}
+
 TEST_F(ReloadTest, AnIncompleteVersionLeavesTheOneBeforeItServing) {
   StartWatching();
   Want({repository_.Add("dummy", {1})});

@@ -64,7 +64,10 @@ std::optional<StatusOr<std::vector<Manager::FoundVersion>>> Manager::FindVersion
   if (!listed.ok()) return listed.status();
   std::vector<FoundVersion> found;
   for (const VersionFiles& files : *listed) {
-    found.push_back({folder, files, files.model_path.empty() ? FilesState() : ReadFilesState(folder, files.model_path)});
+    const bool whole = !files.model_path.empty();
+    found.push_back({folder, files,
+                     whole ? ReadFilesState(folder, files.model_path)
+                           : ReadFolderState(fmt::format("{}/{}", folder, files.version))});
   }
   return found;
 }
@@ -161,19 +164,18 @@ void Manager::Want(const Model& model, Entry& entry, const FoundVersion& found, 
 }
 
 // A version that the policy would want, if its files were whole.
-void Manager::ListUntaken(Model& model, const FoundVersion& found) {
+void Manager::ListUntaken(Model& model, const FoundVersion& found, bool settled) {
   Entry& entry = model.entries[found.files.version];
   if (entry.placer != nullptr) return;
   entry.version = found.files.version;
   entry.wanted = true;
   entry.tried = {};
-  entry.settling = !found.files.model_path.empty();
+  entry.settling = !settled;
   entry.state = entry.settling ? VersionState::kWanted : VersionState::kFailed;
   const Status before = std::exchange(entry.error, absl::OkStatus());
   if (entry.settling) return;
   entry.retry_at = kNoDeadline;
-  entry.error = Error(StatusCode::kNotFound, "the folder of version {} under {} holds no complete set of model files",
-                      entry.version, model.settings.base_path);
+  entry.error = NoCompleteSet(found.files, model.settings.base_path);
   if (entry.error == before) return;
   metrics_.CountLoad(model.settings.name, entry.error);
   LogError("Model {} version {} cannot be loaded: {}", model.settings.name, entry.version, Message(entry.error));
@@ -186,10 +188,13 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>&
   std::map<int64_t, const FoundVersion*> there;
   for (const FoundVersion& one : *found) there[one.files.version] = &one;
   std::vector<int64_t> all;
+  std::set<int64_t> settled;
   std::map<int64_t, bool> whole;  // and those that serve: to be loaded from their folders?
   for (const auto& [number, one] : there) {
     all.push_back(number);
-    if (!one->files.model_path.empty() && (IsBeingLoaded(model, *one) || Settled(model, *one))) whole[number] = true;
+    if (!IsBeingLoaded(model, *one) && !Settled(model, *one)) continue;
+    settled.insert(number);
+    if (!one->files.model_path.empty()) whole[number] = true;
   }
   for (auto& [number, entry] : model.entries) {
     if (StillCounts(model, entry, there.contains(number))) whole.try_emplace(number, false);
@@ -205,30 +210,25 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>&
     entry.wanted = true;
     if (whole[number]) {
       Want(model, entry, *there[number], retry);
-    } else if (there.contains(number) && there[number]->files.model_path.empty()) {
-      entry.error = Error(StatusCode::kNotFound,
-                          "the folder of version {} under {} holds no complete set of model files; the loaded one goes on",
-                          number, model.settings.base_path);
+    } else if (settled.contains(number)) {
+      const Status why = NoCompleteSet(there[number]->files, model.settings.base_path);
+      entry.error = Status(why.code(), fmt::format("{}; the loaded one goes on", Message(why)));
     }
   }
   for (const int64_t number : if_whole) {
-    if (!whole.contains(number)) ListUntaken(model, *there[number]);
+    if (!whole.contains(number)) ListUntaken(model, *there[number], settled.contains(number));
   }
   for (auto& [number, entry] : model.entries) {
     if (entry.slot == nullptr || entry.rouse != Entry::Rouse::kLook) continue;
     const auto one = there.find(number);
-    const auto taken = whole.find(number);
-    LookForRouse(model, entry, one == there.end() ? nullptr : one->second, taken != whole.end() && taken->second);
+    LookForRouse(model, entry, one == there.end() ? nullptr : one->second, settled.contains(number));
   }
   if (!wanted.empty() || !if_whole.empty()) {
     model.fault = absl::OkStatus();
     model.failed_looks = 0;
     return;
   }
-  const Status none =
-      Error(StatusCode::kNotFound,
-            "no version is there: expected {}/<number>/ with a model's files, or a model file itself as base path",
-            model.settings.base_path);
+  const Status none = NoVersion(model.settings, all);
   if (model.fault != none) LogError("Model {} cannot be served: {}", model.settings.name, Message(none));
   model.fault = none;
 }
@@ -327,11 +327,10 @@ void Manager::LookForRouse(Model& model, Entry& entry, const FoundVersion* found
     if (entry.missing_since && timer_.Now() - *entry.missing_since < options_.settle) return;
     entry.rouse_fault = Error(StatusCode::kUnavailable, "the folder of version {} under {} is gone", entry.version,
                               model.settings.base_path);
-  } else if (found->files.model_path.empty()) {
-    entry.rouse_fault = Error(StatusCode::kUnavailable, "the folder of version {} under {} holds no complete set of model files",
-                              entry.version, model.settings.base_path);
   } else if (!settled) {
     return;
+  } else if (found->files.model_path.empty()) {
+    entry.rouse_fault = NoCompleteSet(found->files, model.settings.base_path);
   } else if (entry.served.SameFiles({found->folder, found->files.model_path, found->state.files, 0, {}})) {
     entry.rouse = Entry::Rouse::kSame;
   } else if (!entry.wanted) {
@@ -420,11 +419,13 @@ void Manager::SleepAndRouse() {
   for (const auto& [placer, why] : refuse) placer->Refuse(why);
 }
 
-bool Manager::LoadPending(const Model& model, TimePoint now) {
+bool Manager::LoadPending(const Model& model, TimePoint now) const {
   if (!model.wanted) return false;
   if (model.look || model.awaits_copy) return true;
   for (const auto& [number, entry] : model.entries) {
     if (entry.state == VersionState::kWanted && (!entry.settling || now < model.settle_until)) return true;
+    // A version that was removed: whether another takes its place is seen at the next look.
+    if (entry.slot != nullptr && entry.missing_since && model.look_at <= *entry.missing_since + options_.settle) return true;
     if (entry.placer == nullptr) continue;
     // What has ended, well or badly, is taken up next; what no device serves at the moment was tried.
     const Placer::Phase phase = entry.placer->phase();
@@ -435,7 +436,7 @@ bool Manager::LoadPending(const Model& model, TimePoint now) {
 
 bool Manager::LoadsPending() const {
   const TimePoint now = timer_.Now();
-  return std::any_of(models_.begin(), models_.end(), [now](const auto& model) { return LoadPending(*model.second, now); });
+  return std::any_of(models_.begin(), models_.end(), [this, now](const auto& model) { return LoadPending(*model.second, now); });
 }
 
 bool Manager::LoadPending(std::string_view name) const {

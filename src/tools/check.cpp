@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/log.h"
@@ -78,7 +79,7 @@ struct Findings {
   std::vector<ConfigFault> faults;
 };
 
-Findings Check(const Arguments& arguments, CheckRuntimeFactory& make_runtime) {
+Findings Check(const Arguments& arguments, CheckRuntimeFactory& make_runtime, ReadRecorded read_recorded) {
   Findings findings;
   const auto text = ReadConfigText(arguments.config);
   if (!text.ok()) {
@@ -87,7 +88,7 @@ Findings Check(const Arguments& arguments, CheckRuntimeFactory& make_runtime) {
   }
   std::error_code error;
   const std::string folder = std::filesystem::absolute(arguments.config, error).parent_path().string();
-  ConfigReading reading = ReadWholeConfig(*text, folder);
+  ConfigReading reading = ReadWholeConfig(*text, folder, arguments.strict);
   findings.models = reading.models.size();
   findings.faults = std::move(reading.faults);
   ServerSettings options = arguments.server;
@@ -105,7 +106,8 @@ Findings Check(const Arguments& arguments, CheckRuntimeFactory& make_runtime) {
                                .inventory = (*runtime)->Devices(kListLimit).found,
                                .device_plugins = {},
                                .strict = arguments.strict,
-                               .read_models = true};
+                               .read_models = true,
+                               .read_recorded = std::move(read_recorded)};
   for (const auto& [name, path] : options.device_plugins) environment.device_plugins.push_back(name);
   for (const CheckedModel& model : reading.models) CheckModel(model, environment, &findings.faults);
   return findings;
@@ -146,7 +148,7 @@ std::string Lines(const std::string& config, const Findings& findings) {
 
 }  // namespace
 
-int RunCheck(int argc, const char* const* argv, CheckRuntimeFactory make_runtime) {
+int RunCheck(int argc, const char* const* argv, CheckRuntimeFactory make_runtime, ReadRecorded read_recorded) {
   const auto arguments = ReadArguments(argc, argv);
   if (!arguments.ok()) {
     std::fprintf(stderr, "switchyard check: %s\n", std::string(Message(arguments.status())).c_str());
@@ -157,7 +159,7 @@ int RunCheck(int argc, const char* const* argv, CheckRuntimeFactory make_runtime
     return kExitOk;
   }
   LogToStderr();
-  const Findings findings = Check(*arguments, make_runtime);
+  const Findings findings = Check(*arguments, make_runtime, std::move(read_recorded));
   const std::string text = arguments->json ? Json(findings) : Lines(arguments->config, findings);
   std::fwrite(text.data(), 1, text.size(), stdout);
   return findings.faults.empty() ? kExitOk : kExitFailure;

@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "config/settings.h"
 #include "runtime/runtime.h"
+#include "serving/lane_maker.h"
 
 namespace switchyard {
 
@@ -16,6 +17,6 @@ using CheckRuntimeFactory = absl::AnyInvocable<StatusOr<std::unique_ptr<Runtime>
 // `argv` as main has it: the program, `check`, the file, and --strict, --json, --cpu_extension FILE, --device_plugin NAME=PATH.
 // The list of faults goes to stdout, warnings to stderr. Returns the exit code: 0; 1 when there are faults; 64 when the command
 // line is at fault.
-int RunCheck(int argc, const char* const* argv, CheckRuntimeFactory make_runtime);
+int RunCheck(int argc, const char* const* argv, CheckRuntimeFactory make_runtime, ReadRecorded read_recorded);
 
 }  // namespace switchyard

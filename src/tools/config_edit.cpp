@@ -242,7 +242,8 @@ Status Refused(const std::vector<ConfigFault>& faults) {
 
 class Editor {
  public:
-  Editor(const GivenFlags& flags, ConfigEditRuntimeFactory& make_runtime) : flags_(flags), make_runtime_(make_runtime) {}
+  Editor(const GivenFlags& flags, ConfigEditRuntimeFactory& make_runtime, const ReadRecorded& read_recorded)
+      : flags_(flags), make_runtime_(make_runtime), read_recorded_(read_recorded) {}
 
   Status Add() {
     SY_ASSIGN_OR_RETURN(const std::string base_path, BasePath(flags_));
@@ -305,7 +306,10 @@ class Editor {
       ServerSettings settings;
       settings.device_plugins = reading.file.device_plugins;
       SY_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime, make_runtime_(settings));
-      CheckEnvironment environment{.runtime = *runtime, .inventory = runtime->Devices(kListLimit).found, .device_plugins = {}};
+      CheckEnvironment environment{.runtime = *runtime, .inventory = runtime->Devices(kListLimit).found,
+                                   .device_plugins = {},
+                                   .read_models = true,
+                                   .read_recorded = read_recorded_};
       for (const auto& [name, path] : settings.device_plugins) environment.device_plugins.push_back(name);
       CheckModel(reading.models.back(), environment, &reading.faults);
       if (!reading.faults.empty()) return Refused(reading.faults);
@@ -317,6 +321,7 @@ class Editor {
 
   const GivenFlags& flags_;
   ConfigEditRuntimeFactory& make_runtime_;
+  const ReadRecorded& read_recorded_;
   EditedFile edited_;
   Document file_;
 };
@@ -369,7 +374,8 @@ Status CheckCompanions(const GivenFlags& flags, std::string_view mode) {
   return absl::OkStatus();
 }
 
-Status Run(const std::vector<std::string>& arguments, ConfigEditRuntimeFactory& make_runtime) {
+Status Run(const std::vector<std::string>& arguments, ConfigEditRuntimeFactory& make_runtime,
+           const ReadRecorded& read_recorded) {
   std::vector<const char*> pointers;
   for (const std::string& argument : arguments) pointers.push_back(argument.c_str());
   SY_ASSIGN_OR_RETURN(const GivenFlags flags, GivenFlags::Parse(static_cast<int>(pointers.size()), pointers.data()));
@@ -377,7 +383,7 @@ Status Run(const std::vector<std::string>& arguments, ConfigEditRuntimeFactory& 
     if (!flags.Has(std::string(mode))) continue;
     SY_RETURN_IF_ERROR(CheckCompanions(flags, mode));
     if (mode == "list_models") return ListModels(flags);
-    Editor editor(flags, make_runtime);
+    Editor editor(flags, make_runtime, read_recorded);
     return mode == "add_to_config" ? editor.Add() : editor.Remove();
   }
   return Usage("expected --list_models, --add_to_config or --remove_from_config");
@@ -392,9 +398,10 @@ bool IsConfigEdit(int argc, const char* const* argv) {
   return std::any_of(argv + std::min(argc, 1), argv + argc, [](const char* argument) { return IsMode(FlagOf(argument)); });
 }
 
-int RunConfigEdit(int argc, const char* const* argv, ConfigEditRuntimeFactory make_runtime) {
+int RunConfigEdit(int argc, const char* const* argv, ConfigEditRuntimeFactory make_runtime,
+                  ReadRecorded read_recorded) {
   LogToStderr();
-  const Status done = Run(Normalised(argc, argv), make_runtime);
+  const Status done = Run(Normalised(argc, argv), make_runtime, read_recorded);
   if (done.ok()) return kExitOk;
   std::fprintf(stderr, "switchyard: %s\n", std::string(Message(done)).c_str());
   return done.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;

@@ -96,7 +96,23 @@ Status Quantize(const ConvertOptions& options, const fs::path& folder, Outcome& 
   return absl::OkStatus();
 }
 
+// Before anything is read, installed or written.
+Status CheckFiles(const ConvertOptions& options) {
+  std::error_code error;
+  for (const std::string& value : options.calibration) {
+    const size_t equals = value.find('=');
+    const std::string file = equals == std::string::npos ? value : value.substr(equals + 1);
+    if (fs::exists(value, error) || fs::exists(file, error)) continue;
+    return Error(StatusCode::kNotFound, "--calibration: expected a .npy file, or a folder of them; {} is not there", file);
+  }
+  if (!options.labels.empty() && !fs::is_regular_file(options.labels, error)) {
+    return Error(StatusCode::kNotFound, "--labels: expected a file; {} is not there", options.labels);
+  }
+  return absl::OkStatus();
+}
+
 StatusOr<Outcome> Convert(const ConvertOptions& options, ModelConverter& converter) {
+  SY_RETURN_IF_ERROR(CheckFiles(options));
   SY_ASSIGN_OR_RETURN(StagedVersion staged, StagedVersion::In(options.output));
   Outcome outcome;
   const bool int8 = options.precision == ConvertOptions::Precision::kInt8;

@@ -23,28 +23,6 @@
 namespace switchyard {
 namespace {
 
-StatusOr<VersionFiles> PickVersion(const ModelSettings& model) {
-  if (IsCloudUrl(model.base_path)) {
-    return InvalidArgument("expected a local path to try a model out, got {}; copy the version here first", model.base_path);
-  }
-  SY_ASSIGN_OR_RETURN(const std::vector<VersionFiles> found, ListVersions(model.base_path));
-  std::vector<int64_t> available;
-  for (const VersionFiles& files : found) available.push_back(files.version);
-  const std::vector<int64_t> wanted = WantedVersions(model.version_policy, available);
-  if (wanted.empty()) {
-    return Error(StatusCode::kNotFound,
-                 "no version is there: expected {}/<number>/ with a model's files, or a model file itself as base path",
-                 model.base_path);
-  }
-  const auto files =
-      std::find_if(found.begin(), found.end(), [&](const VersionFiles& one) { return one.version == wanted.back(); });
-  if (files->model_path.empty()) {
-    return Error(StatusCode::kNotFound, "the folder of version {} under {} holds no complete set of model files",
-                 files->version, model.base_path);
-  }
-  return *files;
-}
-
 StatusOr<PlacementPlan> Plan(const ServerSettings& settings, Runtime& runtime) {
   const ModelSettings& model = settings.models.front();
   std::vector<std::string> plugins;
@@ -154,6 +132,21 @@ std::string LayersText(const LoadFacts& facts) {
 }
 
 }  // namespace
+
+StatusOr<VersionFiles> PickVersion(const ModelSettings& model) {
+  if (IsCloudUrl(model.base_path)) {
+    return InvalidArgument("expected a local path to try a model out, got {}; copy the version here first", model.base_path);
+  }
+  SY_ASSIGN_OR_RETURN(const std::vector<VersionFiles> found, ListVersions(model.base_path));
+  std::vector<int64_t> available;
+  for (const VersionFiles& files : found) available.push_back(files.version);
+  const std::vector<int64_t> wanted = WantedVersions(model.version_policy, available);
+  if (wanted.empty()) return NoVersion(model, available);
+  const auto files =
+      std::find_if(found.begin(), found.end(), [&](const VersionFiles& one) { return one.version == wanted.back(); });
+  if (files->model_path.empty()) return NoCompleteSet(*files, model.base_path);
+  return *files;
+}
 
 StatusOr<PlacementReport> TryPlan(const ServerSettings& settings, Runtime& runtime,
                                   const std::function<void(const std::string&)>& progress, PlanGraph* graph) {

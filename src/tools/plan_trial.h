@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "config/settings.h"
+#include "repository/source.h"
 #include "runtime/model_graph.h"
 #include "runtime/runtime.h"
 #include "serving/placement_report.h"
@@ -17,6 +18,9 @@ struct PlanGraph {
   std::string target;
   ModelGraph graph;
 };
+
+// The highest version of the model that is wanted, on this machine's disk. The error is the one that a server would give.
+StatusOr<VersionFiles> PickVersion(const ModelSettings& model);
 
 // `settings` have one model; of its versions the highest that is wanted is taken. Candidates are loaded one after another and
 // freed at once; what serves, stands by or is not needed is told as if the devices were all well. `progress` is told in words

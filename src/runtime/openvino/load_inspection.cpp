@@ -149,6 +149,18 @@ void TellDevices(const ov::CompiledModel& compiled, LoadFacts& facts) {
 
 }  // namespace
 
+Status CheckShapes(const ov::Model& model, const std::string& target) {
+  const std::string kind = KindOf(target);
+  if (kind == "NPU" && IsHopelessOnNpu(model)) return NeedsStaticShapes(model, target, "");
+  if (kind != "BATCH") return absl::OkStatus();
+  const std::vector<std::string> open = OpenInputs(model);
+  if (open.empty()) return absl::OkStatus();
+  return InvalidArgument(
+      "target_device {}: auto-batching can be applied only to static models, and this one leaves open: {}; set the shapes with "
+      "--shape (\"shape\"), or --batch_size (\"batch_size\") where only the batch is open",
+      target, fmt::join(open, ", "));
+}
+
 LoadInspection::LoadInspection(const LoadRequest& request, std::vector<std::shared_ptr<ov::Core>> cores,
                                std::shared_ptr<ov::Core> core, std::shared_ptr<ov::Model> model, ov::AnyMap properties)
     : request_(request),
@@ -167,7 +179,7 @@ LoadInspection::LoadInspection(const LoadRequest& request, std::vector<std::shar
 }
 
 Status LoadInspection::Before() {
-  SY_RETURN_IF_ERROR(CheckShapes());
+  SY_RETURN_IF_ERROR(CheckShapes(*model_, request_.target));
   SY_RETURN_IF_ERROR(CheckMemory());
   FindLayers();
   if (kind_ == "HETERO" && !layers_.empty()) {
@@ -184,17 +196,6 @@ Status LoadInspection::Before() {
   }
   used_before_ = UsedBytes();
   return absl::OkStatus();
-}
-
-Status LoadInspection::CheckShapes() const {
-  if (kind_ == "NPU" && IsHopelessOnNpu(*model_)) return NeedsStaticShapes(*model_, request_.target, "");
-  if (kind_ != "BATCH") return absl::OkStatus();
-  const std::vector<std::string> open = OpenInputs(*model_);
-  if (open.empty()) return absl::OkStatus();
-  return InvalidArgument(
-      "target_device {}: auto-batching can be applied only to static models, and this one leaves open: {}; set the shapes with "
-      "--shape (\"shape\"), or --batch_size (\"batch_size\") where only the batch is open",
-      request_.target, fmt::join(open, ", "));
 }
 
 uint64_t LoadInspection::Requests() const {

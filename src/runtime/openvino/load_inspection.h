@@ -15,6 +15,9 @@
 
 namespace switchyard {
 
+// InvalidArgument: BATCH of a model that is not static, or an NPU and a model with dimensions that it cannot leave open.
+Status CheckShapes(const ov::Model& model, const std::string& target);
+
 class LoadInspection {
  public:
   // `core` compiles; `cores` are all that are alive, `core` among them: each has its own share of a device's memory. `model` is
@@ -36,7 +39,6 @@ class LoadInspection {
   void After(const ov::CompiledModel& compiled, LoadFacts& facts) const;
 
  private:
-  Status CheckShapes() const;
   Status CheckMemory() const;
   void FindLayers();
   std::string Identity() const;

@@ -249,6 +249,7 @@ StatusOr<ModelGraph> OpenVinoRuntime::Graph(const LoadRequest& request) {
   SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Model> model, Read(*core, request.model_path));
   SY_ASSIGN_OR_RETURN(const NameMapping mapping, ReadNameMapping(request.model_path));
   SY_RETURN_IF_ERROR(ApplySettings(model, request.settings, mapping).status());
+  SY_RETURN_IF_ERROR(CheckShapes(*model, request.target));
   ov::AnyMap properties = MakeProperties(*core, request.target, request.properties);
   properties.erase(ov::cache_dir.name());
   return ReadGraph(*core, model, request.target, properties);

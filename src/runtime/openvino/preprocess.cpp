@@ -65,6 +65,10 @@ Status CheckValues(const std::vector<float>& values, std::string_view setting, c
 Status AddSteps(ov::preprocess::InputInfo& info, const Port& port, const InputSteps& steps) {
   const ov::Layout own = steps.layout != nullptr ? ov::Layout(steps.layout->model) : ov::layout::get_layout(port);
   const ov::element::Type type = TypeForNumbers(steps, port.get_element_type());
+  const bool converts = steps.precision != nullptr || steps.mean != nullptr || steps.scale != nullptr || steps.color != nullptr;
+  if (converts && port.get_element_type() == ov::element::string) {
+    return InvalidArgument("the model takes strings there, which nothing converts to: leave the setting out");
+  }
   if ((steps.mean != nullptr || steps.scale != nullptr) && !type.is_real()) {
     return InvalidArgument(
         "mean and scale compute with floating point numbers, and the input has {}; give it a precision such as {}:FP32",

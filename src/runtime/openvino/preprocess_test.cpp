@@ -225,6 +225,16 @@ TEST_F(PreprocessTest, FaultsNameTheInput) {
               HasSubstr("Input \"image\" (image FP32 (1,3,4,6)) cannot be given layout NC:NC, color_format RGB:BGR"));
 }
 
+TEST_F(PreprocessTest, NothingConvertsStrings) {
+  auto input = Input("text", {1}, ov::element::string);
+  const auto model = std::make_shared<ov::Model>(ov::OutputVector{input}, ov::ParameterVector{input});
+  for (const ModelSettings& settings : {ModelSettings{.precisions = {{"text", {.tensor = ElementType::kFp32}}}},
+                                        ModelSettings{.means = {{"text", {1}}}}}) {
+    EXPECT_THAT(LoadFault(model, settings, StatusCode::kInvalidArgument),
+                AllOf(HasSubstr("Input \"text\""), HasSubstr("takes strings"), testing::Not(HasSubstr("STRING:FP32"))));
+  }
+}
+
 TEST_F(PreprocessTest, AShapeThatALayerRefusesNamesTheLayer) {
   auto data = Input("data", {2, 3});
   auto weights = ops::Constant::create(ov::element::f32, ov::Shape{3, 1}, {1, 2, 3});

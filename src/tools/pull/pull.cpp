@@ -121,7 +121,9 @@ class Workplace {
   }
   Workplace(Workplace&& other) noexcept : path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)) {}
   ~Workplace() {
-    if (lock_ >= 0) close(lock_);
+    if (lock_ < 0) return;
+    RemoveEmpty();
+    close(lock_);
   }
   fs::path files() const { return path_ / "files"; }
   fs::path parts() const { return path_; }
@@ -132,6 +134,19 @@ class Workplace {
 
  private:
   Workplace() = default;
+
+  // A pull that has nothing leaves nothing for the next one.
+  void RemoveEmpty() const {
+    std::error_code error;
+    for (fs::recursive_directory_iterator it(path_, error), end; !error && it != end; it.increment(error)) {
+      std::error_code ignored;
+      if (it->is_regular_file(ignored)) return;
+    }
+    if (error) return;
+    fs::remove_all(path_, error);
+    fs::remove(path_.parent_path(), error);  // unless something else is in it
+  }
+
   fs::path path_;
   int lock_ = -1;
 };

@@ -100,12 +100,17 @@ StatusOr<Loaded> ModelTrials::Load(const Candidate& candidate) {
   if (placed->batching) loaded.requests *= placed->batching->max_batch_size;
   {
     SY_ASSIGN_OR_RETURN(const Handle handle, manager_.Acquire(model_, std::nullopt));
-    if (inputs_.empty()) SY_RETURN_IF_ERROR(MakeInputs(handle->signature()));
+    if (inputs_.empty()) {
+      hopeless_ = MakeInputs(handle->signature());
+      SY_RETURN_IF_ERROR(hopeless_);
+    }
   }
   for (const auto& inputs : inputs_) {
     SY_ASSIGN_OR_RETURN(Handle handle, manager_.Acquire(model_, std::nullopt));
-    SY_ASSIGN_OR_RETURN(std::vector<ClientTensor> outputs, InferOnce(std::move(handle), inputs));
-    loaded.outputs.push_back(std::move(outputs));
+    StatusOr<std::vector<ClientTensor>> outputs = InferOnce(std::move(handle), inputs);
+    if (outputs.status().code() == StatusCode::kInvalidArgument) hopeless_ = outputs.status();
+    SY_RETURN_IF_ERROR(outputs.status());
+    loaded.outputs.push_back(*std::move(outputs));
   }
   return loaded;
 }

@@ -29,6 +29,8 @@ class ModelTrials final : public Trials {
 
   StatusOr<Loaded> Load(const Candidate& candidate) override;
   StatusOr<Figures> Measure(size_t concurrency, std::chrono::duration<double> duration) override;
+  // The inputs are none that the model takes.
+  Status Hopeless() const override { return hopeless_; }
 
  private:
   Status MakeInputs(const Signature& signature);
@@ -39,6 +41,7 @@ class ModelTrials final : public Trials {
   const std::atomic<bool>& interrupted_;
   Manager manager_;
   std::string model_;
+  Status hopeless_;
   std::vector<std::shared_ptr<const std::vector<ClientTensor>>> inputs_;
 };
 

@@ -63,6 +63,7 @@ TEST_F(ModelTrialsTest, FaultsOfInferencesAndInputsAreTold) {
   {
     ModelTrials trials = Make();
     EXPECT_EQ(Message(trials.Load(candidate_).status()), "--input c: the model has no such input");
+    EXPECT_FALSE(trials.Hopeless().ok()) << "it would be so with every candidate";
   }
   inputs_.texts.clear();
   ModelTrials trials = Make();
@@ -86,6 +87,7 @@ TEST(RunTune, FaultyCommandLinesEndWith64) {
   EXPECT_EQ(run({"--model_path", "x", "--max_error=-1"}), 64);
   EXPECT_EQ(run({"--model_path", "x", "--input", "b"}), 64);
   EXPECT_EQ(run({"--model_path", "x", "--input_shape", "b=-1"}), 64);
+  EXPECT_EQ(run({"--model_path", "x", "--p99_ms", "5"}), 64) << "it is goodput's";
   EXPECT_EQ(run({"--model_path", "x", "--objective=latency", "--time_budget=2m"}), 1);
   EXPECT_EQ(run({"--help"}), 0);
 }

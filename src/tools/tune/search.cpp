@@ -208,6 +208,7 @@ void Searcher::Halve() {
         break;
       }
       Try(rows_[i], duration, fmt::format("round {} of {}", round, rounds + 1));
+      if (!trials_.Hopeless().ok()) return;
     }
     const size_t keep = std::max(kFinalists, (alive.size() + 1) / 2);
     alive = Best(alive, keep);
@@ -287,7 +288,9 @@ Result Searcher::Finish() {
 StatusOr<Result> Searcher::Run(std::vector<Candidate> candidates) {
   for (Candidate& candidate : candidates) rows_.push_back(Row{.candidate = std::move(candidate), .is_default = rows_.empty()});
   FindReference(rows_.front().candidate);
+  SY_RETURN_IF_ERROR(trials_.Hopeless());
   Halve();
+  SY_RETURN_IF_ERROR(trials_.Hopeless());
   TryNeighbours();
   Finals();
   const bool any = std::any_of(rows_.begin(), rows_.end(), [&](const Row& row) { return Good(row); });

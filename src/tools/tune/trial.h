@@ -39,6 +39,8 @@ class Trials {
   virtual StatusOr<Loaded> Load(const Candidate& candidate) = 0;
   // Keeps `concurrency` calls in flight for that long. The error is the first call's that failed.
   virtual StatusOr<Figures> Measure(size_t concurrency, std::chrono::duration<double> duration) = 0;
+  // Why no candidate can be tried, whatever its settings; OK: that did not show.
+  virtual Status Hopeless() const { return absl::OkStatus(); }
 };
 
 // How far `outputs` are from `reference`: the largest difference of two elements of one tensor, over the largest magnitude in

@@ -8,8 +8,10 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -23,6 +25,7 @@
 #include "device/target.h"
 #include "tools/files.h"
 #include "tools/model_flags.h"
+#include "tools/plan_trial.h"
 #include "tools/tune/model_trials.h"
 #include "tools/tune/report.h"
 #include "tools/tune/search.h"
@@ -40,7 +43,7 @@ constexpr std::string_view kHelp =
     "switchyard tune --model_path PATH [--target_device TARGET] [--objective throughput|latency|goodput] [...]\n"
     "  --objective NAME        throughput (default): inferences per second with every infer request busy; latency: the median\n"
     "                          of one call at a time; goodput: inferences per second while p99 stays within --p99_ms\n"
-    "  --p99_ms N              the limit for goodput (default 20)\n"
+    "  --p99_ms N              the limit for goodput (default 20), and for that alone\n"
     "  --time_budget TIME      90s, 2m or seconds (default 60s)\n"
     "  --max_error E           the largest difference from what the CPU computes with f32, over the largest magnitude of that\n"
     "                          output; default 1e-3, or the default settings' own difference where that is larger\n"
@@ -50,7 +53,8 @@ constexpr std::string_view kHelp =
     "  --svg FILE              write the picture, throughput against latency, there\n"
     "  --json                  print a JSON object instead of the table\n"
     "All flags about one model, --device_plugin, --cpu_extension, --cache_dir and --strict are those of the server: see\n"
-    "`switchyard --help`. Without --target_device every device is tried. Ctrl-C ends it with what was measured until then.\n";
+    "`switchyard --help`. Without --target_device every device is tried. Ctrl-C ends it with what was measured until then.\n"
+    "A model that keeps state between calls cannot be tuned, but with --stateful false.\n";
 
 struct Arguments {
   std::vector<std::string> server;  // for the server's own parser
@@ -60,6 +64,7 @@ struct Arguments {
   std::string svg;
   bool json = false;
   bool help = false;
+  bool p99_given = false;
 };
 
 StatusOr<double> ParsePositive(std::string_view flag, std::string_view text) {
@@ -106,6 +111,7 @@ Status Take(std::string_view flag, const std::string& value, Arguments* argument
   }
   if (flag == "p99_ms") {
     SY_ASSIGN_OR_RETURN(arguments->search.p99_ms, ParsePositive(flag, value));
+    arguments->p99_given = true;
   } else if (flag == "time_budget") {
     SY_ASSIGN_OR_RETURN(arguments->search.time_budget, ParseTime(value));
   } else if (flag == "max_error") {
@@ -152,6 +158,10 @@ StatusOr<Arguments> Sort(int argc, const char* const* argv) {
       sorted.server.emplace_back(argument);
     }
   }
+  if (sorted.p99_given && sorted.search.objective != Objective::kGoodput) {
+    return InvalidArgument("--p99_ms: it is the limit of --objective goodput; expected that beside it, got --objective {}",
+                           tune::Name(sorted.search.objective));
+  }
   if (!sorted.output.empty() && sorted.svg.empty()) {
     sorted.svg =
         sorted.output.substr(0, sorted.output.ends_with(".json") ? sorted.output.size() - 5 : sorted.output.size()) + ".svg";
@@ -179,12 +189,39 @@ int Report(const tune::Result& result, const Arguments& arguments) {
   return write(arguments.svg, tune::ResultSvg(result)) && written ? kExitOk : kExitFailure;
 }
 
+// What no candidate would change, found before the time is spent.
+Status CheckFirst(const Arguments& arguments, const ModelSettings& model, Runtime& runtime) {
+  for (const std::string& path : {arguments.output, arguments.svg}) {
+    if (path.empty()) continue;
+    const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+    std::error_code error;
+    if (!folder.empty() && !std::filesystem::is_directory(folder, error)) {
+      return Error(StatusCode::kNotFound, "--{}: expected a file in a folder that is there, got {}",
+                   path == arguments.output ? "output" : "svg", Quote(path));
+    }
+  }
+  SY_ASSIGN_OR_RETURN(const VersionFiles files, PickVersion(model));
+  if (model.stateful.has_value() && !*model.stateful) return absl::OkStatus();
+  const LoadRequest request{.settings = model, .version = files.version, .model_path = files.model_path, .target = "CPU"};
+  const StatusOr<ModelGraph> graph = runtime.Graph(request);
+  if (!graph.ok()) return absl::OkStatus();  // the trials say what is wrong, or do without the CPU
+  const bool keeps_state = std::any_of(graph->nodes.begin(), graph->nodes.end(),
+                                       [](const GraphNode& node) { return node.type.starts_with("ReadValue"); });
+  if (!keeps_state) return absl::OkStatus();
+  return InvalidArgument(
+      "the model keeps state between calls (it has variables), and what is measured are calls that belong to no sequence: it "
+      "cannot be tuned; --stateful false measures it with a fresh state for each call");
+}
+
 int Run(Arguments& arguments, const ServerSettings& settings, Runtime& runtime) {
   const auto cores = static_cast<size_t>(std::max(1, ReadCpuFacts(SystemView::Own()).usable()));
   arguments.search.cores = cores;
   ModelSettings base = settings.models.front();
   if (const StatusOr<Target> target = ParseTarget(base.target_device); target.ok() && target->kind == Target::Kind::kDevice) {
     base.target_device = CanonicalDevice(base.target_device);
+  }
+  if (const Status checked = CheckFirst(arguments, base, runtime); !checked.ok()) {
+    return Fail(kExitFailure, fmt::format("model {}: {}", base.name, Message(checked)));
   }
   const auto candidates = tune::MakeCandidates(base, runtime.Devices(kListLimit).found, {arguments.search.objective, cores});
   ThreadTimer timer;
