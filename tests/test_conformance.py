@@ -191,6 +191,7 @@ CASES = [
         "Expected: 3; Actual: 2|does not match",
         model="passthrough_string",
         states_shape=True,
+        fewer_values_fill=True,
     ),
     fault(
         "unknown_output",
@@ -218,7 +219,12 @@ def applies(front_end, case):
         return False
     if case.outputs and not front_end.selects_outputs:
         return False
-    if front_end.name == "tfs-rest-row" and not case.rows or front_end.name == "tfs-grpc-typed" and case.fewer_values_fill:
+    if front_end.name == "tfs-rest-row" and not case.rows:
+        return False
+    # Strings have no other form there than the typed one.
+    strings = any(item.datatype == "BYTES" for item in case.inputs)
+    typed = front_end.name == "tfs-grpc-typed" or front_end.name == "tfs-grpc-content" and strings
+    if case.fewer_values_fill and typed:
         return False
     return case.rest_tfs or not front_end.name.startswith("tfs-rest")
 

@@ -39,7 +39,7 @@ struct SharedTensors {
 
 // Points the call's inputs into their regions, which the call holds from now on. Elements of 32- and 64-bit integers and
 // strings are copied: models take the former for indices, which must not change between a check and the use, and the latter are
-// lengths and texts. `regions` null: PermissionDenied, naming the flag. InvalidArgument: a region that is not there, and a place
+// lengths and texts. `regions` null: PermissionDenied, naming the flag. InvalidArgument: a region that is not there, a place
 // that is not within it. FailedPrecondition: the region is damaged.
 Status ResolveShared(const SharedRegions* regions, InferCall& call);
 

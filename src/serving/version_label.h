@@ -7,8 +7,7 @@ namespace switchyard {
 
 struct VersionLabel {
   std::string name;  // empty: the client gave none
-  // KServe's text of a version, which is a number as a rule: where the model has no such label, that is what is missing. TensorFlow
-  // Serving's too, where the number has more than 64 bits.
+  // The text of a version, which is a number as a rule: where the model has no such label, that is what is missing.
   bool or_number = false;
 };
 
