@@ -180,7 +180,7 @@ TEST_F(FilesStateTest, OfAModelFileOnlyWhatSharesItsNameCounts) {
 std::string Field(int number, const std::string& text) {
   std::string head(1, static_cast<char>(number << 3 | 2));
   size_t length = text.size();
-  for (; length > 127; length >>= 7) head += static_cast<char>(length & 127 | 128);
+  for (; length > 127; length >>= 7) head += static_cast<char>((length & 127) | 128);
   return head + static_cast<char>(length) + text;
 }
 std::string Tensor(const std::string& location) {
