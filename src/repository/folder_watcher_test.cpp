@@ -184,7 +184,8 @@ std::string Field(int number, const std::string& text) {
   return head + static_cast<char>(length) + text;
 }
 std::string Tensor(const std::string& location) {
-  return Field(9, "weights") + Field(13, Field(1, "location") + Field(2, location)) + Field(13, Field(1, "offset") + Field(2, "4096"));
+  return Field(9, "weights") + Field(13, Field(1, "location") + Field(2, location)) +
+         Field(13, Field(1, "offset") + Field(2, "4096"));
 }
 
 TEST_F(FilesStateTest, AnOnnxModelsDataCountsWhateverItsName) {
