@@ -74,6 +74,14 @@ def test_check_finds_what_needs_no_compiling(tmp_path):
     assert "m.bin beside m.xml" in faults[4]["got"]
 
 
+def test_check_names_keys_that_are_there_twice(tmp_path):
+    add_model(tmp_path, "a")
+    config = tmp_path / "config.json"
+    config.write_text('{"model_config_list": [{"config": {"name": "a", "base_path": "a", "nireq": 1, "nireq": 2}}]}')
+    done = run_binary("check", config)
+    assert done.returncode == 1 and '/model_config_list/0/config/nireq: expected each key once' in done.stdout, done
+
+
 def test_check_of_no_file_and_no_command(tmp_path):
     done = run_binary("check", tmp_path / "nowhere.json")
     assert done.returncode == 1 and "cannot be read" in done.stdout

@@ -75,7 +75,8 @@ def test_a_line_for_each_inference(logged, front_end):
 
 
 def test_a_model_has_its_own_name_where_an_alias_is_called(models, tmp_path):
-    config = write_config(tmp_path / "config.json", [{"name": "dummy", "base_path": str(models / "dummy"), "aliases": ["front"]}])
+    entry = {"name": "dummy", "base_path": str(models / "dummy"), "aliases": ["front"]}
+    config = write_config(tmp_path / "config.json", [entry])
     with Server(tmp_path, "--config_path", config, "--access_log", tmp_path / "access.log") as server:
         client = KserveRest(server)
         assert client.infer("front", [tensor("b", "FP32", TEN)]).ok

@@ -22,7 +22,7 @@ struct ConfigFile {
   std::vector<ModelSettings> models;
   std::vector<FaultyModel> faulty_models;
   std::vector<std::pair<std::string, std::string>> device_plugins;  // as in ServerSettings, with absolute paths
-  bool has_monitoring = false;  // "monitoring" says something of metrics
+  bool has_monitoring = false;                                      // "monitoring" says something of metrics
   bool metrics_enable = false;
   std::vector<std::string> metrics_list;
   std::optional<LogLevel> log_level;

@@ -26,22 +26,22 @@ bool HasState(const ModelGraph& graph) {
 
 // The key of an entry that a message about the model and its settings is about: base_path where none is.
 std::string_view KeyOf(std::string_view message, const ModelSettings& settings) {
-  const std::pair<std::string_view, bool> keys[] = {
-      {"batch_size", settings.batch_size.has_value() || settings.batch_auto},
-      {"shape", !settings.shapes.empty() || !settings.auto_shapes.empty()},
-      {"mean", !settings.means.empty()},
-      {"scale", !settings.scales.empty()},
-      {"color_format", !settings.color_formats.empty()},
-      {"precision", !settings.precisions.empty()},
-      {"layout", !settings.layouts.empty()},
-      {"target_device", !settings.target_device.empty()},
-      {"stateful", settings.stateful.has_value()}};
+  const std::pair<std::string_view, bool> keys[] = {{"batch_size", settings.batch_size.has_value() || settings.batch_auto},
+                                                    {"shape", !settings.shapes.empty() || !settings.auto_shapes.empty()},
+                                                    {"mean", !settings.means.empty()},
+                                                    {"scale", !settings.scales.empty()},
+                                                    {"color_format", !settings.color_formats.empty()},
+                                                    {"precision", !settings.precisions.empty()},
+                                                    {"layout", !settings.layouts.empty()},
+                                                    {"target_device", !settings.target_device.empty()},
+                                                    {"stateful", settings.stateful.has_value()}};
   // "mean names \"x\", which is ...", "The model refuses the shape (...", "Input \"x\" (...) cannot be given layout ...: ...".
   constexpr std::string_view kRefuses = "The model refuses the ", kGiven = " cannot be given ";
   std::string_view rest = message;
   if (rest.starts_with(kRefuses)) rest.remove_prefix(kRefuses.size());
   for (const auto& [key, given] : keys) {
-    const bool named = rest.starts_with(key) && rest.size() > key.size() && (rest[key.size()] == ' ' || rest[key.size()] == ':');
+    const bool named =
+        rest.starts_with(key) && rest.size() > key.size() && (rest[key.size()] == ' ' || rest[key.size()] == ':');
     if (given && named) return key;
   }
   const size_t at = message.find(kGiven);
@@ -118,8 +118,9 @@ class ModelJudge {
         AddIncomplete(files);
       }
     }
-    if (whole_.empty() && !environment_.read_models && !cloud) AddIncomplete(*std::find_if(
-        found->begin(), found->end(), [&](const VersionFiles& files) { return files.version == wanted.back(); }));
+    if (whole_.empty() && !environment_.read_models && !cloud)
+      AddIncomplete(*std::find_if(found->begin(), found->end(),
+                                  [&](const VersionFiles& files) { return files.version == wanted.back(); }));
     if (IsFaulty("labels")) return;
     for (const auto& [label, version] : settings_.labels) {
       if (std::find(wanted.begin(), wanted.end(), version) != wanted.end()) continue;

@@ -1,9 +1,9 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "repository/source.h"
 
@@ -83,8 +83,9 @@ TEST_F(ListVersionsTest, AnIncompleteVersionHasNoPath) {
   Touch("2/m.pdmodel");
   Touch("3/readme.txt");
   fs::create_directories(base / "4/m.onnx");
-  EXPECT_THAT(List(), ElementsAre(VersionFiles{1, "", "m.bin beside m.xml"}, VersionFiles{2, "", "m.pdiparams beside m.pdmodel"},
-                                  VersionFiles{3, ""}, VersionFiles{4, ""}));
+  EXPECT_THAT(List(),
+              ElementsAre(VersionFiles{1, "", "m.bin beside m.xml"}, VersionFiles{2, "", "m.pdiparams beside m.pdmodel"},
+                          VersionFiles{3, ""}, VersionFiles{4, ""}));
   EXPECT_THAT(std::string(Message(NoCompleteSet(List()[0], "models"))),
               HasSubstr("version 1 under models holds no complete set of model files: it lacks m.bin beside m.xml"));
 }

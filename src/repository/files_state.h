@@ -27,7 +27,8 @@ struct FilesState {
 };
 
 // Of the version of `base_path` that ListVersions found at `model_path`: all in its folder, or, when base_path is a model file,
-// the files beside it that share its name up to the extension, and those in which an ONNX model keeps its tensors. What vanishes meanwhile is left out.
+// the files beside it that share its name up to the extension, and those in which an ONNX model keeps its tensors. What
+// vanishes meanwhile is left out.
 FilesState ReadFilesState(const std::string& base_path, const std::string& model_path);
 
 // Of a version's folder that holds no complete set of model files; the folder itself counts as well, which may be empty.

@@ -85,7 +85,8 @@ Folders FoldersOf(const std::string& path) {
       if (folders.size() >= kMostFolders) break;
     }
   }
-  std::string prefix = !fs::is_directory(child, error) && child.has_extension() ? child.stem().string() : child.filename().string();
+  std::string prefix =
+      !fs::is_directory(child, error) && child.has_extension() ? child.stem().string() : child.filename().string();
   while (child.has_parent_path() && child.parent_path() != child) {
     child = child.parent_path();
     if (fs::is_directory(child, error)) {

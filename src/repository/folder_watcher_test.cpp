@@ -180,11 +180,12 @@ TEST_F(FilesStateTest, OfAModelFileOnlyWhatSharesItsNameCounts) {
 std::string Field(int number, const std::string& text) {
   std::string head(1, static_cast<char>(number << 3 | 2));
   size_t length = text.size();
-  for (; length > 127; length >>= 7) head += static_cast<char>(length & 127 | 128);
+  for (; length > 127; length >>= 7) head += static_cast<char>((length & 127) | 128);
   return head + static_cast<char>(length) + text;
 }
 std::string Tensor(const std::string& location) {
-  return Field(9, "weights") + Field(13, Field(1, "location") + Field(2, location)) + Field(13, Field(1, "offset") + Field(2, "4096"));
+  return Field(9, "weights") + Field(13, Field(1, "location") + Field(2, location)) +
+         Field(13, Field(1, "offset") + Field(2, "4096"));
 }
 
 TEST_F(FilesStateTest, AnOnnxModelsDataCountsWhateverItsName) {

@@ -146,9 +146,7 @@ class SleepingFilesTest : public IdleTest {
     ASSERT_TRUE(GoesToSleep());
   }
   const Version* Serving() { return &**manager_->Acquire("dummy", std::nullopt); }
-  void Write(const std::string& file, const std::string& text) {
-    std::ofstream(repository_.path() / "dummy/1" / file) << text;
-  }
+  void Write(const std::string& file, const std::string& text) { std::ofstream(repository_.path() / "dummy/1" / file) << text; }
   // The call is waited for, while time passes.
   Status Outcome(const std::shared_ptr<Answer>& answer) {
     EXPECT_TRUE(Eventually([&] { return timer_.Advance(seconds(1)), answer->done.HasBeenNotified(); }));

@@ -21,13 +21,14 @@ using ReadRecorded = std::function<StatusOr<std::vector<DecodedRequest>>(const s
 struct LaneRequest {
   LoadRequest load;
   std::shared_ptr<FilesGuard> files;  // null: whatever lies there is taken
-  ReadRecorded read_recorded;  // may be empty: then a file of recorded requests is an error
+  ReadRecorded read_recorded;         // may be empty: then a file of recorded requests is an error
   Lane::Options options;
   size_t inline_threads = 1;  // listeners' threads that may run a cheap model at the same time
 };
 
-// What was made of other files than `files` says is refused: Unavailable. Runs settings.warm_up before it returns. Made-up inputs that the model refuses are no fault of the model's; recorded ones
-// are. A model with variables is left as it is, unless its requests are recorded. Blocks on the device: for its own thread.
+// What was made of other files than `files` says is refused: Unavailable. Runs settings.warm_up before it returns. Made-up
+// inputs that the model refuses are no fault of the model's; recorded ones are. A model with variables is left as it is, unless
+// its requests are recorded. Blocks on the device: for its own thread.
 StatusOr<std::shared_ptr<Lane>> MakeLane(Runtime& runtime, const Timer& timer, LaneRequest request);
 
 // What a load is answered with that took longer than load_timeout_ms.

@@ -19,9 +19,7 @@ struct LoadSource {
   std::vector<FileStamp> files;
   uint64_t bytes = 0;      // of the files together
   ModelSettings settings;  // without what does not concern a Version
-  bool SameFiles(const LoadSource& other) const {
-    return folder == other.folder && path == other.path && files == other.files;
-  }
+  bool SameFiles(const LoadSource& other) const { return folder == other.folder && path == other.path && files == other.files; }
   friend bool operator==(const LoadSource&, const LoadSource&) = default;
 };
 
@@ -42,8 +40,8 @@ struct Manager::Entry {
   bool settling = false;  // its files are still changing: kWanted, but not loaded
   int failures = 0;       // one after another, of what was tried
   TimePoint retry_at = kNoDeadline;
-  // A call waits for a Version that gave its memory back: its folder is looked at before anything is loaded. kLook goes on until
-  // a look finds that the files are whole, and those that it was made of; what has changed is loaded as any change is.
+  // A call waits for a Version that gave its memory back: its folder is looked at before anything is loaded. kLook goes on
+  // until a look finds that the files are whole, and those that it was made of; what has changed is loaded as any change is.
   enum class Rouse { kNone, kLook, kSame } rouse = Rouse::kNone;
   Status rouse_fault;  // kLook: why that is not going to be
   // A call did not get the model back into memory: no call is let to try again before.

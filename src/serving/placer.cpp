@@ -375,9 +375,8 @@ void Placer::LookAtDevices(size_t index) {
 }
 
 bool Placer::CanSleep() const {
-  const bool stateful = std::any_of(rows_.begin(), rows_.end(), [](const auto& row) {
-    return row->lane != nullptr && row->lane->facts().stateful;
-  });
+  const bool stateful = std::any_of(rows_.begin(), rows_.end(),
+                                    [](const auto& row) { return row->lane != nullptr && row->lane->facts().stateful; });
   return phase_ == Phase::kServing && !asleep_ && shapes_ == nullptr && !stateful;
 }
 

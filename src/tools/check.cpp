@@ -1,10 +1,12 @@
 #include "tools/check.h"
 
+#include <rapidjson/document.h>
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
 
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +16,8 @@
 #include "config/command_line.h"
 #include "config/config_reading.h"
 #include "config/device_values.h"
+#include "config/json_text.h"
+#include "config/text.h"
 #include "control/config_check.h"
 
 namespace switchyard {
@@ -74,6 +78,23 @@ StatusOr<Arguments> ReadArguments(int argc, const char* const* argv) {
   return arguments;
 }
 
+// A reader takes one of them, and which one is nobody's promise.
+void AddDoubledKeys(const rapidjson::Value& value, const std::string& pointer, std::vector<ConfigFault>* faults) {
+  if (value.IsArray()) {
+    for (rapidjson::SizeType i = 0; i < value.Size(); ++i) {
+      AddDoubledKeys(value[i], PointerTo(pointer, std::to_string(i)), faults);
+    }
+  }
+  if (!value.IsObject()) return;
+  std::map<std::string_view, int> counts;
+  for (const auto& member : value.GetObject()) {
+    const std::string place = PointerTo(pointer, Text(member.name));
+    if (++counts[Text(member.name)] == 2)
+      faults->push_back({place, "each key once", "the key " + Quote(Text(member.name)) + " twice"});
+    AddDoubledKeys(member.value, place, faults);
+  }
+}
+
 struct Findings {
   size_t models = 0;
   std::vector<ConfigFault> faults;
@@ -91,6 +112,7 @@ Findings Check(const Arguments& arguments, CheckRuntimeFactory& make_runtime, Re
   ConfigReading reading = ReadWholeConfig(*text, folder, arguments.strict);
   findings.models = reading.models.size();
   findings.faults = std::move(reading.faults);
+  if (rapidjson::Document document; ParseJsonText(*text, &document).ok()) AddDoubledKeys(document, "", &findings.faults);
   ServerSettings options = arguments.server;
   for (const auto& [name, path] : reading.file.device_plugins) {
     const Status added = AddDevicePlugin(name, path, "", &options.device_plugins);

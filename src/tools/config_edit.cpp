@@ -306,7 +306,8 @@ class Editor {
       ServerSettings settings;
       settings.device_plugins = reading.file.device_plugins;
       SY_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime, make_runtime_(settings));
-      CheckEnvironment environment{.runtime = *runtime, .inventory = runtime->Devices(kListLimit).found,
+      CheckEnvironment environment{.runtime = *runtime,
+                                   .inventory = runtime->Devices(kListLimit).found,
                                    .device_plugins = {},
                                    .read_models = true,
                                    .read_recorded = read_recorded_};
@@ -398,8 +399,7 @@ bool IsConfigEdit(int argc, const char* const* argv) {
   return std::any_of(argv + std::min(argc, 1), argv + argc, [](const char* argument) { return IsMode(FlagOf(argument)); });
 }
 
-int RunConfigEdit(int argc, const char* const* argv, ConfigEditRuntimeFactory make_runtime,
-                  ReadRecorded read_recorded) {
+int RunConfigEdit(int argc, const char* const* argv, ConfigEditRuntimeFactory make_runtime, ReadRecorded read_recorded) {
   LogToStderr();
   const Status done = Run(Normalised(argc, argv), make_runtime, read_recorded);
   if (done.ok()) return kExitOk;

@@ -20,7 +20,6 @@ using ConfigEditRuntimeFactory = absl::AnyInvocable<StatusOr<std::unique_ptr<Run
 // Does it. A changed file is written beside and renamed, with the mode it had; what a server would refuse is not written, and
 // another edit of the same folder's file is waited for. Returns the exit code: 0; 1 when it cannot be done, with the reason; 64
 // when the command line is at fault.
-int RunConfigEdit(int argc, const char* const* argv, ConfigEditRuntimeFactory make_runtime,
-                  ReadRecorded read_recorded);
+int RunConfigEdit(int argc, const char* const* argv, ConfigEditRuntimeFactory make_runtime, ReadRecorded read_recorded);
 
 }  // namespace switchyard

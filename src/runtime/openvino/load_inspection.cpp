@@ -281,13 +281,13 @@ void LoadInspection::TellBatch(LoadFacts& facts) const {
     facts.reasons.push_back(fmt::format("{} took batch {}, which the device's plugin found best for {}", facts.device,
                                         facts.batch_size, hint.empty() ? "the model" : hint));
   } else if (asked == 0 && hint == "THROUGHPUT") {
-    facts.reasons.push_back(fmt::format(
-        "{} took batch 1: the device's plugin names no better one for this model; {}(16) would set one", facts.device,
-        facts.device));
+    facts.reasons.push_back(
+        fmt::format("{} took batch 1: the device's plugin names no better one for this model; {}(16) would set one",
+                    facts.device, facts.device));
   } else if (asked == 0) {
-    facts.reasons.push_back(fmt::format(
-        "{} took batch 1, since PERFORMANCE_HINT is {}; set it to THROUGHPUT, or name a batch: {}(16)", facts.device,
-        hint.empty() ? "not set" : hint, facts.device));
+    facts.reasons.push_back(
+        fmt::format("{} took batch 1, since PERFORMANCE_HINT is {}; set it to THROUGHPUT, or name a batch: {}(16)",
+                    facts.device, hint.empty() ? "not set" : hint, facts.device));
   }
 }
 

@@ -228,8 +228,8 @@ TEST_F(PreprocessTest, FaultsNameTheInput) {
 TEST_F(PreprocessTest, NothingConvertsStrings) {
   auto input = Input("text", {1}, ov::element::string);
   const auto model = std::make_shared<ov::Model>(ov::OutputVector{input}, ov::ParameterVector{input});
-  for (const ModelSettings& settings : {ModelSettings{.precisions = {{"text", {.tensor = ElementType::kFp32}}}},
-                                        ModelSettings{.means = {{"text", {1}}}}}) {
+  for (const ModelSettings& settings :
+       {ModelSettings{.precisions = {{"text", {.tensor = ElementType::kFp32}}}}, ModelSettings{.means = {{"text", {1}}}}}) {
     EXPECT_THAT(LoadFault(model, settings, StatusCode::kInvalidArgument),
                 AllOf(HasSubstr("Input \"text\""), HasSubstr("takes strings"), testing::Not(HasSubstr("STRING:FP32"))));
   }

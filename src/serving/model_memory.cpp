@@ -1,0 +1,190 @@
+// The Manager's part about memory: which models give theirs back since nobody calls, or since others need it, and how they come
+// back when they are called.
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "base/backoff.h"
+#include "base/log.h"
+#include "serving/executor.h"
+#include "serving/model_map.h"
+
+namespace switchyard {
+namespace {
+
+// A model that was called so lately is not idle, whatever needs its memory.
+constexpr auto kBriefRest = std::chrono::seconds(1);
+
+}  // namespace
+
+// What an entry takes of the memory now.
+uint64_t Manager::NeedOf(const Entry& entry) const {
+  uint64_t bytes = entry.placer != nullptr ? entry.tried.bytes : 0;
+  if (entry.slot != nullptr) {
+    const Placer& placer = *entry.slot->get()->placer();
+    if (!placer.asleep()) bytes += std::max(placer.memory_bytes(), entry.served.bytes);
+  }
+  return bytes;
+}
+
+// Has idle models sleep until `need` fits.
+Status Manager::MakeRoom(uint64_t need, const Entry& for_entry, const std::string& for_name) {
+  const uint64_t budget = options_.memory_budget;
+  if (budget == 0) return absl::OkStatus();
+  uint64_t used = 0;
+  std::string users;
+  struct Idle {
+    TimePoint last_use;
+    uint64_t bytes;
+    std::shared_ptr<Placer> placer;
+  };
+  std::vector<Idle> idle;
+  const TimePoint now = timer_.Now();
+  for (const auto& [name, model] : models_) {
+    for (const auto& [number, entry] : model->entries) {
+      const uint64_t bytes = NeedOf(entry);
+      if (bytes == 0) continue;
+      used += bytes;
+      users += fmt::format("{}{}/{} {}", users.empty() ? "" : ", ", name, number, bytes);
+      if (&entry == &for_entry || entry.slot == nullptr || entry.placer != nullptr) continue;
+      const std::shared_ptr<Placer>& placer = entry.slot->get()->placer();
+      const Executor& executor = *placer->executor();
+      const bool planned = std::find(to_sleep_.begin(), to_sleep_.end(), placer) != to_sleep_.end();
+      if (planned) {
+        used -= bytes;
+      } else if (placer->CanSleep() && executor.queued() + executor.active() == 0 && now - executor.last_use() >= kBriefRest) {
+        idle.push_back({executor.last_use(), bytes, placer});
+      }
+    }
+  }
+  std::sort(idle.begin(), idle.end(), [](const Idle& a, const Idle& b) { return a.last_use < b.last_use; });
+  size_t count = 0;
+  while (used + need > budget && count < idle.size()) used -= idle[count++].bytes;
+  if (used + need > budget) {
+    return Error(
+        StatusCode::kResourceExhausted,
+        "model {} version {} needs about {} bytes, which do not fit into the {} of --memory_budget: in use are {}; none "
+        "that could be given back is idle; raise the budget, or serve less",
+        for_name, for_entry.version, need, budget, users.empty() ? "none" : users);
+  }
+  for (size_t i = 0; i < count; ++i) {
+    LogInfo("Model {}: its memory is given back, since model {} needs room", idle[i].placer->settings().name, for_name);
+    to_sleep_.push_back(idle[i].placer);
+  }
+  return absl::OkStatus();
+}
+
+// When the entry will have been idle for so long that it is to sleep; kNoDeadline: never.
+TimePoint Manager::IdleAt(const Model& model, const Entry& entry) const {
+  const uint32_t seconds = model.settings.idle_unload_seconds;
+  if (seconds == 0 || entry.slot == nullptr || entry.placer != nullptr || !entry.slot->get()->placer()->CanSleep()) {
+    return kNoDeadline;
+  }
+  const Executor& executor = *entry.slot->get()->placer()->executor();
+  const TimePoint at = executor.last_use() + std::chrono::seconds(seconds);
+  const TimePoint now = timer_.Now();
+  // A call that takes longer than that: look again.
+  return at <= now && executor.queued() + executor.active() > 0 ? now + std::chrono::seconds(seconds) : at;
+}
+
+// What a look at the folder says of a Version that a call waits for.
+void Manager::LookForRouse(Model& model, Entry& entry, const FoundVersion* found, bool settled) {
+  entry.rouse_fault = absl::OkStatus();
+  if (found == nullptr) {
+    // Another folder may be moved to its place.
+    if (entry.missing_since && timer_.Now() - *entry.missing_since < options_.settle) return;
+    entry.rouse_fault =
+        Error(StatusCode::kUnavailable, "the folder of version {} under {} is gone", entry.version, model.settings.base_path);
+  } else if (!settled) {
+    return;
+  } else if (found->files.model_path.empty()) {
+    entry.rouse_fault = NoCompleteSet(found->files, model.settings.base_path);
+  } else if (entry.served.SameFiles({found->folder, found->files.model_path, found->state.files, 0, {}})) {
+    entry.rouse = Entry::Rouse::kSame;
+  } else if (!entry.wanted) {
+    entry.rouse_fault = Error(StatusCode::kUnavailable, "its files have changed, and the version is not wanted any more");
+  }
+}
+
+// A call waits for a Version that gave its memory back.
+void Manager::DecideRouse(const std::string& name, Model& model, Entry& entry) {
+  const std::shared_ptr<Placer>& placer = entry.slot->get()->placer();
+  const bool looks = model.wanted && !model.faulty;
+  if (entry.rouse == Entry::Rouse::kNone) {
+    // Of one that is not looked at any more, the Placer alone sees to it that its files are the same.
+    entry.rouse = looks ? Entry::Rouse::kLook : Entry::Rouse::kSame;
+    entry.rouse_fault = absl::OkStatus();
+    if (looks) model.look = woken_ = true;
+    if (looks) return;
+  }
+  Status refusal;
+  if (entry.rouse == Entry::Rouse::kSame) {
+    refusal = MakeRoom(std::max(placer->memory_bytes(), entry.served.bytes), entry, name);
+    if (refusal.ok()) {
+      LogInfo("Model {} version {} is called: it is loaded again", name, entry.version);
+      to_rouse_.push_back(placer);
+    }
+  } else {
+    if (model.look || model.awaits_copy) return;
+    Status why = entry.rouse_fault;
+    if (model.failed_looks > 0) why = model.fault;
+    if (why.ok() && entry.state == VersionState::kFailed) why = entry.error;
+    if (why.ok()) return;  // what has changed is still changing, or is being loaded
+    refusal = Error(StatusCode::kUnavailable, "Model {} version {} gave its memory back and cannot be loaded again: {}", name,
+                    entry.version, Message(why));
+  }
+  entry.rouse = Entry::Rouse::kNone;
+  if (!refusal.ok()) to_refuse_.emplace_back(placer, refusal);
+}
+
+void Manager::DecideSleep() {
+  const TimePoint now = timer_.Now();
+  for (const auto& [name, model] : models_) {
+    for (auto& [number, entry] : model->entries) {
+      if (entry.slot == nullptr || shutting_down_) continue;
+      const std::shared_ptr<Placer>& placer = entry.slot->get()->placer();
+      if (placer->rouse_failed()) {
+        if (entry.rouse_at == kNoDeadline) {
+          entry.rouse_at = now + Backoff(++entry.failures, Manager::kFirstBackoff, Manager::kLongestBackoff);
+        } else if (entry.rouse_at <= now) {
+          entry.rouse_at = kNoDeadline;
+          to_sleep_.push_back(placer);
+        }
+      } else if (placer->asleep()) {
+        if (placer->executor()->queued() > 0) {
+          DecideRouse(name, *model, entry);
+        } else {
+          entry.rouse = Entry::Rouse::kNone;
+        }
+      } else if (placer->rouse_stale()) {
+        to_sleep_.push_back(placer);
+        if (!model->wanted || model->faulty) to_refuse_.emplace_back(placer, FilesChanged(name, number));
+      } else if (IdleAt(*model, entry) <= now) {
+        LogInfo("Model {} version {}: no call for {} s, its memory is given back", name, number,
+                model->settings.idle_unload_seconds);
+        to_sleep_.push_back(placer);
+      } else if (placer->phase() == Placer::Phase::kServing) {
+        entry.rouse_at = kNoDeadline;
+        if (entry.state == VersionState::kAvailable) entry.failures = 0;
+      }
+    }
+  }
+}
+
+// Without the mutex: lanes that are given back and calls that are answered call back.
+void Manager::SleepAndRouse() {
+  std::vector<std::shared_ptr<Placer>> sleep;
+  std::vector<std::shared_ptr<Placer>> rouse;
+  std::vector<std::pair<std::shared_ptr<Placer>, Status>> refuse;
+  {
+    MutexLock lock(&mutex_);
+    sleep.swap(to_sleep_);
+    rouse.swap(to_rouse_);
+    refuse.swap(to_refuse_);
+  }
+  for (const auto& placer : sleep) placer->Sleep();
+  for (const auto& placer : rouse) placer->Rouse();
+  for (const auto& [placer, why] : refuse) placer->Refuse(why);
+}
+
+}  // namespace switchyard
