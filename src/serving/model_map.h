@@ -31,10 +31,6 @@ struct Manager::Entry {
   LoadSource served;                  // what that was made of
   std::shared_ptr<Placer> placer;     // kLoading: of the Version to come
   LoadSource tried;                   // what the latest load was or is made of
-  // A load that has ended is taken when its files were looked at once more, and are those that it was to be made of: else it
-  // may have read some before and some after a change.
-  bool ended = false;
-  bool confirmed = false;
   // Else it goes, as soon as all that are wanted serve in its place.
   bool wanted = false;
   bool settling = false;  // its files are still changing: kWanted, but not loaded

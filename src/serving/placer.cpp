@@ -9,11 +9,10 @@
 #include "base/log.h"
 #include "device/fault.h"
 #include "serving/lane_maker.h"
+#include "serving/placer_rows.h"
 
 namespace switchyard {
 namespace {
-
-using LaneState = CandidateState::Lane;
 
 // As with OVMS: what is compiled for whatever shapes come is kept only when the user says so. (A process of its own that
 // compiles has no other way to hand over the model.)
@@ -36,47 +35,6 @@ std::string_view Name(LoadFacts::Cache cache) {
   }
   return "off";
 }
-
-// What a task on a device's thread leaves behind. It may come when nobody waits for it any more.
-struct Placer::Compilation {
-  Mutex mutex;
-  bool done ABSL_GUARDED_BY(mutex) = false;
-  StatusOr<std::shared_ptr<Lane>> lane ABSL_GUARDED_BY(mutex) = absl::UnknownError("not tried");
-  StatusOr<std::vector<std::string>> notes ABSL_GUARDED_BY(mutex) = absl::UnknownError("not checked");
-  uint64_t generation = 0;
-
-  bool Done() {
-    MutexLock lock(&mutex);
-    return done;
-  }
-  // The first one counts: the task's result, or that it took too long.
-  void Finish(StatusOr<std::shared_ptr<Lane>> result) {
-    MutexLock lock(&mutex);
-    if (!std::exchange(done, true)) lane = std::move(result);
-  }
-  void Finish(StatusOr<std::vector<std::string>> result) {
-    MutexLock lock(&mutex);
-    if (!std::exchange(done, true)) notes = std::move(result);
-  }
-  void GiveUp(const Status& why) {
-    MutexLock lock(&mutex);
-    if (std::exchange(done, true)) return;
-    lane = why;
-    notes = why;
-  }
-};
-
-struct Placer::Row {
-  LaneState state = LaneState::kNone;
-  bool usable = true;
-  std::shared_ptr<Lane> lane;
-  std::shared_ptr<Compilation> compilation;
-  Status error;  // kFailed, and while that is tried again
-  uint64_t failed_generation = 0;
-  int failures = 0;  // in a row
-  TimePoint retry_at = kNoDeadline;
-  bool left = false;  // calls that might be here are known to be elsewhere
-};
 
 Placer::Placer(Environment environment, LoadRequest base, PlacementPlan plan)
     : env_(std::move(environment)),
@@ -447,64 +405,6 @@ void Placer::Step() {
   if (shapes_ != nullptr) shapes_->Step();
 }
 
-// Where the calls of a candidate go: to what serves, or to what they wait for.
-std::string Placer::NextFor(size_t lost, const PlacementDecision& decision) const {
-  if (!decision.route.empty()) return plan_.candidates[decision.route.front()].devices.front();
-  std::string next = "none";
-  for (size_t i = rows_.size(); i-- > 0;) {
-    const bool comes = rows_[i]->usable && rows_[i]->state == LaneState::kCompiling;
-    // Itself, as a new generation, where there is no other.
-    if (comes && (i != lost || next == "none")) next = plan_.candidates[i].devices.front();
-  }
-  return next;
-}
-
-void Placer::TellMoves(const PlacementDecision& decision) {
-  const auto target = [&](size_t index) -> const std::string& { return plan_.candidates[index].devices.front(); };
-  for (const auto& [index, why] : lost_) {
-    const std::string next = NextFor(index, decision);
-    const bool failed_to_load = rows_[index]->state == LaneState::kFailed;
-    // A standby that does not load moves nothing, nor does a model that never was anywhere.
-    const bool shares = plan_.mode == PlacementPlan::Mode::kAll && !plan_.candidates[index].fallback;
-    const bool stands_by = !shares && !decision.route.empty() && index > decision.route.front();
-    if (failed_to_load && (next == "none" || stands_by)) continue;
-    LogWarning("Model {} version {} leaves {} for {}: {}", base_.settings.name, base_.version, plan_.candidates[index].target,
-               next, Message(why));
-    const bool hung = why.code() == StatusCode::kDeadlineExceeded;
-    const char* reason = failed_to_load ? "load" : hung ? "hang" : "error";
-    if (env_.on_failover) env_.on_failover(base_.settings.name, target(index), next, reason);
-  }
-  if (decision.route.empty()) return;
-  const std::string& serves = plan_.candidates[decision.route.front()].target;
-  if (serves == served_by_) return;
-  LogInfo("Model {} version {} is served by {}{}{}", base_.settings.name, base_.version, serves,
-          decision.helping ? " while a better device is being made ready" : "",
-          served_by_.empty() ? "" : ", after " + served_by_);
-  served_by_ = serves;
-}
-
-Status Placer::WhyNone() const {
-  Status why;
-  for (size_t i = 0; i < rows_.size(); ++i) {
-    Status one = rows_[i]->error;
-    if (!rows_[i]->usable) one = env_.monitor.WhyNot(plan_.candidates[i].devices);
-    if (one.ok()) continue;
-    one = rows_.size() == 1 ? one : Annotate(one, plan_.candidates[i].target);
-    why = why.ok() ? one : Status(why.code(), fmt::format("{}; {}", Message(why), Message(one)));
-  }
-  return why.ok() ? Error(StatusCode::kUnavailable, "no device serves it") : why;
-}
-
-Status Placer::Refusal() const {
-  const Status why = WhyNone();
-  const std::string& name = base_.settings.name;
-  if (shape_.empty()) return Error(StatusCode::kUnavailable, "Model {} cannot be served now: {}", name, Message(why));
-  if (why.code() == StatusCode::kInvalidArgument) {
-    return InvalidArgument("Model {} does not take {}: {}", name, shape_, Message(why));
-  }
-  return Error(StatusCode::kUnavailable, "Model {} cannot be served now for {}: {}", name, shape_, Message(why));
-}
-
 void Placer::SetRoute(const PlacementDecision& decision) {
   std::vector<std::shared_ptr<Lane>> lanes;
   for (const size_t index : decision.route) lanes.push_back(rows_[index]->lane);
@@ -546,63 +446,6 @@ void Placer::SetPhase(const PlacementDecision& decision) {
   }
   const bool hope = std::any_of(rows_.begin(), rows_.end(), [](const auto& row) { return !row->usable; });
   phase_ = phase_ == Phase::kLoading && !hope ? Phase::kFailed : Phase::kDown;
-}
-
-void Placer::Remember(const PlacementDecision& decision) {
-  PlacementReport report{.target_device = plan_.asked,
-                         .execution_devices = {},
-                         .helping = decision.helping,
-                         .targets = {},
-                         .reasons = plan_.reasons};
-  for (size_t i = 0; i < rows_.size(); ++i) {
-    const Row& row = *rows_[i];
-    const Candidate& candidate = plan_.candidates[i];
-    TargetPlacement target{.target = candidate.target, .device = candidate.devices.front()};
-    const auto place = std::find(decision.route.begin(), decision.route.end(), i);
-    if (place != decision.route.end()) {
-      const auto behind = static_cast<size_t>(decision.route.end() - place);
-      target.state = behind <= decision.standby ? "standby" : "serving";
-    } else if (!row.usable) {
-      target.state = "lost";
-      target.reason = std::string(Message(env_.monitor.WhyNot(candidate.devices)));
-    } else if (row.state == LaneState::kFailed) {
-      target.state = "failed";
-      target.reason = std::string(Message(row.error));
-    } else {
-      target.state = row.state == LaneState::kCompiling ? "compiling" : "idle";
-      target.reason = std::string(Message(row.error));  // of the try before
-    }
-    if (row.lane != nullptr) {
-      target.facts = row.lane->facts();
-      target.execution_devices = target.facts->execution_devices;
-      target.num_requests = row.lane->request_count();
-      for (const std::string& reason : target.facts->reasons) report.reasons.push_back(reason);
-    }
-    if (target.state == "serving") {
-      for (const std::string& device : target.execution_devices) report.execution_devices.push_back(device);
-    }
-    if (!target.reason.empty()) report.reasons.push_back(fmt::format("{} does not serve: {}", target.target, target.reason));
-    report.targets.push_back(std::move(target));
-  }
-  MutexLock lock(&mutex_);
-  told_why_ = why_;
-  report_ = std::move(report);
-}
-
-Status Placer::Why() const {
-  MutexLock lock(&mutex_);
-  return told_why_;
-}
-
-PlacementReport Placer::Report() const {
-  MutexLock lock(&mutex_);
-  PlacementReport report = report_;
-  for (size_t i = 0; i < report.targets.size(); ++i) {
-    report.targets[i].requests_served = served_[i]->load(std::memory_order_relaxed);
-  }
-  report.auto_shapes = shapes_ != nullptr;
-  if (shapes_ != nullptr) report.shapes = shapes_->Report();
-  return report;
 }
 
 }  // namespace switchyard

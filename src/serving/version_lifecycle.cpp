@@ -147,7 +147,6 @@ void Manager::Want(const Model& model, Entry& entry, const FoundVersion& found, 
   }
   if (entry.tried == source) {
     const bool under_way = entry.placer != nullptr || entry.state == VersionState::kWanted;
-    entry.confirmed = entry.ended;
     if (under_way || (entry.state == VersionState::kFailed && !retry)) return;
   } else {
     entry.failures = 0;
@@ -281,7 +280,6 @@ void Manager::StartLoads() {
     for (auto& [number, entry] : model->entries) {
       if (entry.state != VersionState::kWanted || entry.settling) continue;
       entry.state = VersionState::kLoading;
-      entry.ended = entry.confirmed = false;
       if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
       if (const Status room = MakeRoom(entry.tried.bytes, entry, name); !room.ok()) {
         Fail(name, entry, room);
@@ -368,8 +366,6 @@ void Manager::TakeLoad(const std::string& name, Model& model, Entry& entry) {
     entry.error = absl::OkStatus();  // else: why the last try failed is told until this one ends
   }
   if (phase != Placer::Phase::kServing || shutting_down_) return;
-  if (!entry.ended) entry.ended = model.look = woken_ = true;
-  if (!entry.confirmed) return;
   const std::shared_ptr<VersionSlot> before = std::exchange(entry.slot, nullptr);
   if (before != nullptr) retired_.push_back(before);
   entry.served = entry.tried;
