@@ -236,6 +236,22 @@ def test_plan_gives_the_servers_own_message(models, case):
     assert served.stderr.strip().splitlines()[-1] == f"switchyard: {message}"
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"NUM_STREAMS": 1, "DEVICE_PROPERTIES": {"CPU": {"PERFORMANCE_HINT": "THROUGHPUT"}}},
+        {"PERFORMANCE_HINT": "LATENCY", "DEVICE_PROPERTIES": {"CPU": {"NUM_STREAMS": 1}}},
+    ],
+)
+def test_streams_and_a_hint_of_two_levels_are_told(models, config):
+    args = ["plan", "--model_path", models / "dummy", "--target_device", "AUTO:CPU", "--plugin_config", json.dumps(config)]
+    done = run_binary(*args, "--json")
+    assert done.returncode == 0, done.stderr
+    assert any("NUM_STREAMS is used, PERFORMANCE_HINT is not" in reason for reason in json.loads(done.stdout)["reasons"])
+    strict = run_binary(*args, "--strict")
+    assert strict.returncode == 1 and "--strict: plugin_config has both" in strict.stderr
+
+
 def test_hetero_answers_are_the_models_in_whatever_order_it_has_them(tmp_path):
     """HETERO takes a model's inputs and outputs in the order of the parts that it makes."""
     x, z = ops.parameter([1, 3], np.float32, name="x"), ops.parameter([1, 3], np.float32, name="z")
