@@ -236,6 +236,39 @@ def test_plan_gives_the_servers_own_message(models, case):
     assert served.stderr.strip().splitlines()[-1] == f"switchyard: {message}"
 
 
+def test_plan_json_is_alone_on_stdout_and_tells_of_old_names(models):
+    args = ["plan", "--model_path", models / "dummy", "--target_device", "CPU", "--json"]
+    args += ["--plugin_config", '{"CPU_THROUGHPUT_STREAMS": 1}']
+    done = run_binary(*args)
+    assert done.returncode == 0, done.stderr
+    told = "plugin_config: CPU_THROUGHPUT_STREAMS is an old name; NUM_STREAMS is set in its place"
+    assert told in json.loads(done.stdout)["reasons"]
+    strict = run_binary(*args, "--strict")
+    assert strict.returncode == 1 and strict.stdout == "" and f"--strict: {told}" in strict.stderr
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"NUM_STREAMS": 1, "DEVICE_PROPERTIES": {"CPU": {"PERFORMANCE_HINT": "THROUGHPUT"}}},
+        {"PERFORMANCE_HINT": "LATENCY", "DEVICE_PROPERTIES": {"CPU": {"NUM_STREAMS": 1}}},
+    ],
+)
+def test_streams_and_a_hint_of_two_levels_are_told(models, config):
+    args = ["plan", "--model_path", models / "dummy", "--target_device", "AUTO:CPU", "--plugin_config", json.dumps(config)]
+    done = run_binary(*args, "--json")
+    assert done.returncode == 0, done.stderr
+    assert any("NUM_STREAMS is used, PERFORMANCE_HINT is not" in reason for reason in json.loads(done.stdout)["reasons"])
+    strict = run_binary(*args, "--strict")
+    assert strict.returncode == 1 and "--strict: plugin_config has both" in strict.stderr
+
+
+def test_plan_html_needs_a_file(models):
+    for rest in (["--html"], ["--html", "--json"], ["--html="]):
+        done = run_binary("plan", "--model_path", models / "dummy", *rest)
+        assert done.returncode == 64 and "--html: expected the path of the file to write" in done.stderr, done
+
+
 def test_hetero_answers_are_the_models_in_whatever_order_it_has_them(tmp_path):
     """HETERO takes a model's inputs and outputs in the order of the parts that it makes."""
     x, z = ops.parameter([1, 3], np.float32, name="x"), ops.parameter([1, 3], np.float32, name="z")

@@ -83,12 +83,9 @@ TEST(DeviceValuesTest, DevicePropertiesAsOpenVinosText) {
   EXPECT_EQ(
       Nested(R"(" { CPU : { NUM_STREAMS : 2 , INFERENCE_NUM_THREADS:3 } , GPU.1:{ PERFORMANCE_HINT: LATENCY }, NPU: { } } ")"),
       expected);
-  const std::string json = R"("{\"CPU\": {\"NUM_STREAMS\": \"2\", \"CPU_THREADS_NUM\": \"3\"}, \"NPU\": {},)"
+  const std::string json = R"("{\"CPU\": {\"NUM_STREAMS\": \"2\", \"INFERENCE_NUM_THREADS\": \"3\"}, \"NPU\": {},)"
                            R"( \"GPU.1\": {\"PERFORMANCE_HINT\": \"LATENCY\"}}")";
   EXPECT_EQ(Nested(json), expected) << "JSON in a string";
-  EXPECT_EQ(Nested(R"("{CPU:{CPU_THROUGHPUT_STREAMS:4}}")"),
-            (PropertyMap{{"CPU", {PropertyMap{{"NUM_STREAMS", {std::string("4")}}}}}}))
-      << "old names, as everywhere";
   EXPECT_EQ(Nested(R"("{CPU:{CACHE_DIR:c:/x y}}")"),
             (PropertyMap{{"CPU", {PropertyMap{{"CACHE_DIR", {std::string("c:/x y")}}}}}}));
   EXPECT_EQ(Nested(R"("{}")"), PropertyMap{});

@@ -128,22 +128,16 @@ TEST(PluginConfigTest, KeepsTypes) {
   EXPECT_EQ(*properties, expected);
 }
 
-TEST(PluginConfigTest, ConvertsOldNamesAndValues) {
+TEST(PluginConfigTest, ConvertsValues) {
   const struct {
     const char* json;
     PropertyMap properties;
   } cases[] = {
-      {R"({"CPU_THROUGHPUT_STREAMS": "CPU_THROUGHPUT_AUTO"})", {{"PERFORMANCE_HINT", {std::string("THROUGHPUT")}}}},
-      {R"({"GPU_THROUGHPUT_STREAMS": "GPU_THROUGHPUT_AUTO"})", {{"PERFORMANCE_HINT", {std::string("THROUGHPUT")}}}},
-      {R"({"CPU_THROUGHPUT_STREAMS": "4"})", {{"NUM_STREAMS", {std::string("4")}}}},
-      {R"({"GPU_THROUGHPUT_STREAMS": 4})", {{"NUM_STREAMS", {int64_t{4}}}}},
-      {R"({"CPU_THROUGHPUT_STREAMS": 4, "NUM_STREAMS": 2})", {{"NUM_STREAMS", {int64_t{2}}}}},
-      {R"({"CPU_THREADS_NUM": "8"})", {{"INFERENCE_NUM_THREADS", {int64_t{8}}}}},
       {R"({"INFERENCE_NUM_THREADS": "8"})", {{"INFERENCE_NUM_THREADS", {int64_t{8}}}}},
       {R"({"AUTO_BATCH_TIMEOUT": "200"})", {{"AUTO_BATCH_TIMEOUT", {int64_t{200}}}}},
       {R"({"AUTO_BATCH_TIMEOUT": 200})", {{"AUTO_BATCH_TIMEOUT", {int64_t{200}}}}},
       {R"({"ENABLE_CPU_PINNING": "false"})", {{"ENABLE_CPU_PINNING", {false}}}},
-      {R"({"DEVICE_PROPERTIES": {"CPU": {"CPU_THREADS_NUM": "2"}}})",
+      {R"({"DEVICE_PROPERTIES": {"CPU": {"INFERENCE_NUM_THREADS": "2"}}})",
        {{"DEVICE_PROPERTIES", {PropertyMap{{"CPU", {PropertyMap{{"INFERENCE_NUM_THREADS", {int64_t{2}}}}}}}}}}},
   };
   for (const auto& c : cases) {

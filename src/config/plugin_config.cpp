@@ -4,7 +4,6 @@
 #include <optional>
 #include <string>
 
-#include "base/log.h"
 #include "config/config_file.h"
 #include "config/json_text.h"
 #include "config/text.h"
@@ -34,31 +33,6 @@ std::optional<int64_t> IntegerIn(const PropertyValue& value) {
   return number;
 }
 
-// An old name gives way to its new one, unless the new one is there too: then it says nothing that counts.
-void Rename(PropertyMap* properties, const std::string& old_name, const std::string& new_name, PropertyValue value) {
-  if (properties->count(new_name) != 0) {
-    LogWarning("plugin_config: {} is an old name of {}, which is given too; {} is not used", old_name, new_name, old_name);
-  } else {
-    LogWarning("plugin_config: {} is an old name; {} is set in its place", old_name, new_name);
-    properties->emplace(new_name, std::move(value));
-  }
-}
-
-void ReplaceOldNames(PropertyMap* properties) {
-  for (const std::string device : {"CPU", "GPU"}) {
-    auto streams = properties->extract(device + "_THROUGHPUT_STREAMS");
-    if (streams.empty()) continue;
-    const auto* text = std::get_if<std::string>(&streams.mapped().value);
-    if (text != nullptr && *text == device + "_THROUGHPUT_AUTO") {
-      Rename(properties, streams.key(), "PERFORMANCE_HINT", PropertyValue{std::string("THROUGHPUT")});
-    } else {
-      Rename(properties, streams.key(), "NUM_STREAMS", std::move(streams.mapped()));
-    }
-  }
-  auto threads = properties->extract("CPU_THREADS_NUM");
-  if (!threads.empty()) Rename(properties, threads.key(), "INFERENCE_NUM_THREADS", std::move(threads.mapped()));
-}
-
 Status ConvertValues(PropertyMap* properties) {
   for (auto& [name, value] : *properties) {
     const auto* text = std::get_if<std::string>(&value.value);
@@ -86,7 +60,6 @@ StatusOr<PropertyMap> ScalarsOf(const rapidjson::Value& json) {
     if (!value.ok()) return Annotate(value.status(), std::string(Text(member.name)));
     properties[std::string(Text(member.name))] = *std::move(value);
   }
-  ReplaceOldNames(&properties);
   SY_RETURN_IF_ERROR(ConvertValues(&properties));
   return properties;
 }
@@ -188,7 +161,6 @@ StatusOr<PropertyMap> ParseDeviceProperties(std::string_view text) {
   if (!devices.ok()) return Annotate(devices.status(), kDeviceProperties);
   for (auto& [device, value] : *devices) {
     auto& properties = std::get<PropertyMap>(value.value);
-    ReplaceOldNames(&properties);
     const Status converted = ConvertValues(&properties);
     if (!converted.ok()) return Annotate(converted, fmt::format("{}/{}", kDeviceProperties, device));
   }
@@ -214,7 +186,6 @@ StatusOr<PropertyMap> PluginConfigOf(const rapidjson::Value& json) {
       properties[name] = *std::move(value);
     }
   }
-  ReplaceOldNames(&properties);
   SY_RETURN_IF_ERROR(ConvertValues(&properties));
   return properties;
 }

@@ -1,4 +1,4 @@
-// plugin_config, from JSON to properties, with OVMS's conversions of old names and of values.
+// plugin_config, from JSON to properties, with OVMS's conversions of values. Names stay as they are written.
 #pragma once
 
 #include <rapidjson/document.h>
@@ -10,8 +10,7 @@
 
 namespace switchyard {
 
-// Errors begin with the property's name: `NUM_STREAMS: expected ..., got ...`. Old names are replaced, with a warning in the
-// log.
+// Errors begin with the property's name: `NUM_STREAMS: expected ..., got ...`.
 StatusOr<PropertyMap> PluginConfigOf(const rapidjson::Value& json);
 
 }  // namespace switchyard

@@ -104,6 +104,12 @@ TEST_F(DoctorTest, GpuGivenToVirtualMachines) {
   EXPECT_THAT(Gpu(), AllOf(HasSubstr("given away to virtual machines"), HasSubstr("vfio-pci/unbind")));
 }
 
+TEST_F(DoctorTest, NpuGivenToVirtualMachines) {
+  AddNpuOnBus("vfio-pci");
+  EXPECT_THAT(Npu(), AllOf(HasSubstr("the NPU"), HasSubstr("given away to virtual machines (driver vfio-pci)"),
+                           HasSubstr("vfio-pci/unbind"), HasSubstr("drivers/intel_vpu/bind"), Not(HasSubstr("dmesg"))));
+}
+
 TEST_F(DoctorTest, ContainerWithoutTheDevice) {
   AddGpuOnBus();
   AddDocker();

@@ -50,10 +50,7 @@ Absence NoNode(const SystemView& view) {
   }
   for (const PciDevice& gpu : *pci) {
     if (gpu.driver == "vfio-pci") {
-      return {fmt::format("the GPU {} is given away to virtual machines (driver vfio-pci)", gpu.Name()),
-              fmt::format("give it back: echo {0} | sudo tee /sys/bus/pci/drivers/vfio-pci/unbind && echo {0} | sudo tee "
-                          "/sys/bus/pci/drivers/i915/bind (xe for newer GPUs)",
-                          gpu.address)};
+      return GivenAway(gpu, "GPU", "i915/bind (xe for newer GPUs)");
     }
   }
   const auto driven = std::find_if(pci->begin(), pci->end(), [](const PciDevice& gpu) { return !gpu.driver.empty(); });

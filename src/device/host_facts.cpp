@@ -160,6 +160,13 @@ std::optional<std::vector<PciDevice>> IntelPciDevices(const SystemView& view, ui
   return found;
 }
 
+Absence GivenAway(const PciDevice& device, std::string_view kind, std::string_view bind) {
+  return {fmt::format("the {} {} is given away to virtual machines (driver vfio-pci)", kind, device.Name()),
+          fmt::format("give it back: echo {0} | sudo tee /sys/bus/pci/drivers/vfio-pci/unbind && echo {0} | sudo tee "
+                      "/sys/bus/pci/drivers/{1}",
+                      device.address, bind)};
+}
+
 std::vector<DeviceNode> FindNodes(const SystemView& view, std::string_view folder, std::string_view prefix,
                                   std::string_view class_folder) {
   std::vector<std::pair<uint64_t, DeviceNode>> found;

@@ -29,6 +29,9 @@ struct PciDevice {
 // when the bus cannot be looked at.
 std::optional<std::vector<PciDevice>> IntelPciDevices(const SystemView& view, uint32_t class_prefix, int digits);
 
+// Why there is no node for a device that vfio-pci has. `kind` is "GPU", `bind` where it goes back to ("intel_vpu/bind").
+Absence GivenAway(const PciDevice& device, std::string_view kind, std::string_view bind);
+
 struct DeviceNode {
   std::string path;                // "/dev/dri/renderD128"
   std::optional<uint32_t> vendor;  // of the PCI device behind it; none: not told

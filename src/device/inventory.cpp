@@ -26,6 +26,12 @@ const DeviceInfo* Find(const Inventory& inventory, std::string_view device) {
   const std::string name = CanonicalDevice(device);
   const auto found =
       std::find_if(inventory.begin(), inventory.end(), [&](const DeviceInfo& info) { return info.name == name; });
+  // "NPU.3720" is the NPU of that architecture alone.
+  constexpr std::string_view kNpu = "NPU.";
+  const std::string_view id = device.starts_with(kNpu) ? device.substr(kNpu.size()) : std::string_view();
+  if (name == "NPU" && id.size() > 1 && found != inventory.end() && !found->architecture.empty() && found->architecture != id) {
+    return nullptr;
+  }
   return found == inventory.end() ? nullptr : &*found;
 }
 

@@ -36,7 +36,8 @@ struct DeviceList {
   std::vector<BrokenDevice> broken;
 };
 
-// The entry of that canonical name; null when it is not there. "GPU" and "GPU.0" are the same.
+// The entry of that canonical name; null when it is not there. "GPU" and "GPU.0" are the same,
+// and "NPU.4000" is the NPU if that is its architecture, or if it does not tell it.
 const DeviceInfo* Find(const Inventory& inventory, std::string_view device);
 
 // Whether one of the devices, broken ones included, is of that plugin: "GPU" for "GPU" and "GPU.1".

@@ -38,6 +38,9 @@ Absence NoNode(const SystemView& view) {
         "no Intel NPU on the PCI bus, so no /dev/accel/accel* of one",
         "use a machine with one (Core Ultra processors have it; it can be switched off in the BIOS), or another target_device"};
   }
+  for (const PciDevice& npu : pci.value_or(std::vector<PciDevice>())) {
+    if (npu.driver == "vfio-pci") return GivenAway(npu, "NPU", "intel_vpu/bind");
+  }
   if (pci && !pci->front().driver.empty()) {
     return {fmt::format("no /dev/accel/accel*, though driver {} has the NPU {}", pci->front().driver, pci->front().Name()),
             fmt::format("see what the kernel says: sudo dmesg | grep intel_vpu; missing firmware comes with intel-fw-npu ({})",

@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "device/property_rules.h"
 #include "device/property_text.h"
 
 namespace switchyard {
@@ -59,7 +60,8 @@ std::vector<std::string> Present(const std::vector<std::string>& devices, const 
     if (found != nullptr) {
       present.push_back(found->name);
     } else {
-      missing->push_back(CanonicalDevice(device));
+      // An NPU of another architecture is there under the canonical name.
+      missing->push_back(Find(inventory, CanonicalDevice(device)) == nullptr ? CanonicalDevice(device) : device);
     }
   }
   return present;
@@ -107,6 +109,10 @@ std::string OthersOfKind(const std::vector<std::string>& missing, const Inventor
     const size_t dot = device.find('.');
     if (dot == std::string::npos) continue;
     const std::string kind = device.substr(0, dot);
+    if (const DeviceInfo* npu = kind == "NPU" ? Find(inventory, kind) : nullptr; npu && !npu->architecture.empty()) {
+      text += fmt::format("; the NPU here is an NPU.{0}: write NPU or NPU.{0}", npu->architecture);
+      continue;
+    }
     std::vector<std::string> there;
     for (const DeviceInfo& info : inventory) {
       if (info.name == kind || info.name.starts_with(kind + ".")) there.push_back(info.name);
@@ -240,10 +246,12 @@ void DecideAll(const PlacementPlan& plan, const std::vector<CandidateState>& sta
 
 }  // namespace
 
-StatusOr<PlacementPlan> MakePlan(const ModelSettings& settings, const Inventory& inventory,
+StatusOr<PlacementPlan> MakePlan(const ModelSettings& given, const Inventory& inventory,
                                  const std::vector<std::string>& plugins) {
   PlacementPlan plan;
-  plan.standby = settings.standby;
+  plan.standby = given.standby;
+  ModelSettings settings = given;
+  settings.plugin_config = WithoutOldNames(given.plugin_config);
   ModelSettings named = settings;
   if (named.target_device.empty()) {
     named.target_device = RecommendDevice(inventory);

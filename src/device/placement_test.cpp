@@ -50,6 +50,24 @@ TEST(MakePlan, ADeviceIsOneCandidateUnderItsCanonicalName) {
   EXPECT_EQ(Plan(On("GPU")).asked, "GPU");
 }
 
+TEST(MakePlan, AnNpuIsNamedByItsOwnArchitecture) {
+  Inventory devices = kCpuOnly;
+  devices.push_back({.name = "NPU", .type = Type::kNpu, .architecture = "4000"});
+  for (const std::string name : {"NPU", "NPU.0", "NPU.4000"}) EXPECT_THAT(Targets(Plan(On(name), devices)), ElementsAre("NPU"));
+  EXPECT_THAT(Fault(On("NPU.3720"), devices),
+              AllOf(HasSubstr("NOT_FOUND"), HasSubstr("there is no device NPU.3720; available: CPU, NPU"),
+                    HasSubstr("the NPU here is an NPU.4000: write NPU or NPU.4000")));
+  const PlacementPlan plan = Plan(On("AUTO:NPU.3720,CPU"), devices);
+  EXPECT_THAT(Targets(plan), ElementsAre("CPU"));
+  EXPECT_THAT(plan.reasons, ElementsAre(HasSubstr("NPU.3720 is in the list of AUTO:NPU.3720,CPU, but it is not there")));
+  EXPECT_THAT(Targets(Plan(On("NPU.4000"))), ElementsAre("NPU")) << "one that does not tell its architecture";
+}
+
+TEST(MakePlan, OldNamesOfPropertiesCount) {
+  EXPECT_EQ(Plan(On("CPU", {{"CPU_THROUGHPUT_STREAMS", {int64_t{2}}}})).candidates[0].properties,
+            (PropertyMap{{"NUM_STREAMS", {int64_t{2}}}}));
+}
+
 TEST(MakePlan, ABatchThatThePluginChoosesIsForThroughput) {
   const auto hint = [](const ModelSettings& settings) {
     const PropertyMap properties = Plan(settings).candidates[0].properties;

@@ -170,11 +170,46 @@ size_t EditDistance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-bool HasBoth(const PropertyMap& properties) {
-  return properties.contains("NUM_STREAMS") && properties.contains("PERFORMANCE_HINT");
+constexpr char kStreams[] = "NUM_STREAMS", kHint[] = "PERFORMANCE_HINT";
+bool HasBoth(const PropertyMap& properties) { return properties.contains(kStreams) && properties.contains(kHint); }
+
+// An old name gives way to its new one, unless the new one is there too: then it says nothing that counts.
+void Rename(PropertyMap& properties, const std::string& old_name, std::string_view place, std::vector<std::string>* notes) {
+  auto old = properties.extract(old_name);
+  if (old.empty()) return;
+  std::string name = old_name == "CPU_THREADS_NUM" ? "INFERENCE_NUM_THREADS" : "NUM_STREAMS";
+  PropertyValue value = std::move(old.mapped());
+  if (name == "NUM_STREAMS" && ToText(value) == old_name.substr(0, 3) + "_THROUGHPUT_AUTO") {
+    name = "PERFORMANCE_HINT";
+    value = PropertyValue{std::string("THROUGHPUT")};
+  }
+  const bool taken = !properties.try_emplace(name, std::move(value)).second;
+  if (notes == nullptr) return;
+  notes->push_back(taken ? fmt::format("plugin_config: {0}{1} is an old name of {2}, which is given too; {1} is not used",
+                                       place, old_name, name)
+                         : fmt::format("plugin_config: {}{} is an old name; {} is set in its place", place, old_name, name));
 }
 
 }  // namespace
+
+PropertyMap WithoutOldNames(const PropertyMap& plugin_config, std::vector<std::string>* notes) {
+  const auto rename = [&](PropertyMap& properties, std::string_view place) {
+    for (const char* name : {"CPU_THROUGHPUT_STREAMS", "GPU_THROUGHPUT_STREAMS", "CPU_THREADS_NUM"}) {
+      Rename(properties, name, place, notes);
+    }
+  };
+  PropertyMap result = plugin_config;
+  rename(result, "");
+  const auto found = result.find(std::string(kDeviceProperties));
+  auto* devices = found == result.end() ? nullptr : std::get_if<PropertyMap>(&found->second.value);
+  if (devices == nullptr) return result;
+  for (auto& [device, value] : *devices) {
+    if (auto* properties = std::get_if<PropertyMap>(&value.value)) {
+      rename(*properties, fmt::format("{}/{}/", kDeviceProperties, device));
+    }
+  }
+  return result;
+}
 
 PropertyVerdict JudgeProperty(const std::string& key, const PropertyValue& value) {
   const bool is_object = std::holds_alternative<PropertyMap>(value.value);
@@ -266,8 +301,17 @@ std::optional<std::string> StreamsAndHint(const PropertyMap& plugin_config) {
   if (const auto found = plugin_config.find(std::string(kDeviceProperties)); found != plugin_config.end()) {
     if (const auto* devices = std::get_if<PropertyMap>(&found->second.value)) {
       for (const auto& [device, value] : *devices) {
-        const auto* properties = std::get_if<PropertyMap>(&value.value);
-        if (properties != nullptr && HasBoth(*properties)) places.push_back(fmt::format(" for {}", device));
+        const auto* written = std::get_if<PropertyMap>(&value.value);
+        if (written == nullptr) continue;
+        // "GPU.1" has what stands for every "GPU" as well.
+        const bool one = device.find('.') != std::string::npos;
+        const PropertyMap own = one ? OwnProperties(plugin_config, CanonicalDevice(device)) : *written;
+        // CUMULATIVE_THROUGHPUT is AUTO's: all of the devices, whatever each is told.
+        const bool all = PropertyText(plugin_config, kHint) == "CUMULATIVE_THROUGHPUT";
+        const bool across = !all && !HasBoth(plugin_config) &&
+                            ((own.contains(kStreams) && plugin_config.contains(kHint)) ||
+                             (own.contains(kHint) && plugin_config.contains(kStreams)));
+        if (HasBoth(own) || across) places.push_back(fmt::format(" for {}", device));
       }
     }
   }

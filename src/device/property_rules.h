@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "config/settings.h"
 
@@ -22,6 +23,10 @@ struct PropertyVerdict {
   Verdict verdict = Verdict::kNotInTable;
   std::string message;  // kBad: "NUM_STREAMS: expected ..., got ..."
 };
+
+// `plugin_config` with today's names for those of old releases (CPU_THROUGHPUT_STREAMS, ...), also under DEVICE_PROPERTIES. A
+// new name that is given too goes first. `notes` gets a sentence for each.
+PropertyMap WithoutOldNames(const PropertyMap& plugin_config, std::vector<std::string>* notes = nullptr);
 
 // Judges one value of `key`. An object is bad everywhere but under DEVICE_PROPERTIES, whose entries are not looked into.
 PropertyVerdict JudgeProperty(const std::string& key, const PropertyValue& value);
@@ -39,7 +44,8 @@ std::string CanonicalText(const std::string& key, const PropertyValue& value);
 // letters that differ; unset: half of the key's.
 std::string NearestKey(std::string_view key, const std::set<std::string>& known, std::optional<size_t> most = std::nullopt);
 
-// The warning, when NUM_STREAMS and PERFORMANCE_HINT stand beside each other at the top level or for one device; it names both.
+// The warning, when NUM_STREAMS and PERFORMANCE_HINT come together at the top level or for one device, there or with what the
+// top level says for all; it names both.
 std::optional<std::string> StreamsAndHint(const PropertyMap& plugin_config);
 
 // What is compiled for one device: NUM_STREAMS wins over PERFORMANCE_HINT, CUMULATIVE_THROUGHPUT is THROUGHPUT, and LATENCY is

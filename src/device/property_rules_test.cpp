@@ -109,7 +109,52 @@ TEST(PropertyRulesTest, StreamsBesideAHintAreWarnedOf) {
   EXPECT_EQ(StreamsAndHint({}), std::nullopt);
   const PropertyMap refined = {{"PERFORMANCE_HINT", Text("THROUGHPUT")},
                                {"DEVICE_PROPERTIES", {PropertyMap{{"CPU", {PropertyMap{{"NUM_STREAMS", Number(2)}}}}}}}};
-  EXPECT_EQ(StreamsAndHint(refined), std::nullopt) << "a hint for all, and streams for one device";
+  ASSERT_TRUE(StreamsAndHint(refined).has_value()) << "a hint for all, and streams for one device";
+  EXPECT_THAT(*StreamsAndHint(refined), HasSubstr("for CPU"));
+  const PropertyMap reverse = {
+      {"NUM_STREAMS", Number(2)},
+      {"DEVICE_PROPERTIES", {PropertyMap{{"CPU", {PropertyMap{{"PERFORMANCE_HINT", Text("THROUGHPUT")}}}}}}}};
+  ASSERT_TRUE(StreamsAndHint(reverse).has_value());
+  EXPECT_THAT(*StreamsAndHint(reverse), HasSubstr("for CPU"));
+  const PropertyMap by_number = {{"DEVICE_PROPERTIES",
+                                  {PropertyMap{{"GPU", {PropertyMap{{"NUM_STREAMS", Number(2)}}}},
+                                               {"GPU.1", {PropertyMap{{"PERFORMANCE_HINT", Text("LATENCY")}}}},
+                                               {"CPU", {PropertyMap{{"PERFORMANCE_HINT", Text("LATENCY")}}}}}}}};
+  ASSERT_TRUE(StreamsAndHint(by_number).has_value());
+  EXPECT_THAT(*StreamsAndHint(by_number), AllOf(HasSubstr("for GPU.1,"), ::testing::Not(HasSubstr("CPU"))));
+  PropertyMap all = refined;
+  all["PERFORMANCE_HINT"] = Text("CUMULATIVE_THROUGHPUT");
+  EXPECT_EQ(StreamsAndHint(all), std::nullopt) << "all devices at once, each with its streams";
+}
+
+TEST(PropertyRulesTest, OldNamesGiveWay) {
+  const struct {
+    PropertyMap given, properties;
+    std::string note;
+  } cases[] = {
+      {{{"CPU_THROUGHPUT_STREAMS", Text("CPU_THROUGHPUT_AUTO")}},
+       {{"PERFORMANCE_HINT", Text("THROUGHPUT")}},
+       "plugin_config: CPU_THROUGHPUT_STREAMS is an old name; PERFORMANCE_HINT is set in its place"},
+      {{{"GPU_THROUGHPUT_STREAMS", Text("GPU_THROUGHPUT_AUTO")}},
+       {{"PERFORMANCE_HINT", Text("THROUGHPUT")}},
+       "plugin_config: GPU_THROUGHPUT_STREAMS is an old name; PERFORMANCE_HINT is set in its place"},
+      {{{"CPU_THROUGHPUT_STREAMS", Text("4")}},
+       {{"NUM_STREAMS", Text("4")}},
+       "plugin_config: CPU_THROUGHPUT_STREAMS is an old name; NUM_STREAMS is set in its place"},
+      {{{"GPU_THROUGHPUT_STREAMS", Number(4)}, {"NUM_STREAMS", Number(2)}},
+       {{"NUM_STREAMS", Number(2)}},
+       "plugin_config: GPU_THROUGHPUT_STREAMS is an old name of NUM_STREAMS, which is given too; GPU_THROUGHPUT_STREAMS is not "
+       "used"},
+      {{{"DEVICE_PROPERTIES", {PropertyMap{{"CPU", {PropertyMap{{"CPU_THREADS_NUM", Number(2)}}}}}}}},
+       {{"DEVICE_PROPERTIES", {PropertyMap{{"CPU", {PropertyMap{{"INFERENCE_NUM_THREADS", Number(2)}}}}}}}},
+       "plugin_config: DEVICE_PROPERTIES/CPU/CPU_THREADS_NUM is an old name; INFERENCE_NUM_THREADS is set in its place"},
+  };
+  for (const auto& c : cases) {
+    std::vector<std::string> notes;
+    EXPECT_EQ(WithoutOldNames(c.given, &notes), c.properties);
+    EXPECT_THAT(notes, ::testing::ElementsAre(c.note));
+  }
+  EXPECT_EQ(WithoutOldNames({{"NUM_STREAMS", Number(2)}}), (PropertyMap{{"NUM_STREAMS", Number(2)}}));
 }
 
 TEST(PropertyRulesTest, HintsAreSettledForOneDevice) {

@@ -215,10 +215,11 @@ class Parser {
     const std::string_view base = BaseName(text);
     const std::string upper = ToUpper(text);
     if (text.empty()) return Fault("entry {} is empty; name a device, such as CPU", position);
-    if (text.find_first_of("()") != std::string_view::npos) return Brackets(place, text, kind);
-    if (const VirtualDevice* nested = FindVirtual(BaseName(upper))) {
+    // "BATCH:CPU(4)" in a list is one too.
+    if (const VirtualDevice* nested = FindVirtual(BaseName(std::string_view(upper).substr(0, upper.find(':'))))) {
       return Fault("{}: {} cannot stand in a list or have an id; name real devices", place, nested->name);
     }
+    if (text.find_first_of("()") != std::string_view::npos) return Brackets(place, text, kind);
     if (text.front() == '-' && (kind == Target::Kind::kDevice || kind == Target::Kind::kBatch)) {
       return Fault("{}: only AUTO takes exclusions; write {}", place, Quote(fmt::format("AUTO:{}", text)));
     }

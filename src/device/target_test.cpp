@@ -137,6 +137,7 @@ TEST(ParseTargetTest, FaultsNameTheEntryItsPositionAndTheRemedy) {
       {"BATCH:CPU16)", "entry 1 \"CPU16)\": brackets stand only"},
       {"BATCH:CPU,GPU", "BATCH stands over one device"},
       {"CPU(4)", "\"CPU(4)\": brackets stand only behind the device of BATCH; write \"CPU\" or \"BATCH:CPU(16)\""},
+      {"AUTO:BATCH:CPU(4)", "entry 1 \"BATCH:CPU(4)\": BATCH cannot stand in a list or have an id; name real devices"},
       {"MULTI:GPU,CPU(2)", "entry 2 \"CPU(2)\": brackets stand only behind the device of BATCH; write \"CPU\""},
       // Exclusions and nesting.
       {"-GPU", "only AUTO takes exclusions; write \"AUTO:-GPU\""},

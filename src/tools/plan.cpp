@@ -50,8 +50,9 @@ Arguments Sort(int argc, const char* const* argv) {
     const std::string_view argument = argv[i];
     if (argument == "--json") {
       sorted.json = true;
-    } else if (argument == "--html" && i + 1 < argc) {
-      sorted.html = argv[++i];
+    } else if (argument == "--html") {
+      const bool follows = i + 1 < argc && !std::string_view(argv[i + 1]).starts_with("--");
+      sorted.html = follows ? argv[++i] : "";
     } else if (argument.starts_with("--html=")) {
       sorted.html = argument.substr(std::string_view("--html=").size());
     } else if (argument == "--help" || argument == "-h") {
@@ -100,10 +101,10 @@ int RunPlan(int argc, const char* const* argv, PlanRuntimeFactory make_runtime) 
     return Fail(kExitUsage, "--config_path: a plan is made of one model; give --model_path and the model's flags instead");
   }
   if (arguments.html && arguments.html->empty()) return Fail(kExitUsage, "--html: expected the path of the file to write");
+  LogToStderr();  // from the first warning about a flag on: the answer alone is on stdout
   const auto parsed = ParseModelFlags("plan", arguments.server);
   if (const auto* error = std::get_if<SettingsError>(&parsed)) return Fail(error->exit_code, error->message);
   const auto& settings = std::get<ServerSettings>(parsed);
-  LogToStderr();
   const auto runtime = make_runtime(settings);
   if (!runtime.ok()) return Fail(kExitFailure, Message(runtime.status()));
   const int code = Report(arguments, settings, **runtime);

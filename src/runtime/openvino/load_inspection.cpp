@@ -311,10 +311,19 @@ void LoadInspection::TellThreads(LoadFacts& facts) const {
                                       *threads == 1 ? "" : "s", cpu.quota_from, *cpu.quota, cpu.affinity.size()));
 }
 
+// A device may run fewer than it is told to.
+void LoadInspection::TellStreams(LoadFacts& facts) const {
+  int asked = 0;
+  if (!absl::SimpleAtoi(TextOf(properties_, ov::num_streams.name()), &asked) || asked < 1) return;
+  if (!facts.num_streams || *facts.num_streams == asked) return;
+  facts.reasons.push_back(fmt::format("NUM_STREAMS is {}, of which {} made {}", asked, request_.target, *facts.num_streams));
+}
+
 void LoadInspection::After(const ov::CompiledModel& compiled, LoadFacts& facts) const {
   facts.layers = layers_;
   facts.reasons.insert(facts.reasons.end(), reasons_.begin(), reasons_.end());
   TellDevices(compiled, facts);
+  TellStreams(facts);
   if (kind_ == "BATCH") TellBatch(facts);
   TellThreads(facts);
   TellMemory(facts);

@@ -46,6 +46,7 @@ class LoadInspection {
   uint64_t Requests() const;
   void TellBatch(LoadFacts& facts) const;
   void TellMemory(LoadFacts& facts) const;
+  void TellStreams(LoadFacts& facts) const;
   void TellThreads(LoadFacts& facts) const;
 
   const LoadRequest& request_;

@@ -66,6 +66,14 @@ TEST_F(LoadInspectionTest, LayersOfADeviceAreAllOfTheModels) {
   }
 }
 
+TEST_F(LoadInspectionTest, FewerStreamsThanAskedForAreTold) {
+  const LoadFacts facts = FactsOn("CPU", AddModel({1, 10}), {{"NUM_STREAMS", {int64_t{256}}}});
+  ASSERT_NE(facts.num_streams, 256) << "a machine with so many processors";
+  EXPECT_THAT(facts.reasons, Contains(fmt::format("NUM_STREAMS is 256, of which CPU made {}", *facts.num_streams)));
+  EXPECT_THAT(FactsOn("CPU", AddModel({1, 10}), {{"NUM_STREAMS", {int64_t{1}}}}).reasons,
+              Not(Contains(HasSubstr("NUM_STREAMS"))));
+}
+
 TEST_F(LoadInspectionTest, HeteroTellsWhatItsDevicesTell) {
   const LoadFacts facts = FactsOn("HETERO:VCPU,CPU", AddModel({1, 10}), kF32);
   EXPECT_EQ(facts.layers, (LayerCount{{"VCPU", kAddOnCpu.at("CPU")}}));

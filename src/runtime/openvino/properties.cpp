@@ -126,6 +126,7 @@ ov::AnyMap MakeProperties(ov::Core& core, const std::string& target, const Prope
     PropertyMap own = OwnProperties(plugin_config, CanonicalDevice(device));
     if (!limited) LimitThreads(device, own);
     if (own.empty()) continue;
+    if (flat.contains("NUM_STREAMS")) own.erase("PERFORMANCE_HINT");
     // A hint for all stays one for all: only what stands here is settled here.
     if (own.contains("NUM_STREAMS") || own.contains("PERFORMANCE_HINT")) SettleHint(own);
     by_device[device] = Known(own, ToldProperties(core, device));

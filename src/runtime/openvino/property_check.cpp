@@ -24,13 +24,21 @@ void AddOnce(std::vector<std::string>& list, const std::string& text) {
   if (std::find(list.begin(), list.end(), text) == list.end()) list.push_back(text);
 }
 
-// Those of `target`'s list, beside the ones that it may run on: the absent ones are only in the list.
-std::vector<std::string> AllDevices(const std::string& target, const std::vector<std::string>& devices) {
-  std::vector<std::string> all = devices;
+// What the target names beside the devices that it may run on: the absent ones are only in its list.
+struct Listed {
+  std::vector<std::string> devices;
+  bool every_gpu = false;  // AUTO and MULTI without a list mean every GPU as well
+};
+Listed ListedIn(const std::string& target, const std::vector<std::string>& devices) {
+  Listed listed{.devices = devices};
   const auto parsed = ParseTarget(target, devices);
-  if (!parsed.ok()) return all;
-  for (const std::string& device : parsed->devices) AddOnce(all, CanonicalDevice(device));
-  return all;
+  if (!parsed.ok()) return listed;
+  for (const std::string& device : parsed->devices) AddOnce(listed.devices, CanonicalDevice(device));
+  const bool schedules = parsed->kind == Target::Kind::kAuto || parsed->kind == Target::Kind::kMulti;
+  const auto is_gpu = [](const std::string& device) { return device == "GPU" || device.starts_with("GPU."); };
+  listed.every_gpu = schedules && parsed->devices.empty() && std::ranges::none_of(listed.devices, is_gpu) &&
+                     std::ranges::find(parsed->excluded, "GPU") == parsed->excluded.end();
+  return listed;
 }
 
 }  // namespace
@@ -42,6 +50,8 @@ struct PropertyChecker::Scope {
   std::map<std::string, bool> virtual_told;                  // what AUTO and the like tell
   std::vector<std::string> absent;
   std::set<std::string> known;
+  bool named = true;    // the absent ones are in the target's text
+  std::string divider;  // HETERO over those that are there, for keys of its own; empty: none
 
   void Add(ov::Core& core, const std::string& device) {
     const std::map<std::string, bool> told = ToldProperties(core, device);
@@ -72,14 +82,24 @@ struct PropertyChecker::Scope {
 };
 
 StatusOr<std::vector<std::string>> PropertyChecker::Check(ov::Core& core, const std::string& target,
-                                                          const std::vector<std::string>& devices,
-                                                          const PropertyMap& plugin_config) {
+                                                          const std::vector<std::string>& devices, const PropertyMap& given) {
   std::vector<std::string> notes;
-  if (plugin_config.empty()) return notes;
+  if (given.empty()) return notes;
+  const PropertyMap plugin_config = WithoutOldNames(given, &notes);
   Scope scope{.name = target};
-  for (const std::string& device : AllDevices(target, devices)) scope.Add(core, device);
+  const Listed listed = ListedIn(target, devices);
+  for (const std::string& device : listed.devices) scope.Add(core, device);
+  if (listed.every_gpu) {
+    scope.named = !scope.absent.empty();
+    scope.Add(core, "GPU");
+  }
   const std::string kind = target.substr(0, target.find(':'));
   if (IsVirtual(kind)) scope.AddVirtual(core, kind);
+  if (kind == "HETERO" && !scope.there.empty()) {
+    std::vector<std::string> names;
+    for (const auto& [device, told] : scope.there) names.push_back(device);
+    scope.divider = fmt::format("HETERO:{}", fmt::join(names, ","));
+  }
   for (const auto& [key, value] : plugin_config) {
     SY_RETURN_IF_ERROR(CheckKey(scope, key, value, notes));
     if (key == kDeviceProperties) {
@@ -96,9 +116,12 @@ Status PropertyChecker::CheckKey(const Scope& scope, const std::string& key, con
   const PropertyVerdict verdict = JudgeProperty(key, value);
   const bool known = IsCoreProperty(key) || scope.Tells(key);
   if (!known) {
-    const bool one = !scope.absent.empty() && !scope.known.contains(key);
+    // A GPU that nobody named excuses only what is a GPU's.
+    const bool excused = !scope.absent.empty() && (scope.named || key.starts_with("GPU_") || scope.known.contains(key) ||
+                                                   verdict.verdict == Verdict::kGood);
+    const bool one = excused && !scope.known.contains(key);
     const std::string nearest = NearestKey(key, scope.known, one ? std::optional<size_t>(kMisspelt) : std::nullopt);
-    if (scope.absent.empty() || (one && !nearest.empty())) {
+    if (!excused || (one && !nearest.empty())) {
       return InvalidArgument("plugin_config: {} has no property \"{}\"; {}", scope.name, key.substr(0, 128),
                              nearest.empty() ? "take it out" : fmt::format("did you mean {}?", nearest));
     }
@@ -111,6 +134,9 @@ Status PropertyChecker::CheckKey(const Scope& scope, const std::string& key, con
     return InvalidArgument("plugin_config: {} can only be read on {}; take it out", key, scope.name);
   }
   if (verdict.verdict == Verdict::kGood) return absl::OkStatus();
+  if (!scope.divider.empty() && scope.virtual_told.contains(key)) {
+    return Probe(scope.divider, key, CanonicalText(key, value), notes);
+  }
   for (const auto& [device, told] : scope.there) {
     if (!told.contains(key)) continue;
     SY_RETURN_IF_ERROR(Probe(device, key, CanonicalText(key, value), notes));
@@ -129,7 +155,9 @@ Status PropertyChecker::CheckNested(ov::Core& core, const Scope& scope, const Pr
     // "GPU" stands for each of them.
     std::vector<std::string> meant;
     const auto takes = [&](const std::string& device) {
-      if (CanonicalDevice(name) == device || device.starts_with(name + ".")) meant.push_back(device);
+      // "GPU" alone among the absent ones is whichever AUTO would take.
+      const bool any = device == "GPU" && name.starts_with("GPU.");
+      if (any || name == device || CanonicalDevice(name) == device || device.starts_with(name + ".")) meant.push_back(device);
     };
     for (const auto& [device, told] : scope.there) takes(device);
     for (const std::string& device : scope.absent) takes(device);

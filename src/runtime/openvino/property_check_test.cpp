@@ -85,6 +85,42 @@ TEST_F(PropertyCheckTest, AnAbsentDevicesKeysAreNotJudged) {
               AllOf(HasSubstr("DEVICE_PROPERTIES/GPU"), HasSubstr("NPU, CPU")));
 }
 
+TEST_F(PropertyCheckTest, AGpuThatAutoWouldTakeIsAbsentAsWell) {
+  const auto none = runtime_->Devices(kListLimit).found;
+  if (std::ranges::any_of(none, [](const DeviceInfo& device) { return device.name.starts_with("GPU"); }))
+    GTEST_SKIP() << "a GPU";
+  for (const std::string target : {"AUTO", "MULTI"}) {
+    EXPECT_THAT(Notes(For("GPU", {{"NUM_STREAMS", {int64_t{2}}}}), target), IsEmpty());
+    EXPECT_THAT(Notes(For("GPU", {{"GPU_QUEUE_THROTTLE", Text("LOW")}}), target), ::testing::SizeIs(1));
+    EXPECT_THAT(Notes({{"GPU_QUEUE_THROTTLE", Text("LOW")}}, target),
+                ::testing::ElementsAre(AllOf(HasSubstr("GPU_QUEUE_THROTTLE is not judged"), HasSubstr("GPU is not there"))));
+    EXPECT_THAT(Fault({{"XYZ", {true}}}, target), HasSubstr("take it out"));
+    EXPECT_THAT(Fault({{"NUM_STREAM", {int64_t{1}}}}, target), HasSubstr("did you mean NUM_STREAMS?"));
+    EXPECT_THAT(Fault(For("NPU", {{"NPU_TURBO", Text("YES")}}), target), HasSubstr("does not run on \"NPU\""));
+  }
+  EXPECT_THAT(Fault(For("GPU", {{"NUM_STREAMS", {int64_t{2}}}}), "AUTO:-GPU"), HasSubstr("does not run on \"GPU\""));
+  EXPECT_THAT(Fault({{"GPU_QUEUE_THROTTLE", Text("LOW")}}, "AUTO:-GPU"), HasSubstr("take it out"));
+}
+
+TEST_F(PropertyCheckTest, HeterosOwnPropertiesAreItsToJudge) {
+  const std::string target = "HETERO:GPU,CPU";
+  EXPECT_THAT(Notes({{"MODEL_DISTRIBUTION_POLICY", Text("PIPELINE_PARALLEL")}}, target), IsEmpty());
+  EXPECT_THAT(Notes({{"MODEL_DISTRIBUTION_POLICY", Text("PIPELINE_PARALLEL")}}, "HETERO:CPU"), IsEmpty());
+  EXPECT_THAT(Fault({{"MODEL_DISTRIBUTION_POLICY", Text("SIDEWAYS")}}, target),
+              AllOf(HasSubstr("MODEL_DISTRIBUTION_POLICY: HETERO:CPU does not take \"SIDEWAYS\"")));
+  EXPECT_THAT(Fault(For("CPU", {{"MODEL_DISTRIBUTION_POLICY", Text("PIPELINE_PARALLEL")}}), target),
+              HasSubstr("CPU does not take \"PIPELINE_PARALLEL\""));
+  const auto loaded = Load(AddModel({1, 10}), {.target_device = "HETERO:CPU",
+                                               .plugin_config = {{"MODEL_DISTRIBUTION_POLICY", Text("PIPELINE_PARALLEL")}}});
+  EXPECT_NE(loaded, nullptr);
+}
+
+TEST_F(PropertyCheckTest, OldNamesAreNoted) {
+  EXPECT_THAT(Notes({{"CPU_THROUGHPUT_STREAMS", {int64_t{2}}}}),
+              ::testing::ElementsAre(HasSubstr("CPU_THROUGHPUT_STREAMS is an old name; NUM_STREAMS is set in its place")));
+  EXPECT_THAT(Fault({{"CPU_THREADS_NUM", Text("many")}}), HasSubstr("INFERENCE_NUM_THREADS: expected a whole number"));
+}
+
 TEST_F(PropertyCheckTest, AChildTellsWhatTheDeviceTakes) {
   EXPECT_THAT(Notes({{"KV_CACHE_PRECISION", Text("u8")}}), IsEmpty());
   EXPECT_THAT(Fault({{"KV_CACHE_PRECISION", Text("i8")}}),

@@ -21,6 +21,7 @@
 #include "config/model_values.h"
 #include "config/text.h"
 #include "device/cpu_facts.h"
+#include "device/property_rules.h"
 #include "device/system_view.h"
 #include "device/target.h"
 #include "tools/files.h"
@@ -244,10 +245,16 @@ int RunTune(int argc, const char* const* argv, const TuneRuntimeFactory& make_ru
     std::fwrite(kHelp.data(), 1, kHelp.size(), stdout);
     return kExitOk;
   }
-  const auto parsed = ParseModelFlags("tune", arguments->server);
+  LogToStderr();  // from the first warning about a flag on: the answer alone is on stdout
+  auto parsed = ParseModelFlags("tune", arguments->server);
   if (const auto* error = std::get_if<SettingsError>(&parsed)) return Fail(error->exit_code, error->message);
-  const auto& settings = std::get<ServerSettings>(parsed);
-  LogToStderr();
+  auto& settings = std::get<ServerSettings>(parsed);
+  for (ModelSettings& model : settings.models) {
+    // What is given under an old name is kept to as well.
+    std::vector<std::string> notes;
+    model.plugin_config = WithoutOldNames(model.plugin_config, &notes);
+    for (const std::string& note : notes) LogWarning("{}", note);
+  }
   interrupted.store(false);
   struct sigaction action {};
   action.sa_handler = [](int) { interrupted.store(true); };
