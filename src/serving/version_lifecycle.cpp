@@ -352,6 +352,7 @@ void Manager::LoadAnew(Model& model, Entry& entry) {
   entry.state = serves ? VersionState::kAvailable : VersionState::kWanted;
   entry.settling = !serves;
   entry.tried = serves ? entry.served : LoadSource();
+  entry.error = absl::OkStatus();
   model.look = woken_ = true;
 }
 

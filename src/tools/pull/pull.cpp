@@ -140,7 +140,7 @@ class Workplace {
     std::error_code error;
     for (fs::recursive_directory_iterator it(path_, error), end; !error && it != end; it.increment(error)) {
       std::error_code ignored;
-      if (it->is_regular_file(ignored)) return;
+      if (it->is_regular_file(ignored) && it->file_size(ignored) > 0) return;
     }
     if (error) return;
     fs::remove_all(path_, error);
