@@ -63,6 +63,13 @@ def test_model_metadata(server, path):
     document = server.http("GET", path).json()
     assert document["name"] == "dummy" and document["versions"] == ["1"] and document["platform"]
     assert document["inputs"] == [{"name": "b", "datatype": "FP32", "shape": [1, 10]}]
+    assert "rt_info" not in document
+
+
+def test_what_a_model_says_of_itself(server):
+    """As OpenVINO's Model API reads it."""
+    info = server.http("GET", "/v2/models/two_outputs").json()["rt_info"]
+    assert info == {"model_info": {"labels": "cat dog", "confidence_threshold": "0.5", "more": {"deep": "1"}}}
 
 
 @pytest.mark.parametrize(

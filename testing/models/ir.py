@@ -38,8 +38,12 @@ def _output(node, name):
     return result
 
 
-def _save(folder, results, inputs, name):
-    ov.save_model(ov.Model(results, inputs, name), folder / "model.xml", compress_to_fp16=False)
+def _save(folder, results, inputs, name, info=None):
+    """`info`: what the model says of itself, as rt_info."""
+    model = ov.Model(results, inputs, name)
+    for key, value in (info or {}).items():
+        model.set_rt_info(value, ["model_info", *key.split("/")])
+    ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
 
 
 def plus_one(folder, shape=(1, 10), element_type=ov.Type.f32, source="b", target="a", addend=1):
@@ -71,7 +75,8 @@ def two_outputs(folder):
     x = _input("x", [-1, 4])
     doubled = ops.multiply(x, ops.constant(np.array(2, np.float32)))
     total = ops.reduce_sum(x, ops.constant(np.array([1], np.int64)), keep_dims=True)
-    _save(folder, [_output(doubled, "doubled"), _output(total, "total")], [x], "two_outputs")
+    _save(folder, [_output(doubled, "doubled"), _output(total, "total")], [x], "two_outputs",
+          {"labels": "cat dog", "confidence_threshold": 0.5, "more/deep": "1"})
 
 
 def no_name_output(folder):

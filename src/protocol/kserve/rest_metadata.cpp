@@ -31,6 +31,21 @@ void AppendTensors(std::string& out, const std::vector<TensorSpec>& specs) {
   out += ']';
 }
 
+void AppendInfo(std::string& out, const std::vector<ModelInfo>& entries) {
+  out += '{';
+  for (const ModelInfo& entry : entries) {
+    if (&entry != &entries.front()) out += ',';
+    AppendJsonString(out, entry.name);
+    out += ':';
+    if (entry.text) {
+      AppendJsonString(out, *entry.text);
+    } else {
+      AppendInfo(out, entry.entries);
+    }
+  }
+  out += '}';
+}
+
 }  // namespace
 
 std::string EncodeKserveServerMetadata(const Manager& manager) {
@@ -55,6 +70,11 @@ std::string EncodeKserveModelMetadata(const kserve::ModelDescription& model) {
   AppendTensors(out, model.version->signature().inputs);
   out += ",\"outputs\":";
   AppendTensors(out, model.version->signature().outputs);
+  if (const auto& info = model.version->signature().info) {
+    out += ",\"rt_info\":{\"model_info\":";
+    AppendInfo(out, *info);
+    out += '}';
+  }
   out += '}';
   return out;
 }

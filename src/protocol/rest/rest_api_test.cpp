@@ -14,6 +14,7 @@
 namespace switchyard {
 namespace {
 
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
 class RestApiTest : public ::testing::Test {
@@ -25,6 +26,8 @@ class RestApiTest : public ::testing::Test {
                                 {{Dimension::Fixed(1), Dimension::Fixed(3), Dimension::Fixed(224), Dimension::Fixed(224)}},
                                 0}};
     images.signature.outputs = {{"image", ElementType::kFp32, images.signature.inputs[0].shape, 0}};
+    images.signature.info = {{"labels", "a \"b\"", {}},
+                             {"more", std::nullopt, {{"deep", "1", {}}, {"none", std::nullopt, {}}}}};
     images.async = FakeRuntime::Async::kInline;
     runtime_.Set("images", images);
     FakeRuntime::Script held;
@@ -93,6 +96,8 @@ TEST_F(RestApiTest, TellsMetadata) {
             "{\"name\":\"dummy\",\"versions\":[\"2\"],\"platform\":\"OpenVINO\","
             "\"inputs\":[{\"name\":\"b\",\"datatype\":\"FP32\",\"shape\":[1,10]}],"
             "\"outputs\":[{\"name\":\"a\",\"datatype\":\"FP32\",\"shape\":[1,10]}]}");
+  EXPECT_THAT(Text("GET", "/v2/models/images"),
+              EndsWith("],\"rt_info\":{\"model_info\":{\"labels\":\"a \\\"b\\\"\",\"more\":{\"deep\":\"1\",\"none\":{}}}}}"));
   EXPECT_EQ(Code("GET", "/v2/models/unknown"), 404);
   EXPECT_EQ(Code("GET", "/v2/models/broken"), 503);
   EXPECT_THAT(Text("GET", "/v1/models/dummy/metadata"),

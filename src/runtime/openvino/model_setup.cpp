@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "runtime/openvino/batching.h"
 #include "runtime/openvino/convert.h"
+#include "runtime/openvino/model_info.h"
 #include "runtime/openvino/preprocess.h"
 
 namespace switchyard {
@@ -267,6 +268,7 @@ StatusOr<Signature> MakeSignature(const ov::Model& model, const PortNames& names
     SY_ASSIGN_OR_RETURN(TensorSpec spec, MakeSpec(outputs[i], names.outputs[i], "Output"));
     signature.outputs.push_back(std::move(spec));
   }
+  signature.info = ReadModelInfo(model);
   return signature;
 }
 

@@ -40,6 +40,25 @@ TEST_F(OpenVinoLoadTest, FactsOfACpuModel) {
   EXPECT_EQ(signature.outputs[0].name, "a");
 }
 
+TEST_F(OpenVinoLoadTest, WhatTheModelSaysOfItself) {
+  EXPECT_EQ(Load(AddModel({1, 10}))->signature().info, std::nullopt);
+  const auto model = AddModel({1, 10});
+  model->set_rt_info("cat dog", "model_info", "labels");
+  model->set_rt_info(0.5, "model_info", "confidence_threshold");
+  model->set_rt_info(std::vector<std::string>{"a", "b"}, "model_info", "names");
+  model->set_rt_info("<\"", "model_info", "more", "deep");
+  model->set_rt_info("something", "other");
+  const std::vector<ModelInfo> expected = {{"confidence_threshold", "0.5", {}},
+                                           {"labels", "cat dog", {}},
+                                           {"more", std::nullopt, {{"deep", "<\"", {}}}},
+                                           {"names", "a b", {}}};
+  EXPECT_EQ(Load(model)->signature().info, expected);
+  // What is done to inputs makes another model.
+  ModelSettings settings;
+  settings.means[""] = {1};
+  EXPECT_EQ(Load(model, settings)->signature().info, expected);
+}
+
 TEST_F(OpenVinoLoadTest, TheDeviceIsChosenWhenNoneIsNamed) {
   auto request = Request(Save(AddModel({1, 10})));
   request.settings.target_device.clear();
