@@ -67,27 +67,33 @@ Status ReadyFile::Write(std::string_view text) {
   const std::string beside = Beside(path_);
   const int file = Open(beside);
   if (file < 0) return Unwritable(errno);
-  struct stat info {};
   int error = WriteAll(file, text);
-  if (error == 0 && fstat(file, &info) != 0) error = errno;
+  const int held = fcntl(file, F_DUPFD_CLOEXEC, 0);
+  if (held < 0 && error == 0) error = errno;
+  // Only now does a network's file system say whether it has it.
   if (close(file) != 0 && error == 0) error = errno;
   if (error == 0 && std::rename(beside.c_str(), path_.c_str()) != 0) error = errno;
   if (error != 0) {
+    if (held >= 0) close(held);
     unlink(beside.c_str());
     return Unwritable(error);
   }
-  written_ = true;
-  device_ = info.st_dev;
-  inode_ = info.st_ino;
+  if (written_ >= 0) close(written_);
+  written_ = held;
   return absl::OkStatus();
 }
 
 void ReadyFile::Remove() {
   const std::lock_guard lock(mutex_);
   removed_ = true;
-  struct stat info {};
-  if (!written_ || lstat(path_.c_str(), &info) != 0) return;
-  if (info.st_dev == device_ && info.st_ino == inode_) unlink(path_.c_str());
+  struct stat ours {
+  }, there{};
+  if (written_ < 0 || fstat(written_, &ours) != 0 || lstat(path_.c_str(), &there) != 0) return;
+  if (ours.st_dev == there.st_dev && ours.st_ino == there.st_ino) unlink(path_.c_str());
+}
+
+ReadyFile::~ReadyFile() {
+  if (written_ >= 0) close(written_);
 }
 
 }  // namespace switchyard

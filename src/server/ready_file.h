@@ -1,11 +1,10 @@
 // --ready_file: tells whoever waits for it where this server listens, as long as it serves.
 #pragma once
 
-#include <sys/types.h>
-
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/status.h"
 
@@ -16,6 +15,9 @@ class ReadyFile {
  public:
   // An empty path: there is no such file, and nothing is done.
   explicit ReadyFile(std::string path) : path_(std::move(path)) {}
+  ~ReadyFile();
+  ReadyFile(const ReadyFile&) = delete;
+  ReadyFile& operator=(const ReadyFile&) = delete;
 
   // Removes what an earlier run left there. InvalidArgument: what is there is no regular file (it stays), or cannot be removed.
   Status Clear() const;
@@ -31,10 +33,8 @@ class ReadyFile {
 
   const std::string path_;
   std::mutex mutex_;
-  bool removed_ = false;  // guarded by mutex_, as are those below
-  bool written_ = false;
-  dev_t device_ = 0;
-  ino_t inode_ = 0;
+  bool removed_ = false;  // guarded by mutex_
+  int written_ = -1;      // guarded by mutex_: what Write wrote, open, so that no other file has its inode
 };
 
 }  // namespace switchyard

@@ -18,7 +18,7 @@ constexpr const char* kDescription =
     "Exit code: 0, 1 when a call failed, 64 when the command line is at fault.";
 
 constexpr const char* kExamples =
-    "\nExamples:\n"
+    "Examples:\n"
     "  switchyard infer --url localhost:9000 --protocol kserve-grpc --model dummy --input b=random\n"
     "  switchyard infer --url localhost:8000 --protocol tfs-rest --model resnet --input x=@image.npy --top_k 5";
 
@@ -128,6 +128,7 @@ std::variant<InferOptions, InferUsage> ParseInferOptions(int argc, const char* c
   required("--url", url, "host:port, http://host:port or unix:/path", "ADDRESS");
   required("--protocol", protocol, "kserve-grpc, kserve-rest, tfs-grpc or tfs-rest", "NAME");
   required("--model", options.model, "the model's name", "NAME");
+  app.set_help_flag("-h,--help", "print this text and exit");  // behind those, as the groups of flags stand in its order
   app.add_option("--version", options.version, "the model's version; the server's default if not given")->option_text("N");
   app.add_option("--input", inputs, "name=@file, name=JSON or name=random; once for each input")
       ->allow_extra_args(false)
