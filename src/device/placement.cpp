@@ -32,8 +32,8 @@ std::vector<std::string> RankedDevices(const Inventory& inventory) {
   return ranked;
 }
 
-// "GPU" in a list of AUTO or MULTI is every GPU, as with OpenVINO: discrete ones, then integrated ones. Each device once, at its
-// first place.
+// "GPU" in a list of AUTO or MULTI is every GPU, as with OpenVINO: discrete ones, then integrated ones. Each device once, at
+// its first place.
 std::vector<std::string> EveryGpu(const std::vector<std::string>& devices, const Inventory& inventory) {
   std::vector<std::string> result;
   const auto add = [&](const std::string& device) {

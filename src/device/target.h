@@ -19,8 +19,8 @@ namespace switchyard {
 //   entry   = device | "-" device          (exclusion; AUTO only)
 //   device  = name ["." id]                CPU, GPU, GPU.1, GPU.0.1 (a tile), NPU, NPU.4000, or the name of a registered plugin
 // "AUTO" and "MULTI" without a list mean every device that the policy may take (device/placement.h). An exclusion without an id
-// excludes all devices of that name: "AUTO:-GPU" takes no GPU at all. In a list of AUTO or MULTI "GPU" means every GPU, elsewhere
-// the first. "CPU.0" is taken as "CPU".
+// excludes all devices of that name: "AUTO:-GPU" takes no GPU at all. In a list of AUTO or MULTI "GPU" means every GPU,
+// elsewhere the first. "CPU.0" is taken as "CPU".
 struct Target {
   enum class Kind { kDevice, kAuto, kMulti, kHetero, kBatch };
   Kind kind = Kind::kDevice;
