@@ -191,8 +191,7 @@ class Parser {
     const bool every = kind == Target::Kind::kAuto || kind == Target::Kind::kMulti;
     for (size_t i = 0; i < seen.size(); ++i) {
       const auto& [other, other_excluded] = seen[i];
-      const bool one_of_all =
-          every && !(excluded && other_excluded) && other != name && (other == "GPU" || name == "GPU");
+      const bool one_of_all = every && !(excluded && other_excluded) && other != name && (other == "GPU" || name == "GPU");
       const bool same = !one_of_all && CanonicalDevice(other) == CanonicalDevice(name);
       if (excluded == other_excluded) {
         if (!same) continue;

@@ -25,7 +25,7 @@ struct TargetPlacement {
   std::string reason;
   std::optional<LoadFacts> facts;  // of what is compiled
   size_t num_requests = 0;
-  uint64_t requests_served = 0;  // since it was compiled
+  uint64_t requests_served = 0;  // since the version was loaded; of a shape's instance, since that was
 };
 
 // An instance of a model whose shape is "auto", beside the one of the model's own shape.

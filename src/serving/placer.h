@@ -156,7 +156,7 @@ class Placer : public std::enable_shared_from_this<Placer> {
   bool rouse_failed_ = false;
   bool rouse_stale_ = false;
   uint64_t slept_bytes_ = 0;
-  bool refuses_ = false;  // the route says that there is nothing to wait for
+  bool refuses_ = false;              // the route says that there is nothing to wait for
   TimePoint retry_at_ = kNoDeadline;  // what failed to load is tried again, as soon as the timer wakes the Manager
   Timer::Id retry_timer_ = 0;
   // Candidates that were lost, or failed to load, in this step, and why.

@@ -93,8 +93,9 @@ void SetStates(const PlacementPlan& plan, PlacementReport& report) {
   const PlacementDecision decision = Decide(plan, states);
   for (size_t i = 0; i < report.targets.size(); ++i) {
     TargetPlacement& target = report.targets[i];
-    const bool routed = std::find(decision.route.begin(), decision.route.end(), i) != decision.route.end();
-    const bool serves = routed && (i == decision.route.front() || plan.mode == PlacementPlan::Mode::kAll);
+    const auto place = std::find(decision.route.begin(), decision.route.end(), i);
+    const bool routed = place != decision.route.end();
+    const bool serves = static_cast<size_t>(decision.route.end() - place) > decision.standby;
     target.state = !target.facts ? "failed" : serves ? "serving" : routed ? "standby" : "idle";
     if (target.facts) {
       report.reasons.insert(report.reasons.end(), target.facts->reasons.begin(), target.facts->reasons.end());
