@@ -1,8 +1,10 @@
 """The rows of the table. Repeats go round all servers of a workload, so that a drift of the machine meets all of them."""
 
+import contextlib
 import dataclasses
 import json
 import subprocess
+import sys
 import tempfile
 
 import numpy as np
@@ -74,12 +76,24 @@ class Row:
         return found
 
 
+@contextlib.contextmanager
+def busy_client_core(plan):
+    """As busy as the client keeps it, which polls: the client's core and the server's may share one."""
+    spins = subprocess.Popen([*plan.client_pin, sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        spins.kill()
+        spins.wait()
+
+
 def run_inprocess(workload, model, plan, folder, *more, seconds=None):
     """What bench's `inprocess run` said, with "latencies_us", an array."""
     latencies = f"{folder}/inprocess.f32"
     command = [*plan.server_pin, paths.BUILD / "inprocess", "run", model, "--seconds", seconds or plan.seconds, "--latencies",
                latencies, *workload.inprocess_arguments(folder), *more]
-    done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+    with contextlib.nullcontext() if "--fed_by_core" in more else busy_client_core(plan):
+        done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
     return {**json.loads(done.stdout), "latencies_us": np.fromfile(latencies, np.float32)}
 
 
