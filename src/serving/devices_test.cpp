@@ -5,6 +5,7 @@
 #include <functional>
 #include <thread>
 
+#include "base/mutex.h"
 #include "device/fault.h"
 #include "runtime/fake/fake_runtime.h"
 #include "serving/executor.h"
@@ -43,7 +44,10 @@ class DevicesTest : public testing::Test {
   void Serve(const std::string& target, const std::function<void(ModelSettings&)>& change = {}) {
     Manager::Options options;
     options.on_failover = [this](const std::string&, const std::string& from, const std::string& to,
-                                 const std::string& reason) { moves_.push_back(from + ">" + to + ":" + reason); };
+                                 const std::string& reason) {
+      MutexLock lock(&mutex_);
+      moves_.push_back(from + ">" + to + ":" + reason);
+    };
     manager_ = std::make_unique<Manager>(runtime_, timer_, options);
     ModelSettings settings = repository_.Add("dummy", {1});
     settings.target_device = target;
@@ -58,6 +62,10 @@ class DevicesTest : public testing::Test {
       std::this_thread::sleep_for(std::chrono::microseconds(200));
     }
     return true;
+  }
+  std::vector<std::string> Moves() {
+    MutexLock lock(&mutex_);
+    return moves_;
   }
   std::string ServedBy() {
     const auto placement = manager_->Placement("dummy", std::nullopt);
@@ -99,7 +107,8 @@ class DevicesTest : public testing::Test {
   FakeRuntime runtime_;
   ManualTimer timer_;
   TempRepository repository_;
-  std::vector<std::string> moves_;
+  Mutex mutex_;
+  std::vector<std::string> moves_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<Manager> manager_;
 };
 
@@ -141,7 +150,7 @@ TEST_F(DevicesTest, FilesThatHaveChangedAreNotTakenForADeviceThatComesLater) {
   EXPECT_TRUE(Until([&] { return StateOf("GPU.0") == "failed"; }));
   EXPECT_TRUE(Call().ok());
   EXPECT_EQ(ServedBy(), "CPU");
-  EXPECT_THAT(moves_, IsEmpty());
+  EXPECT_THAT(Moves(), IsEmpty());
   EXPECT_EQ(Device("GPU.0").state, DeviceState::kWell) << "it is no fault of the device's";
   std::filesystem::remove(folder / ".incomplete");
   EXPECT_TRUE(Until([&] { return &**manager_->Acquire("dummy", std::nullopt) != before && ServedBy() == "GPU.0"; }));
@@ -199,7 +208,7 @@ TEST_F(DevicesTest, ADeviceThatFailsIsLeftAndComesHomeAsANewGeneration) {
   runtime_.SetRenewError(absl::UnavailableError("still dead"));
   EXPECT_TRUE(Call(3).ok());
   ASSERT_TRUE(Until([&] { return ServedBy() == "CPU"; }));
-  EXPECT_THAT(moves_, ElementsAre("GPU.0>CPU:error"));
+  EXPECT_THAT(Moves(), ElementsAre("GPU.0>CPU:error"));
   EXPECT_TRUE(manager_->ModelReady("dummy", std::nullopt));
   ASSERT_TRUE(Until([&] { return runtime_.renewals().size() >= 2; }));
   EXPECT_FALSE(Device("GPU.0").reason.empty());
@@ -208,7 +217,7 @@ TEST_F(DevicesTest, ADeviceThatFailsIsLeftAndComesHomeAsANewGeneration) {
   ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.0"; }, seconds(30)));
   EXPECT_EQ(Device("GPU.0").state, DeviceState::kWell);
   EXPECT_TRUE(Call(4).ok());
-  EXPECT_THAT(moves_, ElementsAre("GPU.0>CPU:error"));
+  EXPECT_THAT(Moves(), ElementsAre("GPU.0>CPU:error"));
   EXPECT_EQ(manager_->Placement("dummy", std::nullopt)->targets[0].requests_served, 2u) << "before it was lost, and after";
 }
 
@@ -228,7 +237,7 @@ TEST_F(DevicesTest, AFailoverNamesTheDeviceThatIsStillCompiling) {
   runtime_.Set("dummy@CPU", slow);
   ASSERT_TRUE(Until([&] { return waits.answer->done.HasBeenNotified(); }));
   EXPECT_TRUE(waits.answer->status.ok());
-  EXPECT_THAT(moves_, ElementsAre("GPU.0>CPU:error"));
+  EXPECT_THAT(Moves(), ElementsAre("GPU.0>CPU:error"));
 }
 
 TEST_F(DevicesTest, OneOfSeveralThatDoesNotLoadIsAFailover) {
@@ -244,10 +253,10 @@ TEST_F(DevicesTest, OneOfSeveralThatDoesNotLoadIsAFailover) {
   broken.load_error = absl::InvalidArgumentError("compiler says no");
   runtime_.Set("dummy@GPU.0", broken);
   // While the other one still compiles.
-  ASSERT_TRUE(Until([&] { return !moves_.empty(); }));
+  ASSERT_TRUE(Until([&] { return !Moves().empty(); }));
   runtime_.Update("dummy@CPU", [](FakeRuntime::Script& script) { script.hold_load = false; });
   ASSERT_TRUE(Until([&] { return ServedBy() == "CPU" && StateOf("GPU.0") == "failed"; }));
-  EXPECT_THAT(moves_, ElementsAre("GPU.0>CPU:load"));
+  EXPECT_THAT(Moves(), ElementsAre("GPU.0>CPU:load"));
 }
 
 TEST_F(DevicesTest, AStopDoesNotWaitForAnInferenceThatWasGivenUp) {
@@ -296,7 +305,7 @@ TEST_F(DevicesTest, AHungInferenceIsRunElsewhereAfterTheDevicesTime) {
   EXPECT_GE(timer_.Now() - before, milliseconds(500));
   EXPECT_LE(timer_.Now() - before, milliseconds(1500));
   ASSERT_TRUE(Until([&] { return ServedBy() == "CPU"; }));
-  EXPECT_THAT(moves_, ElementsAre("GPU.0>CPU:hang"));
+  EXPECT_THAT(Moves(), ElementsAre("GPU.0>CPU:hang"));
   EXPECT_EQ(runtime_.CompleteAll(), 1u) << "what the device delivers late is dropped";
 }
 
@@ -385,7 +394,7 @@ TEST_F(DevicesTest, WhatDidNotLoadIsTriedAgainWithGrowingPausesAndGoesHome) {
     EXPECT_GE(timer_.Now() - tried, seconds(1 << (i - 2)) - milliseconds(20));
     tried = timer_.Now();
   }
-  EXPECT_THAT(moves_, ElementsAre("GPU.0>CPU:load")) << "once, not at each try";
+  EXPECT_THAT(Moves(), ElementsAre("GPU.0>CPU:load")) << "once, not at each try";
   script.load_error = absl::OkStatus();
   runtime_.Set("dummy@GPU.0", script);
   ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.0"; }, seconds(60)));
@@ -438,7 +447,7 @@ TEST_F(DevicesTest, WhatSharesTheCallsGoesHomeWithoutACallThatWaits) {
   runtime_.Set("dummy@GPU.0", slow);
   ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.0" && StateOf("CPU") == "standby"; }));
   EXPECT_TRUE(Call(5).ok());
-  EXPECT_THAT(moves_, ElementsAre("GPU.0>CPU:error"));
+  EXPECT_THAT(Moves(), ElementsAre("GPU.0>CPU:error"));
 }
 
 TEST_F(DevicesTest, AMissingDeviceIsExplained) {
