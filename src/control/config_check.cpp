@@ -14,15 +14,9 @@
 #include "device/placement.h"
 #include "repository/cloud/mirror.h"
 #include "repository/source.h"
-#include "serving/state_check.h"
 
 namespace switchyard {
 namespace {
-
-bool HasState(const ModelGraph& graph) {
-  return std::any_of(graph.nodes.begin(), graph.nodes.end(),
-                     [](const GraphNode& node) { return node.type.starts_with("ReadValue"); });
-}
 
 // The key of an entry that a message about the model and its settings is about: base_path where none is.
 std::string_view KeyOf(std::string_view message, const ModelSettings& settings) {
@@ -66,8 +60,10 @@ class ModelJudge {
     if (IsFaulty("")) return;
     if (!IsFaulty("base_path") && !IsFaulty("name")) JudgeFiles();
     const size_t before = faults_.size();
-    if (!IsFaulty("warmup")) JudgeWarmUp();
-    if (!IsFaulty("warmup") && environment_.read_models && faults_.size() == before) ReadWarmUp();
+    if (!IsFaulty("warmup")) {
+      JudgeWarmUp();
+      if (environment_.read_models && faults_.size() == before) ReadWarmUp();
+    }
     if (!IsFaulty("target_device") && !IsFaulty("fallback_devices") && !IsFaulty("plugin_config")) JudgeDevices();
     if (environment_.read_models && model_.faulty_keys.empty() && plan_ && !device_fault_) ReadModels();
   }
@@ -118,9 +114,10 @@ class ModelJudge {
         AddIncomplete(files);
       }
     }
-    if (whole_.empty() && !environment_.read_models && !cloud)
+    if (whole_.empty() && !environment_.read_models && !cloud) {
       AddIncomplete(*std::find_if(found->begin(), found->end(),
                                   [&](const VersionFiles& files) { return files.version == wanted.back(); }));
+    }
     if (IsFaulty("labels")) return;
     for (const auto& [label, version] : settings_.labels) {
       if (std::find(wanted.begin(), wanted.end(), version) != wanted.end()) continue;
@@ -225,7 +222,7 @@ class ModelJudge {
                                 .properties = best.properties};
       const auto graph = environment_.runtime.Graph(request);
       const Status judged =
-          graph.ok() ? CheckState(settings_, HasState(*graph), /*batch_size=*/1, best.target) : graph.status();
+          graph.ok() ? CheckState(settings_, KeepsState(*graph), /*batch_size=*/1, best.target) : graph.status();
       if (judged.ok()) continue;
       faults_.push_back(
           {PointerTo(model_.pointer, KeyOf(Message(judged), settings_)),

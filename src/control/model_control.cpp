@@ -162,10 +162,10 @@ void ModelControl::AnswerWaiting() {
   bool restored = false;
   for (auto it = ended.rbegin(); it != ended.rend(); ++it) {
     if (it->second.status.ok()) continue;
-    for (const std::string& name : FailedOf(it->first)) {
+    for (const std::string& name : it->first.changed) {
       const auto words = it->first.words.find(name);
       // A later call has the last word.
-      if (words == it->first.words.end() || wanted.LastWord(name) != words->second.second) continue;
+      if (words == it->first.words.end() || wanted.LastWord(name) != words->second.second || !FailureOf(name)) continue;
       if (words->second.first == words->second.second) continue;
       wanted.Restore(name, words->second.first);
       restored = true;
@@ -180,17 +180,14 @@ void ModelControl::AnswerWaiting() {
   for (auto& [waiting, outcome] : ended) waiting.done(outcome);
 }
 
-// The models whose loads failed.
-std::set<std::string> ModelControl::FailedOf(const Waiting& waiting) const {
-  std::set<std::string> failed;
-  for (const std::string& name : waiting.changed) {
-    const auto status = manager_.StatusOf(name);
-    if (!status.ok()) continue;
-    for (const VersionStatus& version : status->versions) {
-      if (!version.error.ok() && version.state != VersionState::kGone) failed.insert(name);
-    }
+// The first version of the model whose load failed, if there is one.
+std::optional<VersionStatus> ModelControl::FailureOf(const std::string& model) const {
+  const auto status = manager_.StatusOf(model);
+  if (!status.ok()) return std::nullopt;
+  for (const VersionStatus& version : status->versions) {
+    if (!version.error.ok() && version.state != VersionState::kGone) return version;
   }
-  return failed;
+  return std::nullopt;
 }
 
 ControlOutcome ModelControl::OutcomeOf(const Waiting& waiting) const {
@@ -198,15 +195,12 @@ ControlOutcome ModelControl::OutcomeOf(const Waiting& waiting) const {
   outcome.changed = !waiting.changed.empty() || Served(manager_) != waiting.before;
   if (!waiting.failures_are_errors) return outcome;
   for (const std::string& name : waiting.changed) {
-    const auto status = manager_.StatusOf(name);
-    if (!status.ok()) continue;
-    for (const VersionStatus& version : status->versions) {
-      if (version.error.ok() || version.state == VersionState::kGone) continue;
-      const bool serves = version.state == VersionState::kAvailable;
-      outcome.status = Error(version.error.code(), "Model {} version {} could not be loaded{}: {}", name, version.version,
-                             serves ? "; what was loaded before goes on serving" : "", Message(version.error));
-      return outcome;
-    }
+    const auto version = FailureOf(name);
+    if (!version) continue;
+    const bool serves = version->state == VersionState::kAvailable;
+    outcome.status = Error(version->error.code(), "Model {} version {} could not be loaded{}: {}", name, version->version,
+                           serves ? "; what was loaded before goes on serving" : "", Message(version->error));
+    break;
   }
   return outcome;
 }
@@ -291,9 +285,10 @@ void ModelControl::Apply(WantedSet wanted, Waiting waiting) {
 
 void ModelControl::RunLoad(const std::string& called, const std::optional<std::string>& entry, Done done) {
   WantedSet wanted = wanted_;
-  const bool is_alias = wanted.OwnName(called) != called;
+  const std::string own = wanted.OwnName(called);
+  const bool is_alias = own != called;
   // Settings are of a model by its own name: there may be a new one.
-  const std::string model = entry ? called : wanted.OwnName(called);
+  const std::string model = entry ? called : own;
   const ModelSettings* const known = wanted.Known(model);
   CheckedModel checked;
   if (entry) {

@@ -84,9 +84,9 @@ class ModelControl {
   // config.json anew; without one, a look at the models' folders. Aborted: a reload that a call asked for is running. One that
   // the watching began is joined instead.
   void Reload(Done done);
-  // Of a load that is answered with an error nothing is kept: what was known of the model, and served, stays that.
-  // An alias stands for the model that has it, but for a load with `entry`, whose model it would have to be the name of.
-  // Loads the model, anew when it serves: with `entry` (the JSON text of its "config") or else with what is known of it.
+  // Loads the model, anew when it serves: with `entry` (the JSON text of its "config") or else with what is known of it. Of a
+  // load that is answered with an error nothing is kept: what was known of the model, and served, stays that. An alias stands
+  // for the model that has it, but for a load with `entry`, whose model it would have to be the name of.
   void Load(std::string model, std::optional<std::string> entry, Done done);
   void Unload(std::string model, Done done);
   // What TensorFlow Serving's ReloadConfigRequest says of one model.
@@ -127,7 +127,7 @@ class ModelControl {
   Inventory Devices();
   std::string BaseDir() const;
   void Apply(WantedSet wanted, Waiting waiting);
-  std::set<std::string> FailedOf(const Waiting& waiting) const;
+  std::optional<VersionStatus> FailureOf(const std::string& model) const;
   ControlOutcome OutcomeOf(const Waiting& waiting) const;
 
   // config_reload.cpp

@@ -37,11 +37,10 @@ struct Target {
 inline constexpr size_t kMaxTargetBytes = 1024;
 
 // InvalidArgument for an unknown virtual device, an empty or duplicate entry (where "GPU" is the first one, it and "GPU.0" are
-// the same), an empty list
-// ("HETERO:"), HETERO or BATCH alone, a batch of 0 or above 2^31 - 1, brackets or exclusions where none may stand, nesting
-// (AUTO:MULTI), and a name that no device can have. The message names the entry, its position (from 1) and the remedy. `known`
-// are the names without ids that exist beside CPU, GPU and NPU (registered plugins); any other name is an error that lists what
-// is known. `what` begins the message: the setting that the text came from.
+// the same), an empty list ("HETERO:"), HETERO or BATCH alone, a batch of 0 or above 2^31 - 1, brackets or exclusions where
+// none may stand, nesting (AUTO:MULTI), and a name that no device can have. The message names the entry, its position (from 1)
+// and the remedy. `known` are the names without ids that exist beside CPU, GPU and NPU (registered plugins); any other name is
+// an error that lists what is known. `what` begins the message: the setting that the text came from.
 StatusOr<Target> ParseTarget(std::string_view text, const std::vector<std::string>& known = {},
                              std::string_view what = "target_device");
 

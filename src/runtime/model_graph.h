@@ -1,6 +1,7 @@
 // A model's operations as they are given to devices: for drawings.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -19,5 +20,11 @@ struct ModelGraph {
   std::vector<GraphNode> nodes;  // every node after its inputs
   size_t left_out = 0;           // constants, and operations that compute with nothing but constants
 };
+
+// Whether the model keeps state between inferences, in variables.
+inline bool KeepsState(const ModelGraph& graph) {
+  return std::any_of(graph.nodes.begin(), graph.nodes.end(),
+                     [](const GraphNode& node) { return node.type.starts_with("ReadValue"); });
+}
 
 }  // namespace switchyard

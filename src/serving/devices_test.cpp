@@ -104,6 +104,15 @@ class DevicesTest : public testing::Test {
     runtime_.Set(key, script);
   }
 
+  // Loads of that key take until the script that comes back is set without hold_load.
+  FakeRuntime::Script HoldLoad(const std::string& key) {
+    FakeRuntime::Script slow;
+    slow.hold_load = true;
+    slow.async = FakeRuntime::Async::kThread;
+    runtime_.Set(key, slow);
+    return slow;
+  }
+
   FakeRuntime runtime_;
   ManualTimer timer_;
   TempRepository repository_;
@@ -113,10 +122,7 @@ class DevicesTest : public testing::Test {
 };
 
 TEST_F(DevicesTest, TheCpuHelpsUntilTheBetterDeviceIsReadyAndStandsByThen) {
-  FakeRuntime::Script slow;
-  slow.hold_load = true;
-  slow.async = FakeRuntime::Async::kThread;
-  runtime_.Set("dummy@GPU.0", slow);
+  FakeRuntime::Script slow = HoldLoad("dummy@GPU.0");
   Serve("AUTO:GPU.0,CPU");
   manager_->WaitForLoads();
   EXPECT_EQ(ServedBy(), "CPU");
@@ -134,10 +140,7 @@ TEST_F(DevicesTest, TheCpuHelpsUntilTheBetterDeviceIsReadyAndStandsByThen) {
 
 // All lanes of one Version have the same weights.
 TEST_F(DevicesTest, FilesThatHaveChangedAreNotTakenForADeviceThatComesLater) {
-  FakeRuntime::Script slow;
-  slow.hold_load = true;
-  slow.async = FakeRuntime::Async::kThread;
-  runtime_.Set("dummy@GPU.0", slow);
+  FakeRuntime::Script slow = HoldLoad("dummy@GPU.0");
   Serve("AUTO:GPU.0,CPU");
   manager_->WaitForLoads();
   ASSERT_EQ(ServedBy(), "CPU");
@@ -222,10 +225,7 @@ TEST_F(DevicesTest, ADeviceThatFailsIsLeftAndComesHomeAsANewGeneration) {
 }
 
 TEST_F(DevicesTest, AFailoverNamesTheDeviceThatIsStillCompiling) {
-  FakeRuntime::Script slow;
-  slow.hold_load = true;
-  slow.async = FakeRuntime::Async::kThread;
-  runtime_.Set("dummy@CPU", slow);
+  FakeRuntime::Script slow = HoldLoad("dummy@CPU");
   runtime_.SetRenewError(absl::UnavailableError("still dead"));
   Serve("GPU.0", [](ModelSettings& settings) { settings.fallback_devices = {"CPU"}; });
   ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.0" && StateOf("CPU") == "compiling"; }));
@@ -242,10 +242,7 @@ TEST_F(DevicesTest, AFailoverNamesTheDeviceThatIsStillCompiling) {
 
 TEST_F(DevicesTest, OneOfSeveralThatDoesNotLoadIsAFailover) {
   for (const char* target : {"dummy@CPU", "dummy@GPU.0"}) {
-    FakeRuntime::Script slow;
-    slow.hold_load = true;
-    slow.async = FakeRuntime::Async::kThread;
-    runtime_.Set(target, slow);
+    HoldLoad(target);
   }
   Serve("MULTI:GPU.0,CPU");
   ASSERT_TRUE(runtime_.WaitForLoads(2));
@@ -432,10 +429,7 @@ TEST_F(DevicesTest, WhatSharesTheCallsGoesHomeWithoutACallThatWaits) {
   Break("dummy@GPU.0", kLost);
   EXPECT_TRUE(Call(3).ok());
   ASSERT_TRUE(Until([&] { return ServedBy() == "CPU"; }));
-  FakeRuntime::Script slow;
-  slow.hold_load = true;
-  slow.async = FakeRuntime::Async::kThread;
-  runtime_.Set("dummy@GPU.0", slow);
+  FakeRuntime::Script slow = HoldLoad("dummy@GPU.0");
   ASSERT_TRUE(Until([&] { return StateOf("GPU.0") == "compiling"; }, seconds(60)));
   EXPECT_EQ(ServedBy(), "CPU");
   EXPECT_TRUE(manager_->Placement("dummy", std::nullopt)->helping);

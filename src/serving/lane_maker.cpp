@@ -14,7 +14,6 @@
 #include "device/property_text.h"
 #include "device/target.h"
 #include "serving/executor.h"
-#include "serving/state_check.h"
 #include "serving/validator.h"
 #include "tensor/buffer.h"
 

@@ -26,6 +26,10 @@ struct LaneRequest {
   size_t inline_threads = 1;  // listeners' threads that may run a cheap model at the same time
 };
 
+// Whether a model's state goes with its settings. `has_state`: the model has variables; `batch_size`: what `device` joins by
+// itself. InvalidArgument: "stateful" of a model without variables, or calls of several sequences in one batch.
+Status CheckState(const ModelSettings& settings, bool has_state, int batch_size, const std::string& device);
+
 // What was made of other files than `files` says is refused: Unavailable. Runs settings.warm_up before it returns. Made-up
 // inputs that the model refuses are no fault of the model's; recorded ones are. A model with variables is left as it is, unless
 // its requests are recorded. Blocks on the device: for its own thread.

@@ -63,9 +63,6 @@ struct ModelStatus {
 
 class Manager {
  public:
-  static constexpr Duration kFirstBackoff = std::chrono::seconds(1);
-  static constexpr Duration kLongestBackoff = std::chrono::minutes(5);
-
   struct Options {
     uint32_t max_queue = 1024;     // calls waiting for one Version
     std::string cache_dir;         // empty: no cache
@@ -114,9 +111,9 @@ class Manager {
 
   // The whole wanted set: what is left out is unloaded. Returns at once. `faulty` models are listed as failed; what serves of
   // them goes on. What is changed is loaded beside the old one, and takes its place when it is there; what failed before is
-  // tried again at once, and else by itself, after 1 s, then twice as long each time, up to kLongestBackoff. An alias that is a
-  // model's name, or another's alias before it, is not heeded. A label that is given to another version moves when that serves,
-  // and so does an alias that is given to another model: what it led to goes on serving it, wanted or not.
+  // tried again at once, and else by itself, after a while (base/backoff.h). An alias that is a model's name, or another's
+  // alias before it, is not heeded. A label that is given to another version moves when that serves, and so does an alias that
+  // is given to another model: what it led to goes on serving it, wanted or not.
   void SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty);
   // Until every load that the last SetWanted asked for was tried, or Shutdown was called. Files that go on changing are not
   // waited for longer than a few times Options::settle.

@@ -145,7 +145,7 @@ void Manager::DecideSleep() {
       const std::shared_ptr<Placer>& placer = entry.slot->get()->placer();
       if (placer->rouse_failed()) {
         if (entry.rouse_at == kNoDeadline) {
-          entry.rouse_at = now + Backoff(++entry.failures, Manager::kFirstBackoff, Manager::kLongestBackoff);
+          entry.rouse_at = now + Backoff(++entry.failures);
         } else if (entry.rouse_at <= now) {
           entry.rouse_at = kNoDeadline;
           to_sleep_.push_back(placer);

@@ -207,7 +207,7 @@ void Placer::Fail(Row& row, const Status& why, uint64_t generation, Again again)
   row.error = why;
   row.failed_generation = generation;
   row.retry_at = kNoDeadline;
-  if (again == Again::kYes) row.retry_at = env_.timer.Now() + Backoff(++row.failures, kFirstPause, kLongestPause);
+  if (again == Again::kYes) row.retry_at = env_.timer.Now() + Backoff(++row.failures);
 }
 
 // One callback, for what is to be tried again first. Who has all that failed is tried again as a whole, by somebody else.

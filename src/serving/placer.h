@@ -50,9 +50,6 @@ class Placer : public std::enable_shared_from_this<Placer> {
     std::shared_ptr<SequenceDirectory> sequences;
     Duration sequence_idle{0};
   };
-  // What does not load is tried again while others serve: after the first pause, then twice as long each time.
-  static constexpr Duration kFirstPause = std::chrono::seconds(1);
-  static constexpr Duration kLongestPause = std::chrono::minutes(5);
   enum class Phase {
     kLoading,  // nothing has served yet
     kServing,
@@ -117,7 +114,8 @@ class Placer : public std::enable_shared_from_this<Placer> {
   void StartCompiling(size_t index);
   bool FilesHaveChanged() const;
   void Accept(size_t index, std::shared_ptr<Lane> lane);
-  // The candidate cannot be had now: it is tried again after a pause, unless the model itself is the cause.
+  // The candidate cannot be had now: it is tried again after a while (base/backoff.h), while others serve, unless the model
+  // itself is the cause.
   enum class Again { kYes, kNo };
   void Fail(Row& row, const Status& why, uint64_t generation, Again again);
   void ArmRetry();

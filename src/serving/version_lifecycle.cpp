@@ -28,8 +28,6 @@ ModelSettings VersionSettings(ModelSettings settings) {
   return settings;
 }
 
-Duration Pause(int failures) { return Backoff(failures, Manager::kFirstBackoff, Manager::kLongestBackoff); }
-
 // Recorded requests, their pictures and texts decoded as a client's are.
 ReadRecorded DecodeRecorded(const ReadRecorded& read, const ModelSettings& settings, uint64_t max_image_pixels) {
   if (!read) return read;
@@ -72,7 +70,7 @@ std::optional<StatusOr<std::vector<Manager::FoundVersion>>> Manager::FindVersion
 // Nothing is known of the versions: what serves goes on.
 void Manager::FolderFailed(Model& model, const Status& why) {
   ++model.failed_looks;
-  const Duration wait = Pause(model.failed_looks);
+  const Duration wait = Backoff(model.failed_looks);
   model.look_at = timer_.Now() + wait;
   if (model.fault != why) {
     LogError("Model {} cannot be {}: {}", model.settings.name, model.entries.empty() ? "served" : "looked at", Message(why));
@@ -339,7 +337,7 @@ void Manager::Fail(const std::string& name, Entry& entry, const Status& why) {
   entry.state = VersionState::kFailed;
   if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
   metrics_.CountLoad(name, why);
-  const Duration wait = Pause(++entry.failures);
+  const Duration wait = Backoff(++entry.failures);
   entry.retry_at = timer_.Now() + wait;
   LogError("Model {} version {} failed to load: {}; {}trying again in {} s", name, entry.version, Message(why),
            entry.slot != nullptr ? "the one before it goes on serving; " : "", Seconds(wait));

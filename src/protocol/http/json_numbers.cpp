@@ -23,10 +23,9 @@ constexpr size_t kMostNested = 8;
 
 using json_numbers::IsDigit;
 
-bool IsSpace(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
 
 const char* SkipSpace(const char* at, const char* end) {
-  while (at < end && IsSpace(*at)) ++at;
+  while (at < end && IsJsonSpace(*at)) ++at;
   return at;
 }
 
@@ -34,7 +33,7 @@ const char* SkipSpace(const char* at, const char* end) {
 const char* EndOfNumbers(const char* at, const char* end) {
   size_t depth = 0;
   while (true) {
-    for (; at < end && (*at == '[' || IsSpace(*at)); ++at) {
+    for (; at < end && (*at == '[' || IsJsonSpace(*at)); ++at) {
       if (*at == '[' && ++depth > kMostNested) return nullptr;
     }
     if (at == end || !(IsDigit(*at) || *at == '-')) return nullptr;

@@ -49,8 +49,10 @@ bool ToNearestFloat(const NumberToken& token, float& out);
 
 // What follows is all that is done for most numbers, and so is inline: 150,528 of them make a picture.
 
+inline bool IsJsonSpace(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
+
 inline const char* SkipJsonSpace(const char* at) {
-  while (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t') ++at;
+  while (IsJsonSpace(*at)) ++at;
   return at;
 }
 

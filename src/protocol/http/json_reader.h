@@ -42,6 +42,15 @@ class JsonDocument {
   // The array's text, which lies in that of the document; none when `value` is no such string. To be called once for each.
   std::optional<std::string_view> TakeNumbers(JsonValue value);
   bool took_all() const { return !lifted_ || taken_ == lifted_->arrays.size(); }
+  // ParseLifted, and Parse where that is not enough: `read` is given the root, or why there is none, and says whether it is
+  // content. `forget` goes before the second time.
+  template <typename Read, typename Forget>
+  Status ReadBody(std::string_view text, Read&& read, Forget&& forget) {
+    Status status = read(ParseLifted(text));
+    if (!lifted() || (status.ok() && took_all())) return status;
+    forget();
+    return read(Parse(text));
+  }
   // Is it an array, here or left out?
   bool IsArray(JsonValue value) const;
 

@@ -426,13 +426,14 @@ Status DecodeKserveInfer(HttpBody body, std::optional<uint64_t> json_length, con
   }
   JsonDocument document;
   const bool needs_inputs = !signature.inputs.empty();
-  Status read = ReadBody(document, document.ParseLifted(json), json.size(), needs_inputs, binary, now, request, form);
-  if (document.lifted() && !(read.ok() && document.took_all())) {
+  const auto read = [&](const StatusOr<JsonValue>& root) {
+    return ReadBody(document, root, json.size(), needs_inputs, binary, now, request, form);
+  };
+  const auto forget = [&] {
     request.ForgetBody();
     form = KserveOutputForm();
-    read = ReadBody(document, document.Parse(json), json.size(), needs_inputs, binary, now, request, form);
-  }
-  SY_RETURN_IF_ERROR(read);
+  };
+  SY_RETURN_IF_ERROR(document.ReadBody(json, read, forget));
   request.memory.push_back(std::move(body.memory));
   return Status();
 }

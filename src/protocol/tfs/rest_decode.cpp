@@ -311,10 +311,10 @@ Status ReadBody(JsonDocument& document, const StatusOr<JsonValue>& root, size_t 
 
 Status DecodeTfsPredict(const HttpBody& body, const Signature& signature, DecodedRequest& request, bool& rows) {
   JsonDocument document;
-  const Status read = ReadBody(document, document.ParseLifted(body.view()), body.size, signature, request, rows);
-  if (!document.lifted() || (read.ok() && document.took_all())) return read;
-  request.ForgetBody();
-  return ReadBody(document, document.Parse(body.view()), body.size, signature, request, rows);
+  const auto read = [&](const StatusOr<JsonValue>& root) {
+    return ReadBody(document, root, body.size, signature, request, rows);
+  };
+  return document.ReadBody(body.view(), read, [&] { request.ForgetBody(); });
 }
 
 }  // namespace switchyard

@@ -165,7 +165,7 @@ class CloudMirror::Follower {
   }
 
   std::chrono::milliseconds Pause(const VersionCopies::Result& result) const {
-    if (failures_ > 0) return Backoff(failures_, kFirstBackoff, kLongestBackoff);
+    if (failures_ > 0) return Backoff(failures_);
     return result.moving ? kWhileMoving : options_.poll;
   }
 

@@ -24,8 +24,6 @@ namespace switchyard {
 // Thread-safe. Each repository has a thread, which lists it and fetches; nobody else waits for the storage.
 class CloudMirror {
  public:
-  static constexpr std::chrono::seconds kFirstBackoff{1};
-  static constexpr std::chrono::seconds kLongestBackoff{300};
   // Between two looks while the storage is being written to, and how many of them a model without any version is waited for.
   static constexpr std::chrono::milliseconds kWhileMoving{1500};
   static constexpr int kMostMoving = 10;

@@ -206,9 +206,7 @@ Status CheckFirst(const Arguments& arguments, const ModelSettings& model, Runtim
   const LoadRequest request{.settings = model, .version = files.version, .model_path = files.model_path, .target = "CPU"};
   const StatusOr<ModelGraph> graph = runtime.Graph(request);
   if (!graph.ok()) return absl::OkStatus();  // the trials say what is wrong, or do without the CPU
-  const bool keeps_state = std::any_of(graph->nodes.begin(), graph->nodes.end(),
-                                       [](const GraphNode& node) { return node.type.starts_with("ReadValue"); });
-  if (!keeps_state) return absl::OkStatus();
+  if (!KeepsState(*graph)) return absl::OkStatus();
   return InvalidArgument(
       "the model keeps state between calls (it has variables), and what is measured are calls that belong to no sequence: it "
       "cannot be tuned; --stateful false measures it with a fresh state for each call");
