@@ -17,6 +17,11 @@ endif()
 function(switchyard_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
+  # When files are joined, a type of a file's own that a class of the same file holds looks as if it came from a header.
+  set_target_properties(${name} PROPERTIES UNITY_BUILD ${SWITCHYARD_JOIN_FILES} UNITY_BUILD_BATCH_SIZE 12)
+  if(SWITCHYARD_JOIN_FILES)
+    target_compile_options(${name} PRIVATE -Wno-subobject-linkage)
+  endif()
   target_link_libraries(${name} PUBLIC switchyard_options ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
 endfunction()
 

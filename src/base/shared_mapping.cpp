@@ -45,12 +45,12 @@ Status OpenError(std::string_view key, int error) {
   }
 }
 
-struct Descriptor {
-  explicit Descriptor(int number) : number(number) {}
-  ~Descriptor() {
+struct OpenObject {
+  explicit OpenObject(int number) : number(number) {}
+  ~OpenObject() {
     if (number >= 0) close(number);
   }
-  Descriptor(const Descriptor&) = delete;
+  OpenObject(const OpenObject&) = delete;
   const int number;
 };
 
@@ -132,7 +132,7 @@ StatusOr<std::unique_ptr<SharedMapping>> SharedMapping::Open(std::string_view ke
         kLongestKey, key.substr(0, kLongestKey));
   }
   if (size == 0) return InvalidArgument("Invalid size of shared memory - Expected: at least 1 byte; Actual: 0; key: {}", key);
-  const Descriptor file(shm_open(("/" + std::string(name)).c_str(), O_RDWR | O_NONBLOCK, 0));
+  const OpenObject file(shm_open(("/" + std::string(name)).c_str(), O_RDWR | O_NONBLOCK, 0));
   if (file.number < 0) return OpenError(key, errno);
   struct stat facts {};
   if (fstat(file.number, &facts) != 0) return OpenError(key, errno);

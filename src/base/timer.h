@@ -21,6 +21,9 @@ using TimePoint = std::chrono::steady_clock::time_point;
 using Duration = std::chrono::steady_clock::duration;
 inline constexpr TimePoint kNoDeadline = TimePoint::max();
 
+// Since the clock's beginning, for atomics and for arithmetic.
+inline int64_t Nanoseconds(TimePoint time) { return std::chrono::nanoseconds(time.time_since_epoch()).count(); }
+
 // A monotonic clock with callbacks. Thread-safe. Callbacks run one after another on a thread of the timer's own (ManualTimer:
 // on the thread that advances it), hold no lock of the timer, and must not block.
 class Timer {

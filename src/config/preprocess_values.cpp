@@ -58,7 +58,7 @@ StatusOr<ElementType> TypeOf(std::string_view name, std::string_view text) {
                          kPrecisionsExpected, Quote(name), Quote(text));
 }
 
-StatusOr<std::vector<float>> ValuesOf(const rapidjson::Value& json) {
+StatusOr<std::vector<float>> ChannelValuesOf(const rapidjson::Value& json) {
   if (json.IsString()) return ParseChannelValues(Text(json));
   std::vector<float> values;
   const auto add = [&values](const rapidjson::Value& number) {
@@ -162,12 +162,12 @@ StatusOr<PrecisionSetting> ParsePrecision(std::string_view text) {
 }
 
 StatusOr<ChannelValues> MeansOf(const rapidjson::Value& json) {
-  return ByInput<std::vector<float>>(json, kValuesExpected, ValuesOf);
+  return ByInput<std::vector<float>>(json, kValuesExpected, ChannelValuesOf);
 }
 
 StatusOr<ChannelValues> ScalesOf(const rapidjson::Value& json) {
   const auto parse = [](const rapidjson::Value& value) -> StatusOr<std::vector<float>> {
-    SY_ASSIGN_OR_RETURN(std::vector<float> values, ValuesOf(value));
+    SY_ASSIGN_OR_RETURN(std::vector<float> values, ChannelValuesOf(value));
     if (std::find(values.begin(), values.end(), 0.0f) != values.end()) {
       return InvalidArgument("expected numbers other than 0, since the input is divided by them; got {}",
                              value.IsString() ? Quote(Text(value)) : Describe(value));

@@ -36,7 +36,7 @@ Absence NoNodeInContainer(const SystemView& view, Container container, const std
   return absence;
 }
 
-Absence NoNode(const SystemView& view) {
+Absence NoGpuNode(const SystemView& view) {
   const Container container = FindContainer(view);
   const auto pci = IntelPciDevices(view, kDisplayClass, 2);
   if (container != Container::kNone) return NoNodeInContainer(view, container, pci);
@@ -225,7 +225,7 @@ std::optional<Absence> WhyNoGpu(const SystemView& view) {
   if (IsWsl(view)) {
     if (auto absence = WhyNoWslDevice(view)) return absence;
   } else if (nodes.empty()) {
-    return NoNode(view);
+    return NoGpuNode(view);
   } else {
     std::optional<Absence> closed;
     for (const DeviceNode& node : nodes) {

@@ -14,7 +14,7 @@ constexpr const char* kDriverPage = "https://github.com/intel/linux-npu-driver/r
 // OpenVINO's NPU plugin asks for it; Level Zero loaders such as 1.8.12 of Debian 12 lack it.
 constexpr std::string_view kNeededFunction = "zeCommandListHostSynchronize";
 
-Absence NoNode(const SystemView& view) {
+Absence NoNpuNode(const SystemView& view) {
   const Container container = FindContainer(view);
   if (IsWsl(view)) {
     return {"WSL2 does not pass an NPU on to Linux: no /dev/accel/accel*",
@@ -98,7 +98,7 @@ std::optional<Absence> WhyNoLevelZero(const SystemView& view) {
 std::optional<Absence> WhyNoNpu(const SystemView& view) {
   std::vector<DeviceNode> nodes = FindNodes(view, "/dev/accel", "accel", "/sys/class/accel");
   std::erase_if(nodes, [](const DeviceNode& node) { return !node.maybe_intel(); });
-  if (nodes.empty()) return NoNode(view);
+  if (nodes.empty()) return NoNpuNode(view);
   std::optional<Absence> closed = WhyClosed(view, nodes.front(), DeviceKind::kNpu);
   for (size_t i = 1; i < nodes.size() && closed; ++i) {
     if (!WhyClosed(view, nodes[i], DeviceKind::kNpu)) closed.reset();

@@ -74,9 +74,9 @@ void Skip(j_decompress_ptr decompress, long count) {
 void Nothing(j_decompress_ptr) {}
 
 // libjpeg leaves by longjmp, so that nothing that needs a destructor may live in a function that calls it.
-class Reader {
+class JpegReader {
  public:
-  explicit Reader(std::string_view encoded) {
+  explicit JpegReader(std::string_view encoded) {
     decompress_.err = jpeg_std_error(&errors_.manager);
     errors_.manager.error_exit = OnError;
     errors_.manager.emit_message = OnMessage;
@@ -89,9 +89,9 @@ class Reader {
     source_.manager.next_input_byte = reinterpret_cast<const JOCTET*>(encoded.data());
     source_.manager.bytes_in_buffer = encoded.size();
   }
-  ~Reader() { jpeg_destroy_decompress(&decompress_); }
-  Reader(const Reader&) = delete;
-  Reader& operator=(const Reader&) = delete;
+  ~JpegReader() { jpeg_destroy_decompress(&decompress_); }
+  JpegReader(const JpegReader&) = delete;
+  JpegReader& operator=(const JpegReader&) = delete;
 
   bool ReadHeader(ImageInfo& info) {
     if (setjmp(errors_.jump) != 0) return false;
@@ -156,24 +156,24 @@ class Reader {
   bool several_scans_ = false;
 };
 
-Status Faulty(const Reader& reader) { return InvalidArgument("faulty JPEG: {}", reader.message()); }
+Status FaultyJpeg(const JpegReader& reader) { return InvalidArgument("faulty JPEG: {}", reader.message()); }
 
 }  // namespace
 
 StatusOr<ImageInfo> ReadJpegInfo(std::string_view encoded) {
-  Reader reader(encoded);
+  JpegReader reader(encoded);
   ImageInfo info;
-  if (!reader.ReadHeader(info)) return Faulty(reader);
+  if (!reader.ReadHeader(info)) return FaultyJpeg(reader);
   return info;
 }
 
 Status DecodeJpeg(std::string_view encoded, const ImageInfo& info, ColorOrder order, std::byte* pixels) {
-  Reader reader(encoded);
+  JpegReader reader(encoded);
   ImageInfo found;
-  if (!reader.ReadHeader(found)) return Faulty(reader);
+  if (!reader.ReadHeader(found)) return FaultyJpeg(reader);
   SY_RETURN_IF_ERROR(CheckSame(found, info));
   const std::unique_ptr<std::byte[]> row(reader.four() ? new std::byte[reader.row_bytes()] : nullptr);
-  if (!reader.ReadPixels(order, pixels, row.get())) return Faulty(reader);
+  if (!reader.ReadPixels(order, pixels, row.get())) return FaultyJpeg(reader);
   if (reader.truncated()) return InvalidArgument("faulty JPEG: its {} bytes end before the picture does", encoded.size());
   return absl::OkStatus();
 }

@@ -13,15 +13,15 @@ namespace {
 constexpr size_t kLongestMessage = 128;
 
 // libpng leaves by longjmp, so that nothing that needs a destructor may live in a function that calls it.
-class Reader {
+class PngReader {
  public:
-  explicit Reader(std::string_view encoded) : left_(encoded) {
+  explicit PngReader(std::string_view encoded) : left_(encoded) {
     png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, OnError, OnWarning);
     if (png_ != nullptr) info_ = png_create_info_struct(png_);
   }
-  ~Reader() { png_destroy_read_struct(&png_, &info_, nullptr); }
-  Reader(const Reader&) = delete;
-  Reader& operator=(const Reader&) = delete;
+  ~PngReader() { png_destroy_read_struct(&png_, &info_, nullptr); }
+  PngReader(const PngReader&) = delete;
+  PngReader& operator=(const PngReader&) = delete;
 
   bool ReadHeader(ImageInfo& info) {
     if (info_ == nullptr) {
@@ -76,13 +76,13 @@ class Reader {
 
  private:
   [[noreturn]] static void OnError(png_structp png, png_const_charp message) {
-    auto& self = *static_cast<Reader*>(png_get_error_ptr(png));
+    auto& self = *static_cast<PngReader*>(png_get_error_ptr(png));
     std::snprintf(self.message_, sizeof(self.message_), "%s", message);
     std::longjmp(self.jump_, 1);
   }
   static void OnWarning(png_structp, png_const_charp) {}
   static void OnRead(png_structp png, png_bytep to, size_t size) {
-    auto& self = *static_cast<Reader*>(png_get_io_ptr(png));
+    auto& self = *static_cast<PngReader*>(png_get_io_ptr(png));
     if (size > self.left_.size()) png_error(png, "the bytes end before the picture does");
     std::memcpy(to, self.left_.data(), size);
     self.left_.remove_prefix(size);
@@ -97,23 +97,23 @@ class Reader {
   char message_[kLongestMessage] = "";
 };
 
-Status Faulty(const Reader& reader) { return InvalidArgument("faulty PNG: {}", reader.message()); }
+Status FaultyPng(const PngReader& reader) { return InvalidArgument("faulty PNG: {}", reader.message()); }
 
 }  // namespace
 
 StatusOr<ImageInfo> ReadPngInfo(std::string_view encoded) {
-  Reader reader(encoded);
+  PngReader reader(encoded);
   ImageInfo info;
-  if (!reader.ReadHeader(info)) return Faulty(reader);
+  if (!reader.ReadHeader(info)) return FaultyPng(reader);
   return info;
 }
 
 Status DecodePng(std::string_view encoded, const ImageInfo& info, ColorOrder order, std::byte* pixels) {
-  Reader reader(encoded);
+  PngReader reader(encoded);
   ImageInfo found;
-  if (!reader.ReadHeader(found)) return Faulty(reader);
+  if (!reader.ReadHeader(found)) return FaultyPng(reader);
   SY_RETURN_IF_ERROR(CheckSame(found, info));
-  if (!reader.ReadPixels(info, order, pixels)) return Faulty(reader);
+  if (!reader.ReadPixels(info, order, pixels)) return FaultyPng(reader);
   return absl::OkStatus();
 }
 

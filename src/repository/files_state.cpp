@@ -14,8 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kComplete = ".complete";
-constexpr std::string_view kIncomplete = ".incomplete";
 // A folder that holds more is no model's: links may lead in circles.
 constexpr size_t kMostFiles = 10000;
 constexpr int kMostLevels = 8;
@@ -37,8 +35,8 @@ void AddFolder(const fs::path& folder, const std::string& prefix, int level, Fil
     const std::string name = it->path().filename().string();
     struct stat facts {};
     if (stat(it->path().c_str(), &facts) != 0) continue;
-    if (level == 0 && (name == kComplete || name == kIncomplete)) {
-      (name == kComplete ? state.marked_complete : state.marked_incomplete) = true;
+    if (level == 0 && (name == kCompleteMark || name == kIncompleteMark)) {
+      (name == kCompleteMark ? state.marked_complete : state.marked_incomplete) = true;
     } else if (S_ISDIR(facts.st_mode)) {
       state.changed_ns = std::max(state.changed_ns, Nanoseconds(facts.st_ctim));
       if (name.front() != '.' && level < kMostLevels) AddFolder(it->path(), prefix + name + "/", level + 1, state);

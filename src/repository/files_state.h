@@ -3,9 +3,14 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace switchyard {
+
+// The marks of whoever copies a version: see FilesState.
+inline constexpr std::string_view kCompleteMark = ".complete";
+inline constexpr std::string_view kIncompleteMark = ".incomplete";
 
 struct FileStamp {
   std::string path;  // below the version's folder

@@ -31,7 +31,7 @@ namespace fs = std::filesystem;
 
 constexpr uint32_t kEvents = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_MODIFY | IN_ATTRIB |
                              IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
-constexpr int kMostLevels = 4;
+constexpr int kWatchedLevels = 4;
 constexpr size_t kMostFolders = 4096;  // of one path
 constexpr int kPollsBetweenChecks = 30;
 constexpr auto kCalm = std::chrono::milliseconds(50);  // between two rounds of events
@@ -61,7 +61,7 @@ using Folders = std::vector<std::pair<std::string, Interest>>;
 void AddBelow(const fs::path& folder, const std::string& path, int level, Folders& folders) {
   if (folders.size() >= kMostFolders) return;
   folders.push_back({folder.string(), {path, ""}});
-  if (level == kMostLevels) return;
+  if (level == kWatchedLevels) return;
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     std::error_code ignored;

@@ -18,37 +18,37 @@ namespace fs = std::filesystem;
 using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
 
-constexpr int kMostLevels = 64;
-constexpr size_t kMostFiles = 10000;
+constexpr int kMostNested = 64;
+constexpr size_t kMostDataFiles = 10000;
 constexpr uint32_t kLongestText = 4096;
 
 // The messages of onnx.proto on the way to a tensor's external_data, and the fields that lead there.
-enum class Message { kModel, kFunction, kGraph, kNode, kAttribute, kSparse, kTensor, kEntry };
+enum class OnnxMessage { kModel, kFunction, kGraph, kNode, kAttribute, kSparse, kTensor, kEntry };
 struct Way {
-  Message in;
+  OnnxMessage in;
   int field;
-  Message to;
+  OnnxMessage to;
 };
 constexpr std::array<Way, 16> kWays = {{
-    {Message::kModel, 7, Message::kGraph},
-    {Message::kModel, 25, Message::kFunction},
-    {Message::kFunction, 7, Message::kNode},
-    {Message::kGraph, 1, Message::kNode},
-    {Message::kGraph, 5, Message::kTensor},
-    {Message::kGraph, 15, Message::kSparse},
-    {Message::kNode, 5, Message::kAttribute},
-    {Message::kAttribute, 5, Message::kTensor},
-    {Message::kAttribute, 6, Message::kGraph},
-    {Message::kAttribute, 10, Message::kTensor},
-    {Message::kAttribute, 11, Message::kGraph},
-    {Message::kAttribute, 22, Message::kSparse},
-    {Message::kAttribute, 23, Message::kSparse},
-    {Message::kSparse, 1, Message::kTensor},
-    {Message::kSparse, 2, Message::kTensor},
-    {Message::kTensor, 13, Message::kEntry},
+    {OnnxMessage::kModel, 7, OnnxMessage::kGraph},
+    {OnnxMessage::kModel, 25, OnnxMessage::kFunction},
+    {OnnxMessage::kFunction, 7, OnnxMessage::kNode},
+    {OnnxMessage::kGraph, 1, OnnxMessage::kNode},
+    {OnnxMessage::kGraph, 5, OnnxMessage::kTensor},
+    {OnnxMessage::kGraph, 15, OnnxMessage::kSparse},
+    {OnnxMessage::kNode, 5, OnnxMessage::kAttribute},
+    {OnnxMessage::kAttribute, 5, OnnxMessage::kTensor},
+    {OnnxMessage::kAttribute, 6, OnnxMessage::kGraph},
+    {OnnxMessage::kAttribute, 10, OnnxMessage::kTensor},
+    {OnnxMessage::kAttribute, 11, OnnxMessage::kGraph},
+    {OnnxMessage::kAttribute, 22, OnnxMessage::kSparse},
+    {OnnxMessage::kAttribute, 23, OnnxMessage::kSparse},
+    {OnnxMessage::kSparse, 1, OnnxMessage::kTensor},
+    {OnnxMessage::kSparse, 2, OnnxMessage::kTensor},
+    {OnnxMessage::kTensor, 13, OnnxMessage::kEntry},
 }};
 
-std::optional<Message> Follow(Message in, int field) {
+std::optional<OnnxMessage> Follow(OnnxMessage in, int field) {
   for (const Way& way : kWays) {
     if (way.in == in && way.field == field) return way.to;
   }
@@ -72,21 +72,21 @@ bool ReadEntry(CodedInputStream& in, std::set<std::string>& files) {
   // ONNX allows none outside of the model's folder.
   const fs::path file = fs::path(value).lexically_normal();
   if (key == "location" && !file.empty() && file.is_relative() && *file.begin() != "..") files.insert(file.string());
-  return files.size() < kMostFiles;
+  return files.size() < kMostDataFiles;
 }
 
-bool Read(CodedInputStream& in, Message message, int level, std::set<std::string>& files) {
-  if (message == Message::kEntry) return ReadEntry(in, files);
+bool ReadMessage(CodedInputStream& in, OnnxMessage message, int level, std::set<std::string>& files) {
+  if (message == OnnxMessage::kEntry) return ReadEntry(in, files);
   while (const uint32_t tag = in.ReadTag()) {
-    const std::optional<Message> next = Follow(message, WireFormatLite::GetTagFieldNumber(tag));
+    const std::optional<OnnxMessage> next = Follow(message, WireFormatLite::GetTagFieldNumber(tag));
     if (!next || WireFormatLite::GetTagWireType(tag) != WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
       if (!WireFormatLite::SkipField(&in, tag)) return false;
       continue;
     }
     uint32_t length = 0;
-    if (!in.ReadVarint32(&length) || length > INT32_MAX || level == kMostLevels) return false;
+    if (!in.ReadVarint32(&length) || length > INT32_MAX || level == kMostNested) return false;
     const CodedInputStream::Limit limit = in.PushLimit(static_cast<int>(length));
-    if (!Read(in, *next, level + 1, files) || in.BytesUntilLimit() != 0) return false;
+    if (!ReadMessage(in, *next, level + 1, files) || in.BytesUntilLimit() != 0) return false;
     in.PopLimit(limit);
   }
   return true;
@@ -102,7 +102,7 @@ std::vector<std::string> OnnxDataFiles(const std::string& model_path) {
   stream.SetCloseOnDelete(true);
   CodedInputStream in(&stream);
   std::set<std::string> files;
-  Read(in, Message::kModel, 0, files);
+  ReadMessage(in, OnnxMessage::kModel, 0, files);
   return {files.begin(), files.end()};
 }
 

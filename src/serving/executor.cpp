@@ -39,8 +39,6 @@ void AppendSequenceId(InferCall& call) {
   call.outputs.push_back(NamedOutput{&SequenceIdOutput(), std::move(tensor)});
 }
 
-int64_t Nanoseconds(TimePoint time) { return std::chrono::nanoseconds(time.time_since_epoch()).count(); }
-
 }  // namespace
 
 Executor::Executor(Timer& timer, Options options)

@@ -16,8 +16,6 @@ constexpr size_t kSpareRequests = 64;
 // How long a slow inference counts as recent, half of it at least.
 constexpr Duration kPeriod = std::chrono::seconds(60);
 
-int64_t Nanoseconds(TimePoint time) { return std::chrono::nanoseconds(time.time_since_epoch()).count(); }
-
 }  // namespace
 
 Lane::Lane(std::shared_ptr<CompiledModel> model, std::vector<std::unique_ptr<InferRequest>> requests, Options options)

@@ -15,7 +15,7 @@
 namespace switchyard {
 namespace {
 
-constexpr auto kIdle = std::chrono::seconds(60);
+constexpr auto kIdleWait = std::chrono::seconds(60);
 constexpr auto kLastWords = std::chrono::seconds(2);
 constexpr auto kComplainEvery = std::chrono::minutes(1);
 constexpr std::string_view kPath = "/v1/traces";
@@ -32,7 +32,7 @@ std::string UrlOf(const std::string& endpoint) {
   return url + endpoint.substr(end);
 }
 
-void AppendId(std::string& out, std::string_view key, const uint8_t* bytes, size_t count) {
+void AppendIdField(std::string& out, std::string_view key, const uint8_t* bytes, size_t count) {
   fmt::format_to(std::back_inserter(out), "\"{}\":\"", key);
   AppendHex(out, bytes, count);
   out += "\",";
@@ -93,9 +93,9 @@ void AppendOtlpSpans(std::string& out, const CallEvent& event) {
   const auto open = [&](const std::array<uint8_t, 8>& span, const std::array<uint8_t, 8>& parent, std::string_view name,
                         int kind, int64_t begin, int64_t end) {
     out += '{';
-    AppendId(out, "traceId", event.trace_id.data(), event.trace_id.size());
-    AppendId(out, "spanId", span.data(), span.size());
-    if (parent != std::array<uint8_t, 8>{}) AppendId(out, "parentSpanId", parent.data(), parent.size());
+    AppendIdField(out, "traceId", event.trace_id.data(), event.trace_id.size());
+    AppendIdField(out, "spanId", span.data(), span.size());
+    if (parent != std::array<uint8_t, 8>{}) AppendIdField(out, "parentSpanId", parent.data(), parent.size());
     out += "\"name\":";
     AppendJsonString(out, name);
     fmt::format_to(std::back_inserter(out), ",\"kind\":{},\"startTimeUnixNano\":\"{}\",\"endTimeUnixNano\":\"{}\"", kind, begin,
@@ -228,7 +228,7 @@ void SpanExporter::Run() {
   std::string body;
   while (true) {
     const bool last = stopping_.HasBeenNotified();
-    if (!last) queue_.Wait(kIdle);
+    if (!last) queue_.Wait(kIdleWait);
     if (!last) stopping_.WaitFor(options_.delay);
     while (true) {
       body = head;

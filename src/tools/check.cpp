@@ -19,11 +19,12 @@
 #include "config/json_text.h"
 #include "config/text.h"
 #include "control/config_check.h"
+#include "tools/command.h"
 
 namespace switchyard {
 namespace {
 
-constexpr std::string_view kHelp =
+constexpr std::string_view kCheckHelp =
     "Tells everything that a start would find wrong with a config.json, without starting: syntax, keys, values, names, paths,\n"
     "versions, labels, devices and properties, and whether each model can be read and takes its settings. Nothing is "
     "compiled.\n\n"
@@ -33,7 +34,7 @@ constexpr std::string_view kHelp =
     "--cpu_extension and --device_plugin are those of the server: see `switchyard --help`. Exit code: 0, 1 when there are\n"
     "faults, 64 when the command line is at fault.\n";
 
-struct Arguments {
+struct CheckArguments {
   std::string config;
   ServerSettings server;  // what of it the runtime needs
   bool strict = false;
@@ -41,8 +42,8 @@ struct Arguments {
   bool help = false;
 };
 
-StatusOr<Arguments> ReadArguments(int argc, const char* const* argv) {
-  Arguments arguments;
+StatusOr<CheckArguments> ReadCheckArguments(int argc, const char* const* argv) {
+  CheckArguments arguments;
   for (int i = 2; i < argc; ++i) {
     std::string_view name = argv[i];
     std::string value;
@@ -100,7 +101,7 @@ struct Findings {
   std::vector<ConfigFault> faults;
 };
 
-Findings Check(const Arguments& arguments, CheckRuntimeFactory& make_runtime, ReadRecorded read_recorded) {
+Findings Check(const CheckArguments& arguments, CheckRuntimeFactory& make_runtime, ReadRecorded read_recorded) {
   Findings findings;
   const auto text = ReadConfigText(arguments.config);
   if (!text.ok()) {
@@ -135,7 +136,7 @@ Findings Check(const Arguments& arguments, CheckRuntimeFactory& make_runtime, Re
   return findings;
 }
 
-std::string Json(const Findings& findings) {
+std::string FindingsJson(const Findings& findings) {
   rapidjson::StringBuffer buffer;
   rapidjson::Writer<rapidjson::StringBuffer> writer(buffer);
   const auto member = [&](const char* key, const std::string& value) {
@@ -159,7 +160,7 @@ std::string Json(const Findings& findings) {
   return std::string(buffer.GetString(), buffer.GetSize()) + "\n";
 }
 
-std::string Lines(const std::string& config, const Findings& findings) {
+std::string FindingsText(const std::string& config, const Findings& findings) {
   std::string text;
   for (const ConfigFault& fault : findings.faults) text += ToText(fault) + "\n";
   const size_t count = findings.faults.size();
@@ -171,18 +172,15 @@ std::string Lines(const std::string& config, const Findings& findings) {
 }  // namespace
 
 int RunCheck(int argc, const char* const* argv, CheckRuntimeFactory make_runtime, ReadRecorded read_recorded) {
-  const auto arguments = ReadArguments(argc, argv);
-  if (!arguments.ok()) {
-    std::fprintf(stderr, "switchyard check: %s\n", std::string(Message(arguments.status())).c_str());
-    return kExitUsage;
-  }
+  const auto arguments = ReadCheckArguments(argc, argv);
+  if (!arguments.ok()) return Fail("check", kExitUsage, Message(arguments.status()));
   if (arguments->help) {
-    std::fwrite(kHelp.data(), 1, kHelp.size(), stdout);
+    std::fwrite(kCheckHelp.data(), 1, kCheckHelp.size(), stdout);
     return kExitOk;
   }
   LogToStderr();
   const Findings findings = Check(*arguments, make_runtime, std::move(read_recorded));
-  const std::string text = arguments->json ? Json(findings) : Lines(arguments->config, findings);
+  const std::string text = arguments->json ? FindingsJson(findings) : FindingsText(arguments->config, findings);
   std::fwrite(text.data(), 1, text.size(), stdout);
   return findings.faults.empty() ? kExitOk : kExitFailure;
 }

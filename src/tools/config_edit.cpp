@@ -73,7 +73,7 @@ constexpr EntryFlag kEntryFlags[] = {
     {"low_latency_transformation", Form::kBoolean},
 };
 
-Status Usage(std::string message) { return InvalidArgument("{}", message); }
+Status UsageError(std::string message) { return InvalidArgument("{}", message); }
 Status Failed(std::string message) { return Error(StatusCode::kFailedPrecondition, "{}", message); }
 
 std::string_view FlagOf(std::string_view argument) {
@@ -114,7 +114,8 @@ void FindModels(const fs::path& root, const fs::path& folder, int depth, std::se
 Status ListModels(const GivenFlags& flags) {
   const std::string repository = Repository(flags);
   if (repository.empty()) {
-    return Usage(fmt::format("--list_models: expected --model_repository_path, or {} in the environment", kRepositoryVariable));
+    return UsageError(
+        fmt::format("--list_models: expected --model_repository_path, or {} in the environment", kRepositoryVariable));
   }
   std::error_code error;
   if (!fs::is_directory(repository, error)) {
@@ -196,7 +197,7 @@ Status AddFlag(const EntryFlag& flag, const std::string& text, Document& file, V
   } else if (parsed) {
     Document json;
     const Status read = ParseJsonText(text, &json);
-    if (!read.ok()) return Usage(fmt::format("--{}: {}", flag.name, Message(read)));
+    if (!read.ok()) return UsageError(fmt::format("--{}: {}", flag.name, Message(read)));
     entry.AddMember(name, Value(json, memory), memory);
   } else {
     entry.AddMember(name, Value(text.c_str(), static_cast<rapidjson::SizeType>(text.size()), memory), memory);
@@ -211,7 +212,7 @@ StatusOr<std::string> BasePath(const GivenFlags& flags) {
   } else if (const std::string repository = Repository(flags); !repository.empty()) {
     path = (fs::path(repository) / flags.Get("model_name")).string();
   } else {
-    return Usage("--add_to_config: expected --model_path, or --model_repository_path with the model's folder in it");
+    return UsageError("--add_to_config: expected --model_path, or --model_repository_path with the model's folder in it");
   }
   // A relative path would be taken from the file's folder by the server.
   std::error_code error;
@@ -282,7 +283,7 @@ class Editor {
   Status Read(bool must_exist) {
     std::string path = flags_.Has("config_path") ? flags_.Get("config_path") : "";
     if (path.empty() && !Repository(flags_).empty()) path = (fs::path(Repository(flags_)) / "config.json").string();
-    if (path.empty()) return Usage("expected --config_path, the file to change");
+    if (path.empty()) return UsageError("expected --config_path, the file to change");
     SY_RETURN_IF_ERROR(edited_.Open(path));
     std::error_code error;
     if (!must_exist && !fs::exists(edited_.path(), error)) {
@@ -353,9 +354,10 @@ std::vector<std::string> Normalised(int argc, const char* const* argv) {
 
 Status CheckCompanions(const GivenFlags& flags, std::string_view mode) {
   for (const std::string_view other : kModes) {
-    if (other != mode && flags.Has(std::string(other))) return Usage(fmt::format("--{} cannot be used with --{}", mode, other));
+    if (other != mode && flags.Has(std::string(other)))
+      return UsageError(fmt::format("--{} cannot be used with --{}", mode, other));
   }
-  if (mode != "list_models" && !flags.Has("model_name")) return Usage(fmt::format("--{}: expected --model_name", mode));
+  if (mode != "list_models" && !flags.Has("model_name")) return UsageError(fmt::format("--{}: expected --model_name", mode));
   const auto allowed = [&](std::string_view name) {
     if (name == mode || name == "model_repository_path" || name == "log_level") return true;
     if (mode == "list_models") return false;
@@ -364,11 +366,11 @@ Status CheckCompanions(const GivenFlags& flags, std::string_view mode) {
     return name == "model_path" || std::any_of(std::begin(kEntryFlags), std::end(kEntryFlags),
                                                [&](const EntryFlag& flag) { return flag.name == name; });
   };
-  if (!flags.unserved().empty()) return Usage(fmt::format("--{} cannot be used with --{}", mode, flags.unserved()));
+  if (!flags.unserved().empty()) return UsageError(fmt::format("--{} cannot be used with --{}", mode, flags.unserved()));
   for (const FlagGroup& group : FlagGroups()) {
     for (const FlagSpec& flag : group.flags) {
       if (flags.Has(std::string(flag.name)) && !allowed(flag.name)) {
-        return Usage(fmt::format("--{} cannot be used with --{}", mode, flag.name));
+        return UsageError(fmt::format("--{} cannot be used with --{}", mode, flag.name));
       }
     }
   }
@@ -387,7 +389,7 @@ Status Run(const std::vector<std::string>& arguments, ConfigEditRuntimeFactory& 
     Editor editor(flags, make_runtime, read_recorded);
     return mode == "add_to_config" ? editor.Add() : editor.Remove();
   }
-  return Usage("expected --list_models, --add_to_config or --remove_from_config");
+  return UsageError("expected --list_models, --add_to_config or --remove_from_config");
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "config/command_line.h"
+#include "tools/command.h"
 #include "tools/convert_options.h"
 #include "tools/int8.h"
 #include "tools/text_table.h"
@@ -28,7 +29,7 @@ namespace fs = std::filesystem;
 constexpr double kMostFp32 = 1e-3;
 constexpr double kManyFp16 = 1e-2;
 
-struct Outcome {
+struct Converted {
   std::string path;
   int64_t version = 0;
   ConvertedModel model;
@@ -49,14 +50,9 @@ std::string_view Name(ConvertOptions::Precision precision) {
   return "";
 }
 
-int Fail(int code, std::string_view message) {
-  std::fprintf(stderr, "switchyard convert: %.*s\n", static_cast<int>(message.size()), message.data());
-  return code;
-}
+void Progress(const std::string& step) { Tell("convert", step); }
 
-void Progress(const std::string& step) { std::fprintf(stderr, "switchyard convert: %s\n", step.c_str()); }
-
-Status Judge(const ConvertOptions& options, Outcome& outcome) {
+Status Judge(const ConvertOptions& options, Converted& outcome) {
   const Comparison& comparison = outcome.comparison;
   if (!comparison.not_compared.empty()) {
     outcome.warnings.push_back(fmt::format("not checked against the source: {}", comparison.not_compared));
@@ -77,7 +73,7 @@ Status Judge(const ConvertOptions& options, Outcome& outcome) {
   return absl::OkStatus();
 }
 
-Status Quantize(const ConvertOptions& options, const fs::path& folder, Outcome& outcome) {
+Status Quantize(const ConvertOptions& options, const fs::path& folder, Converted& outcome) {
   Int8Request request{.fp32_xml = (folder / "fp32" / "model.xml").string(),
                       .int8_xml = (folder / "model.xml").string(),
                       .calibration = options.calibration,
@@ -111,10 +107,10 @@ Status CheckFiles(const ConvertOptions& options) {
   return absl::OkStatus();
 }
 
-StatusOr<Outcome> Convert(const ConvertOptions& options, ModelConverter& converter) {
+StatusOr<Converted> Convert(const ConvertOptions& options, ModelConverter& converter) {
   SY_RETURN_IF_ERROR(CheckFiles(options));
   SY_ASSIGN_OR_RETURN(StagedVersion staged, StagedVersion::In(options.output));
-  Outcome outcome;
+  Converted outcome;
   const bool int8 = options.precision == ConvertOptions::Precision::kInt8;
   const fs::path folder = staged.path();
   const fs::path first = int8 ? folder / "fp32" : folder;
@@ -132,27 +128,27 @@ StatusOr<Outcome> Convert(const ConvertOptions& options, ModelConverter& convert
   return outcome;
 }
 
-using Writer = rapidjson::Writer<rapidjson::StringBuffer>;
+using CompactWriter = rapidjson::Writer<rapidjson::StringBuffer>;
 
-void Put(Writer& writer, const char* key, const std::string& text) {
+void Put(CompactWriter& writer, const char* key, const std::string& text) {
   writer.Key(key);
   writer.String(text.data(), static_cast<rapidjson::SizeType>(text.size()));
 }
-void Put(Writer& writer, const char* key, double number) {
+void Put(CompactWriter& writer, const char* key, double number) {
   writer.Key(key);
   writer.Double(number);
 }
-void Put(Writer& writer, const char* key, const std::optional<double>& number) {
+void Put(CompactWriter& writer, const char* key, const std::optional<double>& number) {
   if (number) Put(writer, key, *number);
 }
-void Put(Writer& writer, const char* key, const std::vector<std::string>& texts) {
+void Put(CompactWriter& writer, const char* key, const std::vector<std::string>& texts) {
   writer.Key(key);
   writer.StartArray();
   for (const std::string& text : texts) writer.String(text.data(), static_cast<rapidjson::SizeType>(text.size()));
   writer.EndArray();
 }
 
-void PutInt8(Writer& writer, const Int8Result& result) {
+void PutInt8(CompactWriter& writer, const Int8Result& result) {
   writer.Key("int8");
   writer.StartObject();
   writer.Key("calibrated_with");
@@ -170,9 +166,9 @@ void PutInt8(Writer& writer, const Int8Result& result) {
   writer.EndObject();
 }
 
-std::string Json(const ConvertOptions& options, const Outcome& outcome) {
+std::string ConvertedJson(const ConvertOptions& options, const Converted& outcome) {
   rapidjson::StringBuffer buffer;
-  Writer writer(buffer);
+  CompactWriter writer(buffer);
   writer.StartObject();
   Put(writer, "model", outcome.path);
   writer.Key("version");
@@ -213,7 +209,7 @@ std::string Int8Text(const Int8Result& result) {
   return text;
 }
 
-std::string Text(const ConvertOptions& options, const Outcome& outcome) {
+std::string ConvertedText(const ConvertOptions& options, const Converted& outcome) {
   std::string text = fmt::format("{}: {}, {}\n", outcome.path, Name(options.precision), BytesText(outcome.model.bytes));
   for (const std::string& input : outcome.model.inputs) text += fmt::format("  input  {}\n", input);
   for (const std::string& output : outcome.model.outputs) text += fmt::format("  output {}\n", output);
@@ -235,18 +231,19 @@ std::string Text(const ConvertOptions& options, const Outcome& outcome) {
 
 int RunConvert(int argc, const char* const* argv, ConverterFactory make_converter) {
   const auto options = ParseConvertOptions(std::vector<std::string>(argv + std::min(2, argc), argv + argc));
-  if (!options.ok()) return Fail(kExitUsage, Message(options.status()));
+  if (!options.ok()) return Fail("convert", kExitUsage, Message(options.status()));
   if (options->help) {
     std::fwrite(kConvertHelp.data(), 1, kConvertHelp.size(), stdout);
     return kExitOk;
   }
   LogToStderr();
   auto converter = make_converter();
-  if (!converter.ok()) return Fail(kExitFailure, Message(converter.status()));
+  if (!converter.ok()) return Fail("convert", kExitFailure, Message(converter.status()));
   const auto outcome = Convert(*options, **converter);
-  if (!outcome.ok()) return Fail(kExitFailure, fmt::format("{}: {}", options->request.source, Message(outcome.status())));
+  if (!outcome.ok())
+    return Fail("convert", kExitFailure, fmt::format("{}: {}", options->request.source, Message(outcome.status())));
   for (const std::string& warning : outcome->warnings) Progress("warning: " + warning);
-  const std::string text = options->json ? Json(*options, *outcome) + "\n" : Text(*options, *outcome);
+  const std::string text = options->json ? ConvertedJson(*options, *outcome) + "\n" : ConvertedText(*options, *outcome);
   std::fwrite(text.data(), 1, text.size(), stdout);
   return kExitOk;
 }

@@ -12,17 +12,15 @@
 #include <thread>
 #include <variant>
 
+#include "tools/command.h"
 #include "tools/devices_report.h"
 
 namespace switchyard {
 namespace {
 
-constexpr int kOk = 0;
-constexpr int kFailure = 1;
-constexpr int kUsage = 64;
 constexpr int64_t kLongestAnswerMs = 20000;
 
-constexpr const char* kDescription =
+constexpr const char* kDevicesDescription =
     "Lists the devices that models can run on, says why a GPU or an NPU is not there and what to do about it, and what\n"
     "the process may use of the processor.\n"
     "Exit code: 0, 1 when a plugin does not load, 64 when the command line is at fault.";
@@ -39,14 +37,14 @@ struct Exit {
   std::string text;
 };
 
-Exit Usage(std::string_view message) {
-  return {kUsage, fmt::format("switchyard devices: {}\nRun `switchyard devices --help` for the flags.\n", message)};
+Exit UsageExit(std::string_view message) {
+  return {kExitUsage, fmt::format("switchyard devices: {}\nRun `switchyard devices --help` for the flags.\n", message)};
 }
 
 std::variant<Options, Exit> Parse(int argc, const char* const* argv) {
   Options options;
   std::vector<std::string> plugins;
-  CLI::App app(kDescription, "switchyard devices");
+  CLI::App app(kDevicesDescription, "switchyard devices");
   app.add_flag("--json", options.json, "print one JSON object");
   app.add_option("--sysroot", options.sysroot,
                  "judge the files below this folder instead of this machine's; OpenVINO is not asked")
@@ -62,21 +60,21 @@ std::variant<Options, Exit> Parse(int argc, const char* const* argv) {
   try {
     app.parse(arguments);
   } catch (const CLI::CallForHelp&) {
-    return Exit{kOk, app.help()};
+    return Exit{kExitOk, app.help()};
   } catch (const CLI::ParseError& error) {
-    return Usage(error.what());
+    return UsageExit(error.what());
   }
   for (const std::string& plugin : plugins) {
     const size_t at = plugin.find('=');
     if (at == 0 || at == std::string::npos || at + 1 == plugin.size()) {
-      return Usage(
+      return UsageExit(
           fmt::format("--device_plugin {}: expected NAME=PATH, as in NVIDIA=/opt/libopenvino_nvidia_gpu_plugin.so", plugin));
     }
     options.plugins.emplace_back(plugin.substr(0, at), plugin.substr(at + 1));
   }
   std::error_code error;
   if (!options.sysroot.empty() && !std::filesystem::is_directory(options.sysroot, error)) {
-    return Usage(fmt::format("--sysroot {}: no such folder; expected the root of a file system", options.sysroot));
+    return UsageExit(fmt::format("--sysroot {}: no such folder; expected the root of a file system", options.sysroot));
   }
   return options;
 }
@@ -101,8 +99,7 @@ int Run(const Options& options, RuntimeFactory make_runtime) {
   if (view.live()) {
     auto runtime = Make(std::move(make_runtime), options);
     if (runtime && !runtime->ok()) {
-      std::fprintf(stderr, "switchyard devices: %s\n", std::string(Message(runtime->status())).c_str());
-      return kFailure;
+      return Fail("devices", kExitFailure, Message(runtime->status()));
     }
     hung = !runtime;
     if (hung) {
@@ -126,8 +123,8 @@ int Run(const Options& options, RuntimeFactory make_runtime) {
   const std::string text = options.json ? ToJson(report) : ToText(report);
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
-  if (hung) _exit(kOk);
-  return kOk;
+  if (hung) _exit(kExitOk);
+  return kExitOk;
 }
 
 }  // namespace
@@ -135,7 +132,7 @@ int Run(const Options& options, RuntimeFactory make_runtime) {
 int RunDevices(int argc, const char* const* argv, RuntimeFactory make_runtime) {
   const auto parsed = Parse(argc, argv);
   if (const auto* exit = std::get_if<Exit>(&parsed)) {
-    std::fwrite(exit->text.data(), 1, exit->text.size(), exit->code == kOk ? stdout : stderr);
+    std::fwrite(exit->text.data(), 1, exit->text.size(), exit->code == kExitOk ? stdout : stderr);
     return exit->code;
   }
   return Run(std::get<Options>(parsed), std::move(make_runtime));

@@ -9,7 +9,7 @@
 namespace switchyard {
 namespace {
 
-std::string Target(const ServerAddress& address) {
+std::string ChannelTarget(const ServerAddress& address) {
   if (!address.unix_path.empty()) return "unix:" + address.unix_path;
   const bool v6 = address.host.find(':') != std::string::npos;
   return v6 ? fmt::format("[{}]:{}", address.host, address.port) : fmt::format("{}:{}", address.host, address.port);
@@ -33,14 +33,14 @@ std::shared_ptr<grpc::Channel> MakeChannel(const ServerAddress& address) {
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY,
                    0);  // a proxy that the environment names is rarely meant for a server under test
-  return grpc::CreateCustomChannel(Target(address), grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel(ChannelTarget(address), grpc::InsecureChannelCredentials(), arguments);
 }
 
 Status WaitUntilConnected(grpc::Channel& channel, const ServerAddress& address, std::chrono::milliseconds timeout) {
   constexpr std::chrono::milliseconds kLongest{20000};
   const auto limit = timeout.count() > 0 ? std::min(timeout, kLongest) : kLongest;
   if (channel.WaitForConnected(std::chrono::system_clock::now() + limit)) return absl::OkStatus();
-  return Error(StatusCode::kUnavailable, "UNAVAILABLE: no gRPC server answers on {} within {} ms", Target(address),
+  return Error(StatusCode::kUnavailable, "UNAVAILABLE: no gRPC server answers on {} within {} ms", ChannelTarget(address),
                limit.count());
 }
 

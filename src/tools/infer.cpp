@@ -10,6 +10,7 @@
 #include <mutex>
 #include <thread>
 
+#include "tools/command.h"
 #include "tools/files.h"
 #include "tools/infer_client.h"
 #include "tools/infer_options.h"
@@ -19,18 +20,9 @@
 namespace switchyard {
 namespace {
 
-constexpr int kOk = 0;
-constexpr int kCallFailed = 1;
-constexpr int kUsage = 64;
-
 using Clock = std::chrono::steady_clock;
 
 void Print(std::FILE* file, const std::string& text) { std::fwrite(text.data(), 1, text.size(), file); }
-
-int Fail(int exit_code, const Status& status) {
-  Print(stderr, fmt::format("switchyard infer: {}\n", Message(status)));
-  return exit_code;
-}
 
 StatusOr<std::unique_ptr<InferClient>> MakeClient(const InferOptions& options) {
   const InferTarget target{options.address, options.model, options.version, options.timeout};
@@ -84,7 +76,7 @@ StatusOr<std::vector<ClientTensor>> MakeInputs(const InferOptions& options, cons
   return inputs;
 }
 
-struct Outcome {
+struct RunOutcome {
   std::vector<double> milliseconds;  // of the successful calls
   size_t errors = 0;
   Status first_error;
@@ -97,7 +89,7 @@ struct Progress {
   std::atomic<uint64_t> ended{0};
 };
 
-void CallRepeatedly(InferClient& client, uint64_t total, Progress* progress, Outcome* outcome) {
+void CallRepeatedly(InferClient& client, uint64_t total, Progress* progress, RunOutcome* outcome) {
   while (progress->started.fetch_add(1) < total) {
     const Clock::time_point begin = Clock::now();
     Status status = client.Call();
@@ -143,9 +135,9 @@ class ProgressPrinter {
   std::thread thread_;
 };
 
-Outcome Merge(std::vector<Outcome> parts) {
-  Outcome all;
-  for (Outcome& part : parts) {
+RunOutcome Merge(std::vector<RunOutcome> parts) {
+  RunOutcome all;
+  for (RunOutcome& part : parts) {
     all.milliseconds.insert(all.milliseconds.end(), part.milliseconds.begin(), part.milliseconds.end());
     all.errors += part.errors;
     if (all.first_error.ok()) all.first_error = part.first_error;
@@ -154,8 +146,9 @@ Outcome Merge(std::vector<Outcome> parts) {
   return all;
 }
 
-StatusOr<Outcome> CallAll(const InferOptions& options, const ModelDescription& model, const std::vector<ClientTensor>& inputs,
-                          std::unique_ptr<InferClient> first, std::chrono::duration<double>* wall) {
+StatusOr<RunOutcome> CallAll(const InferOptions& options, const ModelDescription& model,
+                             const std::vector<ClientTensor>& inputs, std::unique_ptr<InferClient> first,
+                             std::chrono::duration<double>* wall) {
   const uint64_t threads = std::min(options.concurrency, options.repeat);
   std::vector<std::unique_ptr<InferClient>> clients;
   clients.push_back(std::move(first));
@@ -167,7 +160,7 @@ StatusOr<Outcome> CallAll(const InferOptions& options, const ModelDescription& m
   for (const auto& client : clients) SY_RETURN_IF_ERROR(client->Prepare(model, inputs));
 
   Progress progress;
-  std::vector<Outcome> outcomes(threads);
+  std::vector<RunOutcome> outcomes(threads);
   const ProgressPrinter printer(progress, options.repeat);
   const Clock::time_point begin = Clock::now();
   {
@@ -181,7 +174,7 @@ StatusOr<Outcome> CallAll(const InferOptions& options, const ModelDescription& m
   return Merge(std::move(outcomes));
 }
 
-void PrintOutcome(const InferOptions& options, const std::vector<std::string>& labels, const Outcome& outcome,
+void PrintOutcome(const InferOptions& options, const std::vector<std::string>& labels, const RunOutcome& outcome,
                   const LatencySummary& summary) {
   std::string out;
   if (options.json) {
@@ -208,24 +201,26 @@ StatusOr<std::vector<std::string>> ReadLabels(const std::string& path) {
   return ParseLabels(*text);
 }
 
-int Run(const InferOptions& options) {
+int CallModel(const InferOptions& options) {
   const auto labels = ReadLabels(options.labels_file);
-  if (!labels.ok()) return Fail(kUsage, labels.status());
+  if (!labels.ok()) return Fail("infer", kExitUsage, Message(labels.status()));
   auto client = MakeClient(options);
-  if (!client.ok()) return Fail(kUsage, client.status());
+  if (!client.ok()) return Fail("infer", kExitUsage, Message(client.status()));
   const auto model = (*client)->Describe();
-  if (!model.ok())
-    return Fail(kCallFailed, Annotate(model.status(), fmt::format("asking for the metadata of model {}", options.model)));
+  if (!model.ok()) {
+    return Fail("infer", kExitFailure,
+                fmt::format("asking for the metadata of model {}: {}", options.model, Message(model.status())));
+  }
   const auto inputs = MakeInputs(options, *model);
-  if (!inputs.ok()) return Fail(kUsage, inputs.status());
+  if (!inputs.ok()) return Fail("infer", kExitUsage, Message(inputs.status()));
 
   std::chrono::duration<double> wall{0};
   auto outcome = CallAll(options, *model, *inputs, *std::move(client), &wall);
-  if (!outcome.ok()) return Fail(kCallFailed, outcome.status());
+  if (!outcome.ok()) return Fail("infer", kExitFailure, Message(outcome.status()));
   const LatencySummary summary = Summarize(outcome->milliseconds, outcome->errors, wall);
   if (summary.calls > 0 || options.json || options.repeat > 1) PrintOutcome(options, *labels, *outcome, summary);
-  if (outcome->errors == 0) return kOk;
-  return Fail(kCallFailed, outcome->first_error);
+  if (outcome->errors == 0) return kExitOk;
+  return Fail("infer", kExitFailure, Message(outcome->first_error));
 }
 
 }  // namespace
@@ -233,13 +228,13 @@ int Run(const InferOptions& options) {
 int RunInfer(int argc, const char* const* argv) {
   const auto parsed = ParseInferOptions(argc, argv);
   if (const auto* usage = std::get_if<InferUsage>(&parsed)) {
-    Print(usage->exit_code == kOk ? stdout : stderr, usage->text);
+    Print(usage->exit_code == kExitOk ? stdout : stderr, usage->text);
     return usage->exit_code;
   }
   try {
-    return Run(std::get<InferOptions>(parsed));
+    return CallModel(std::get<InferOptions>(parsed));
   } catch (const std::exception& error) {  // memory, threads, sockets: what libraries throw when the system refuses
-    return Fail(kCallFailed, Error(StatusCode::kInternal, "{}", error.what()));
+    return Fail("infer", kExitFailure, error.what());
   }
 }
 

@@ -6,18 +6,18 @@
 #include <algorithm>
 #include <charconv>
 
+#include "config/command_line.h"
+
 namespace switchyard {
 namespace {
 
-constexpr int kUsageExit = 64;
-
-constexpr const char* kDescription =
+constexpr const char* kInferDescription =
     "Calls a model on a running server and prints what it answers.\n"
     "Inputs: name=@file (.json and .npy are read as such, any other file is taken byte for byte),\n"
     "        name=JSON (a number, a string or a nested array), name=random (the same values every time).\n"
     "Exit code: 0, 1 when a call failed, 64 when the command line is at fault.";
 
-constexpr const char* kExamples =
+constexpr const char* kInferExamples =
     "Examples:\n"
     "  switchyard infer --url localhost:9000 --protocol kserve-grpc --model dummy --input b=random\n"
     "  switchyard infer --url localhost:8000 --protocol tfs-rest --model resnet --input x=@image.npy --top_k 5";
@@ -49,7 +49,7 @@ StatusOr<std::pair<std::string, std::string>> SplitAtEquals(std::string_view fla
   return std::pair<std::string, std::string>(text.substr(0, at), text.substr(at + 1));
 }
 
-StatusOr<Shape> ParseShape(std::string_view text) {
+StatusOr<Shape> ParseInputShape(std::string_view text) {
   Shape shape;
   if (text == "scalar" || text.empty()) return shape;
   while (true) {
@@ -72,7 +72,7 @@ Status FillPairs(const std::vector<std::string>& inputs, const std::vector<std::
   }
   for (const std::string& shape : shapes) {
     SY_ASSIGN_OR_RETURN(auto pair, SplitAtEquals("--shape", shape));
-    auto dims = ParseShape(pair.second);
+    auto dims = ParseInputShape(pair.second);
     if (!dims.ok()) return Annotate(dims.status(), fmt::format("--shape {} (expected name=1,3,224,224)", shape));
     options->shapes.emplace_back(std::move(pair.first), *dims);
   }
@@ -120,8 +120,8 @@ std::variant<InferOptions, InferUsage> ParseInferOptions(int argc, const char* c
   std::string url, protocol;
   std::vector<std::string> inputs, shapes;
   int64_t timeout_ms = 60000;
-  CLI::App app(kDescription, "switchyard infer");
-  app.footer(kExamples);
+  CLI::App app(kInferDescription, "switchyard infer");
+  app.footer(kInferExamples);
   const auto required = [&app](const char* flag, std::string& value, const char* what, const char* text) {
     app.add_option(flag, value, what)->option_text(text)->required()->group("Required");
   };
@@ -162,7 +162,7 @@ std::variant<InferOptions, InferUsage> ParseInferOptions(int argc, const char* c
   } catch (const CLI::CallForHelp&) {
     return InferUsage{0, app.help()};
   } catch (const CLI::ParseError& error) {
-    return InferUsage{kUsageExit, fmt::format("{}\nRun `switchyard infer --help` for the flags.\n", error.what())};
+    return InferUsage{kExitUsage, fmt::format("{}\nRun `switchyard infer --help` for the flags.\n", error.what())};
   }
   Status status = FillPairs(inputs, shapes, &options);
   const auto spoken = ParseProtocol(protocol);
@@ -170,7 +170,7 @@ std::variant<InferOptions, InferUsage> ParseInferOptions(int argc, const char* c
   auto address = ParseAddress(url);
   if (status.ok()) status = address.status();
   if (!status.ok()) {
-    return InferUsage{kUsageExit, fmt::format("{}\nRun `switchyard infer --help` for the flags.\n", Message(status))};
+    return InferUsage{kExitUsage, fmt::format("{}\nRun `switchyard infer --help` for the flags.\n", Message(status))};
   }
   options.protocol = *spoken;
   options.address = *address;

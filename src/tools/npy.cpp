@@ -41,7 +41,7 @@ StatusOr<ElementType> ParseType(std::string_view descr) {
   return InvalidArgument("the .npy file has dtype {}; expected a number or boolean type", descr);
 }
 
-StatusOr<Shape> ParseShape(std::string_view text) {
+StatusOr<Shape> ParseNpyShape(std::string_view text) {
   Shape shape;
   if (!text.starts_with('(')) return InvalidArgument("the .npy file's header has no shape");
   text.remove_prefix(1);
@@ -79,7 +79,7 @@ StatusOr<ClientTensor> ParseNpy(std::string_view file) {
   if (!descr || !order || !dims) return InvalidArgument("the .npy file's header lacks descr, fortran_order or shape");
   ClientTensor tensor;
   SY_ASSIGN_OR_RETURN(tensor.type, ParseType(*descr));
-  SY_ASSIGN_OR_RETURN(tensor.shape, ParseShape(*dims));
+  SY_ASSIGN_OR_RETURN(tensor.shape, ParseNpyShape(*dims));
   if (*order != "False" && tensor.shape.size() > 1) {
     return InvalidArgument("the .npy file is in Fortran order; save numpy.ascontiguousarray(array)");
   }

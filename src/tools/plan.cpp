@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "config/command_line.h"
 #include "protocol/rest/ledger.h"
+#include "tools/command.h"
 #include "tools/files.h"
 #include "tools/graph_page.h"
 #include "tools/model_flags.h"
@@ -21,7 +22,7 @@
 namespace switchyard {
 namespace {
 
-constexpr std::string_view kHelp =
+constexpr std::string_view kPlanHelp =
     "Tells what a server would make of a model: loads it once for each device that its target names, and prints where it\n"
     "runs, what came of the settings, and why that is not what was asked for.\n\n"
     "switchyard plan --model_path PATH [--target_device TARGET] [--plugin_config JSON] [--json] [--html FILE]\n"
@@ -31,7 +32,7 @@ constexpr std::string_view kHelp =
     "`switchyard --help`. Exit code: 0, 1 when the model cannot be served (with the reason), 64 when the command line is at\n"
     "fault.\n";
 
-struct Arguments {
+struct PlanArguments {
   std::vector<std::string> server;  // for the server's own parser
   std::optional<std::string> html;  // the file's path
   bool json = false;
@@ -43,8 +44,8 @@ bool Is(std::string_view argument, std::string_view flag) {
   return argument == flag || (argument.starts_with(flag) && argument.substr(flag.size()).starts_with('='));
 }
 
-Arguments Sort(int argc, const char* const* argv) {
-  Arguments sorted;
+PlanArguments SortPlanArguments(int argc, const char* const* argv) {
+  PlanArguments sorted;
   sorted.server.emplace_back(argv[0]);
   for (int i = 2; i < argc; ++i) {
     const std::string_view argument = argv[i];
@@ -65,23 +66,18 @@ Arguments Sort(int argc, const char* const* argv) {
   return sorted;
 }
 
-int Fail(int code, std::string_view message) {
-  std::fprintf(stderr, "switchyard plan: %.*s\n", static_cast<int>(message.size()), message.data());
-  return code;
-}
-
-int Report(const Arguments& arguments, const ServerSettings& settings, Runtime& runtime) {
+int ReportPlan(const PlanArguments& arguments, const ServerSettings& settings, Runtime& runtime) {
   PlanGraph drawn;
-  const auto progress = [](const std::string& step) { std::fprintf(stderr, "switchyard plan: %s\n", step.c_str()); };
+  const auto progress = [](const std::string& step) { Tell("plan", step); };
   const auto report = TryPlan(settings, runtime, progress, arguments.html ? &drawn : nullptr);
   if (!report.ok()) {
-    return Fail(kExitFailure, fmt::format("model {}: {}", settings.models.front().name, Message(report.status())));
+    return Fail("plan", kExitFailure, fmt::format("model {}: {}", settings.models.front().name, Message(report.status())));
   }
   if (arguments.html) {
     const GraphPageText about = {
         .title = settings.models.front().base_path, .target = drawn.target, .summary = PlanText(*report)};
     if (const Status written = WriteFile(*arguments.html, GraphPage(about, drawn.graph)); !written.ok()) {
-      return Fail(kExitFailure, fmt::format("--html {}", Message(written)));
+      return Fail("plan", kExitFailure, fmt::format("--html {}", Message(written)));
     }
   }
   const std::string text = arguments.json ? EncodePlacement(*report) + "\n" : PlanText(*report);
@@ -92,22 +88,24 @@ int Report(const Arguments& arguments, const ServerSettings& settings, Runtime& 
 }  // namespace
 
 int RunPlan(int argc, const char* const* argv, PlanRuntimeFactory make_runtime) {
-  const Arguments arguments = Sort(argc, argv);
+  const PlanArguments arguments = SortPlanArguments(argc, argv);
   if (arguments.help) {
-    std::fwrite(kHelp.data(), 1, kHelp.size(), stdout);
+    std::fwrite(kPlanHelp.data(), 1, kPlanHelp.size(), stdout);
     return kExitOk;
   }
   if (arguments.config_file) {
-    return Fail(kExitUsage, "--config_path: a plan is made of one model; give --model_path and the model's flags instead");
+    return Fail("plan", kExitUsage,
+                "--config_path: a plan is made of one model; give --model_path and the model's flags instead");
   }
-  if (arguments.html && arguments.html->empty()) return Fail(kExitUsage, "--html: expected the path of the file to write");
+  if (arguments.html && arguments.html->empty())
+    return Fail("plan", kExitUsage, "--html: expected the path of the file to write");
   LogToStderr();  // from the first warning about a flag on: the answer alone is on stdout
   const auto parsed = ParseModelFlags("plan", arguments.server);
-  if (const auto* error = std::get_if<SettingsError>(&parsed)) return Fail(error->exit_code, error->message);
+  if (const auto* error = std::get_if<SettingsError>(&parsed)) return Fail("plan", error->exit_code, error->message);
   const auto& settings = std::get<ServerSettings>(parsed);
   const auto runtime = make_runtime(settings);
-  if (!runtime.ok()) return Fail(kExitFailure, Message(runtime.status()));
-  const int code = Report(arguments, settings, **runtime);
+  if (!runtime.ok()) return Fail("plan", kExitFailure, Message(runtime.status()));
+  const int code = ReportPlan(arguments, settings, **runtime);
   std::fflush(stdout);
   // A compiler that did not return is still at work, and the ends of drivers are known to hang.
   _exit(code);

@@ -18,12 +18,12 @@ namespace switchyard {
 namespace {
 
 // One JSON object, member after member.
-class JsonObject {
+class ObjectText {
  public:
-  explicit JsonObject(std::string& out) : out_(out) { out_ += '{'; }
-  ~JsonObject() { out_ += '}'; }
-  JsonObject(const JsonObject&) = delete;
-  JsonObject& operator=(const JsonObject&) = delete;
+  explicit ObjectText(std::string& out) : out_(out) { out_ += '{'; }
+  ~ObjectText() { out_ += '}'; }
+  ObjectText(const ObjectText&) = delete;
+  ObjectText& operator=(const ObjectText&) = delete;
 
   // What comes next in the string is the member's value.
   std::string& Key(std::string_view key) {
@@ -78,22 +78,22 @@ std::string Rfc3339(std::chrono::system_clock::time_point when) {
 
 using Layers = std::map<std::string, std::map<std::string, int>>;
 
-void AppendLayers(JsonObject& object, const Layers& layers) {
+void AppendLayers(ObjectText& object, const Layers& layers) {
   if (layers.empty()) {
     object.Null("layers");
     return object.Null("layers_by_type");
   }
   {
-    JsonObject counts(object.Key("layers"));
+    ObjectText counts(object.Key("layers"));
     for (const auto& [device, types] : layers) {
       int64_t count = 0;
       for (const auto& [type, number] : types) count += number;
       counts.Integer(device, count);
     }
   }
-  JsonObject devices(object.Key("layers_by_type"));
+  ObjectText devices(object.Key("layers_by_type"));
   for (const auto& [device, types] : layers) {
-    JsonObject numbers(devices.Key(device));
+    ObjectText numbers(devices.Key(device));
     for (const auto& [type, number] : types) numbers.Integer(type, number);
   }
 }
@@ -125,7 +125,7 @@ std::optional<int64_t> Memory(const LoadFacts* facts) {
 }
 
 // What both the whole placement and each of its targets have.
-void AppendFacts(JsonObject& object, const LoadFacts* facts, int64_t num_requests, std::optional<int64_t> memory_bytes) {
+void AppendFacts(ObjectText& object, const LoadFacts* facts, int64_t num_requests, std::optional<int64_t> memory_bytes) {
   object.Text("precision", facts == nullptr ? std::string_view() : facts->precision);
   const bool streams_told = facts != nullptr && facts->num_streams.has_value();
   object.Integer("num_streams", streams_told ? std::optional<int64_t>(*facts->num_streams) : std::nullopt);
@@ -138,7 +138,7 @@ void AppendFacts(JsonObject& object, const LoadFacts* facts, int64_t num_request
 
 void AppendTarget(std::string& out, const TargetPlacement& target) {
   const LoadFacts* facts = target.facts ? &*target.facts : nullptr;
-  JsonObject object(out);
+  ObjectText object(out);
   object.Text("target", target.target);
   object.Text("state", target.state);
   object.Text("reason", target.reason);
@@ -152,7 +152,7 @@ void AppendTarget(std::string& out, const TargetPlacement& target) {
 void AppendTargets(std::string& out, const std::vector<TargetPlacement>& targets) {
   std::map<std::string_view, int> first_devices;
   for (const TargetPlacement& target : targets) ++first_devices[target.device];
-  JsonObject by_device(out);
+  ObjectText by_device(out);
   for (const TargetPlacement& target : targets) {
     const bool alone = first_devices[target.device] == 1;
     AppendTarget(by_device.Key(alone ? target.device : target.target), target);
@@ -163,7 +163,7 @@ void AppendShapes(std::string& out, const std::vector<ShapePlacement>& shapes) {
   out += '[';
   for (size_t i = 0; i < shapes.size(); ++i) {
     if (i != 0) out += ',';
-    JsonObject object(out);
+    ObjectText object(out);
     object.Text("shape", shapes[i].shape);
     object.Text("state", shapes[i].state);
     object.Text("reason", shapes[i].reason);
@@ -173,19 +173,19 @@ void AppendShapes(std::string& out, const std::vector<ShapePlacement>& shapes) {
 }
 
 void AppendBatching(std::string& out, const BatchingReport& batching) {
-  JsonObject object(out);
+  ObjectText object(out);
   object.Integer("max_batch_size", batching.max_batch_size);
   object.Integer("max_delay_us", batching.max_delay_us);
   object.Integer("batches", static_cast<int64_t>(batching.batches));
   object.Integer("calls", static_cast<int64_t>(batching.calls));
-  JsonObject cost(object.Key("cost_us"));
+  ObjectText cost(object.Key("cost_us"));
   for (const auto& [rows, microseconds] : batching.cost_us) {
     cost.Integer(std::to_string(rows), static_cast<int64_t>(microseconds));
   }
 }
 
 void AppendDevice(std::string& out, const DeviceReport& device, TimePoint now, std::chrono::system_clock::time_point wall) {
-  JsonObject object(out);
+  ObjectText object(out);
   object.Text("name", device.info.name);
   object.Text("full_name", device.info.full_name);
   object.Text("type", TypeText(device));
@@ -213,7 +213,7 @@ std::string EncodePlacement(const PlacementReport& placement) {
   const Serving serving = SumUp(placement);
   std::string out;
   {
-    JsonObject object(out);
+    ObjectText object(out);
     object.Text("target_device", placement.target_device);
     object.Texts("execution_devices", placement.execution_devices);
     object.Bool("helping", placement.helping);

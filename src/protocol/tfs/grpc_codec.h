@@ -2,9 +2,10 @@
 // function is thread-safe and never blocks.
 #pragma once
 
-#include <cstddef>
-
 #include <google/protobuf/io/zero_copy_stream.h>
+
+#include <cstddef>
+#include <string_view>
 
 #include "base/status.h"
 #include "base/timer.h"
@@ -14,6 +15,9 @@
 #include "tensor/signature.h"
 
 namespace switchyard::tfs {
+
+// TensorFlow's signature by default: the one that every model here has.
+inline constexpr std::string_view kSignatureName = "serving_default";
 
 // One PredictRequest of exactly `size` bytes, read once. Elements stand in tensor_content (copied once, to an address aligned
 // to kBufferAlignment) or, when that is empty, in the *_val field of their dtype. Version 0 is the default version.

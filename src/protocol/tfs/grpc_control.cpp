@@ -15,7 +15,6 @@ using wire::ParseMessage;
 namespace proto = tensorflow::serving;
 
 constexpr std::string_view kMetadataField = "signature_def";
-constexpr std::string_view kSignatureName = "serving_default";
 constexpr std::string_view kMethodName = "tensorflow/serving/predict";
 
 // Nothing for the default version.

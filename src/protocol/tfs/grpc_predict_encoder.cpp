@@ -17,7 +17,6 @@ using wire::AppendVarintField;
 using wire::FieldSize;
 using wire::VarintFieldSize;
 
-constexpr std::string_view kSignatureName = "serving_default";
 // Below this, copying costs less than carrying a reference through gRPC.
 constexpr size_t kCopiedBytes = 4096;
 

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 using boost::property_tree::ptree;
 
 // Keys are asked for again so long before they end.
-constexpr auto kEarly = std::chrono::minutes(5);
+constexpr auto kRenewKeysEarly = std::chrono::minutes(5);
 
 std::string FirstSet(std::initializer_list<const char*> names, std::string otherwise = {}) {
   for (const char* name : names) {
@@ -147,7 +147,8 @@ StatusOr<AwsCredentials> AwsCredentials::FromEnvironment(bool ask_machine) {
 StatusOr<std::optional<AwsKeys>> AwsCredentials::Current(HttpClient& client) {
   if (kind_ == Kind::kNone) return std::optional<AwsKeys>();
   const bool there = !keys_.id.empty();
-  if (there && (!keys_.expires || *keys_.expires - std::chrono::system_clock::now() > kEarly)) return std::optional(keys_);
+  if (there && (!keys_.expires || *keys_.expires - std::chrono::system_clock::now() > kRenewKeysEarly))
+    return std::optional(keys_);
   StatusOr<AwsKeys> next = keys_;
   if (kind_ == Kind::kWebIdentity) next = FromWebIdentity(client);
   if (kind_ == Kind::kContainer) next = FromContainer(client);

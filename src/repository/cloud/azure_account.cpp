@@ -16,7 +16,7 @@
 namespace switchyard {
 namespace {
 
-constexpr const char* kVariable = "AZURE_STORAGE_CONNECTION_STRING";
+constexpr const char* kConnectionVariable = "AZURE_STORAGE_CONNECTION_STRING";
 constexpr std::string_view kApiVersion = "2021-12-02";
 // Published with the emulator: no secret.
 constexpr std::string_view kEmulatorName = "devstoreaccount1";
@@ -31,9 +31,10 @@ std::string HttpDate() { return absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT", ab
 }  // namespace
 
 StatusOr<AzureAccount> AzureAccount::FromEnvironment() {
-  const std::string text = EnvironmentValue(kVariable);
+  const std::string text = EnvironmentValue(kConnectionVariable);
   if (!text.empty()) return Parse(text);
-  return Error(StatusCode::kFailedPrecondition, "az:// and azfs:// need the account's connection string in {}", kVariable);
+  return Error(StatusCode::kFailedPrecondition, "az:// and azfs:// need the account's connection string in {}",
+               kConnectionVariable);
 }
 
 StatusOr<AzureAccount> AzureAccount::Parse(std::string_view text) {
@@ -66,13 +67,14 @@ StatusOr<AzureAccount> AzureAccount::Parse(std::string_view text) {
   }
   if (account.blob_endpoint_.empty() && account.file_endpoint_.empty()) {
     return Error(StatusCode::kFailedPrecondition,
-                 "{}: expected AccountName=...;AccountKey=..., or BlobEndpoint=...;SharedAccessSignature=...", kVariable);
+                 "{}: expected AccountName=...;AccountKey=..., or BlobEndpoint=...;SharedAccessSignature=...",
+                 kConnectionVariable);
   }
   if (!absl::Base64Unescape(key, &account.key_)) {
-    return Error(StatusCode::kFailedPrecondition, "{}: its AccountKey is no Base64", kVariable);
+    return Error(StatusCode::kFailedPrecondition, "{}: its AccountKey is no Base64", kConnectionVariable);
   }
   if (!account.key_.empty() && account.name_.empty()) {
-    return Error(StatusCode::kFailedPrecondition, "{}: an AccountKey needs its AccountName", kVariable);
+    return Error(StatusCode::kFailedPrecondition, "{}: an AccountKey needs its AccountName", kConnectionVariable);
   }
   return account;
 }

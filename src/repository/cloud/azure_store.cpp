@@ -8,8 +8,8 @@
 namespace switchyard {
 namespace {
 
-constexpr std::string_view kRemedy = "check AZURE_STORAGE_CONNECTION_STRING, and that its account may list and read there";
-constexpr int kMostLevels = 8;  // of folders in folders
+constexpr std::string_view kAzureRemedy = "check AZURE_STORAGE_CONNECTION_STRING, and that its account may list and read there";
+constexpr int kMostFolderLevels = 8;  // of folders in folders
 
 std::string WithoutQuotes(std::string text) {
   std::erase(text, '"');
@@ -42,7 +42,7 @@ class AzureStore : public ObjectStore {
       FetchRequest request = Request(marker.empty() ? url : url + "&marker=" + EncodeComponent(marker));
       if (url_.service == CloudUrl::Service::kAzureFiles) request.headers.push_back("x-ms-file-extended-info: true");
       SY_ASSIGN_OR_RETURN(const HttpAnswer answer, AskStore(client_, request));
-      if (answer.status != 200) return StoreFault(answer, url_.Text(), kRemedy);
+      if (answer.status != 200) return StoreFault(answer, url_.Text(), kAzureRemedy);
       pugi::xml_document xml;
       SY_RETURN_IF_ERROR(ParseXml(answer, &xml));
       const pugi::xml_node results = xml.child("EnumerationResults");
@@ -133,9 +133,9 @@ class FileStore : public AzureStore {
     SY_RETURN_IF_ERROR(ListPages(
         fmt::format("{}{}{}?restype=directory&comp=list&include=Timestamps%2CETag", Share(), folder.empty() ? "" : "/", folder),
         take));
-    if (level == kMostLevels && !folders.empty()) {
+    if (level == kMostFolderLevels && !folders.empty()) {
       return Error(StatusCode::kFailedPrecondition, "{} has folders more than {} deep, which is no model's", url_.Text(),
-                   kMostLevels);
+                   kMostFolderLevels);
     }
     for (const std::string& next : folders) {
       SY_RETURN_IF_ERROR(ListFolder(next, level + 1));

@@ -19,12 +19,12 @@ namespace switchyard {
 namespace {
 
 using Clock = std::chrono::system_clock;
-constexpr const char* kVariable = "GOOGLE_APPLICATION_CREDENTIALS";
+constexpr const char* kCredentialsVariable = "GOOGLE_APPLICATION_CREDENTIALS";
 constexpr std::string_view kScope = "https://www.googleapis.com/auth/devstorage.read_only";
-constexpr std::string_view kRemedy =
+constexpr std::string_view kGoogleRemedy =
     "name a key file in GOOGLE_APPLICATION_CREDENTIALS whose account may list the bucket's objects and read them";
 // A token is asked for again so long before it ends.
-constexpr auto kEarly = std::chrono::minutes(5);
+constexpr auto kRenewTokenEarly = std::chrono::minutes(5);
 
 std::string WebBase64(std::string_view bytes) {
   std::string text = absl::WebSafeBase64Escape(absl::string_view(bytes.data(), bytes.size()));
@@ -42,11 +42,11 @@ StatusOr<std::string> SignRs256(const std::string& pem, std::string_view text) {
   const auto* const bytes = reinterpret_cast<const unsigned char*>(text.data());
   if (key == nullptr || EVP_DigestSignInit(context.get(), nullptr, EVP_sha256(), nullptr, key.get()) != 1 ||
       EVP_DigestSign(context.get(), nullptr, &size, bytes, text.size()) != 1) {
-    return Error(StatusCode::kFailedPrecondition, "{}: its private_key cannot be used", kVariable);
+    return Error(StatusCode::kFailedPrecondition, "{}: its private_key cannot be used", kCredentialsVariable);
   }
   std::string signature(size, '\0');
   if (EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature.data()), &size, bytes, text.size()) != 1) {
-    return Error(StatusCode::kInternal, "{}: signing failed", kVariable);
+    return Error(StatusCode::kInternal, "{}: signing failed", kCredentialsVariable);
   }
   signature.resize(size);
   return signature;
@@ -57,13 +57,14 @@ class GoogleToken {
  public:
   // None without a key file: calls are anybody's.
   static StatusOr<std::optional<GoogleToken>> FromEnvironment() {
-    const std::string path = EnvironmentValue(kVariable);
+    const std::string path = EnvironmentValue(kCredentialsVariable);
     if (path.empty()) return std::optional<GoogleToken>();
     std::ifstream file(path);
     const std::string text{std::istreambuf_iterator<char>(file), {}};
-    if (text.empty()) return Error(StatusCode::kFailedPrecondition, "{} names {}, which cannot be read", kVariable, path);
+    if (text.empty())
+      return Error(StatusCode::kFailedPrecondition, "{} names {}, which cannot be read", kCredentialsVariable, path);
     const auto json = ParseJsonObject(text, path);
-    if (!json.ok()) return Error(StatusCode::kFailedPrecondition, "{}: {}", kVariable, Message(json.status()));
+    if (!json.ok()) return Error(StatusCode::kFailedPrecondition, "{}: {}", kCredentialsVariable, Message(json.status()));
     GoogleToken token;
     token.uri_ = JsonText(*json, "token_uri");
     if (token.uri_.empty()) token.uri_ = "https://oauth2.googleapis.com/token";
@@ -76,18 +77,18 @@ class GoogleToken {
       needed = {{"client_id", &token.id_}, {"client_secret", &token.secret_}, {"refresh_token", &token.refresh_}};
     } else {
       return Error(StatusCode::kFailedPrecondition,
-                   "{}: expected a key file of the type service_account or authorized_user in {}, got {}", kVariable, path,
-                   type.empty() ? "none" : type);
+                   "{}: expected a key file of the type service_account or authorized_user in {}, got {}", kCredentialsVariable,
+                   path, type.empty() ? "none" : type);
     }
     for (const auto& [key, value] : needed) {
       *value = JsonText(*json, key);
-      if (value->empty()) return Error(StatusCode::kFailedPrecondition, "{}: {} has no {}", kVariable, path, key);
+      if (value->empty()) return Error(StatusCode::kFailedPrecondition, "{}: {} has no {}", kCredentialsVariable, path, key);
     }
     return std::optional(std::move(token));
   }
 
   StatusOr<std::string> Current(HttpClient& client) {
-    if (!token_.empty() && expires_ - Clock::now() > kEarly) return token_;
+    if (!token_.empty() && expires_ - Clock::now() > kRenewTokenEarly) return token_;
     SY_ASSIGN_OR_RETURN(std::string body, Body());
     FetchRequest request{.method = "POST",
                          .url = uri_,
@@ -99,7 +100,7 @@ class GoogleToken {
     if (answer.status != 200) {
       const auto json = ParseJsonObject(answer.body, "");
       return Error(IsPassing(answer.status) ? StatusCode::kUnavailable : StatusCode::kPermissionDenied,
-                   "{} gives no token for {}: HTTP {} {}", answer.url, kVariable, answer.status,
+                   "{} gives no token for {}: HTTP {} {}", answer.url, kCredentialsVariable, answer.status,
                    json.ok() ? Short(JsonText(*json, "error") + " " + JsonText(*json, "error_description")) : "");
     }
     SY_ASSIGN_OR_RETURN(const rapidjson::Document json, ParseJsonObject(answer.body, answer.url));
@@ -160,7 +161,7 @@ class GoogleStore : public ObjectStore {
       if ((answer.status == 401 || answer.status == 403) && token_ && token_->Renew()) {
         SY_ASSIGN_OR_RETURN(answer, client_.Call(Request(url)));
       }
-      if (answer.status != 200) return StoreFault(answer, url_.Text(), kRemedy);
+      if (answer.status != 200) return StoreFault(answer, url_.Text(), kGoogleRemedy);
       SY_ASSIGN_OR_RETURN(const rapidjson::Document json, ParseJsonObject(answer.body, answer.url));
       const auto items = json.FindMember("items");
       if (items != json.MemberEnd() && items->value.IsArray()) Take(items->value, &objects);

@@ -13,7 +13,7 @@ namespace {
 
 // Of no bytes: what a request without a body must say, for S3 alone.
 constexpr std::string_view kEmptySha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-constexpr std::string_view kRemedy =
+constexpr std::string_view kS3Remedy =
     "check the keys (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE) and that they may list the bucket and read "
     "it";
 
@@ -110,7 +110,7 @@ class S3Store : public ObjectStore {
         continue;
       }
       const bool refused = answer.status == 400 || answer.status == 401 || answer.status == 403;
-      if (!refused || std::exchange(renewed, true) || !credentials_.Renew()) return StoreFault(answer, url_.Text(), kRemedy);
+      if (!refused || std::exchange(renewed, true) || !credentials_.Renew()) return StoreFault(answer, url_.Text(), kS3Remedy);
     }
   }
 

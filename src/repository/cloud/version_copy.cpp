@@ -21,6 +21,7 @@
 #include "fetch/download.h"
 #include "fetch/paths.h"
 #include "repository/cloud/store_answers.h"
+#include "repository/files_state.h"
 #include "repository/source.h"
 
 namespace switchyard {
@@ -29,7 +30,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kObjects = ".objects";
-constexpr std::string_view kComplete = ".complete";
 constexpr std::string_view kFetching = ".fetch-";
 constexpr std::string_view kReplaced = ".old-";
 // What a file is called until it is whole. No object's path has a hidden part.
@@ -164,7 +164,7 @@ StoredVersions ByVersion(const std::vector<StoredObject>& objects) {
     const auto version = VersionNumber(std::string_view(object.key).substr(0, slash));
     if (!version) continue;
     const std::string path = object.key.substr(slash + 1);
-    if (path == ".incomplete") incomplete.insert(*version);
+    if (path == kIncompleteMark) incomplete.insert(*version);
     if (path.starts_with('.') && path.find('/') == path.npos) continue;  // as in a folder of this machine
     if (!StaysInside(path)) {
       found.refused = object.key;
@@ -347,7 +347,7 @@ Status VersionCopies::Fetch(int64_t version, const std::vector<StoredObject>& fi
   }
   SY_RETURN_IF_ERROR(fetched);
   if (!HasAll(staging, files)) return Error(StatusCode::kInternal, "{} is not whole; somebody else writes there", staging);
-  std::ofstream(fmt::format("{}/{}", staging, kComplete));
+  std::ofstream(fmt::format("{}/{}", staging, kCompleteMark));
   return Exchange(staging, PathOf(version));
 }
 

@@ -38,7 +38,7 @@ DeviceInfo::Type TypeOf(ov::Core& core, const std::string& device) {
                                                                            : DeviceInfo::Type::kIntegratedGpu;
 }
 
-DeviceInfo Describe(ov::Core& core, const std::string& name) {
+DeviceInfo DescribeDevice(ov::Core& core, const std::string& name) {
   DeviceInfo device{.name = CanonicalDevice(name)};
   device.full_name = Ask(core, name, ov::device::full_name).value_or("");
   device.type = TypeOf(core, name);
@@ -71,7 +71,7 @@ DeviceInfo Describe(ov::Core& core, const std::string& name) {
 Inventory ReadInventory(ov::Core& core) {
   Inventory inventory;
   const Status listed = Guarded(StatusCode::kInternal, "Cannot list the devices", [&]() -> Status {
-    for (const std::string& name : core.get_available_devices()) inventory.push_back(Describe(core, name));
+    for (const std::string& name : core.get_available_devices()) inventory.push_back(DescribeDevice(core, name));
     return absl::OkStatus();
   });
   if (!listed.ok()) LogWarning("{}", Message(listed));
@@ -80,7 +80,7 @@ Inventory ReadInventory(ov::Core& core) {
 
 Inventory ReadInventory(ov::Core& core, const std::string& kind) {
   Inventory inventory;
-  for (const std::string& name : DevicesOfKind(core, kind)) inventory.push_back(Describe(core, name));
+  for (const std::string& name : DevicesOfKind(core, kind)) inventory.push_back(DescribeDevice(core, name));
   return inventory;
 }
 

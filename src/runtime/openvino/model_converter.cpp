@@ -26,7 +26,7 @@ constexpr int kTries = 3;
 // Of a dimension that may have any size, other than the batch.
 constexpr int64_t kAnySize = 64;
 
-StatusOr<std::shared_ptr<ov::Model>> Read(ov::Core& core, const std::string& path) {
+StatusOr<std::shared_ptr<ov::Model>> ReadSource(ov::Core& core, const std::string& path) {
   std::error_code error;
   if (!fs::exists(path, error)) return Error(StatusCode::kNotFound, "{} is not there", path);
   return Guarded(StatusCode::kInvalidArgument, fmt::format("Cannot read {}", path),
@@ -117,7 +117,7 @@ struct Prepared {
 
 StatusOr<Prepared> Prepare(ov::Core& core, const ConversionRequest& request) {
   Prepared prepared;
-  SY_ASSIGN_OR_RETURN(prepared.model, Read(core, request.source));
+  SY_ASSIGN_OR_RETURN(prepared.model, ReadSource(core, request.source));
   Preparation preparation(*prepared.model, request);
   SY_RETURN_IF_ERROR(preparation.Complete(request.reverse_input_channels));
   SY_ASSIGN_OR_RETURN(prepared.names, ApplySettings(prepared.model, preparation.settings(), NameMapping()));
@@ -317,7 +317,7 @@ Status OpenVinoConverter::Try(Comparison& comparison, ov::InferRequest& source, 
 
 StatusOr<Comparison> OpenVinoConverter::Compare(const ConversionRequest& request, const std::string& xml) {
   SY_ASSIGN_OR_RETURN(const Prepared prepared, Prepare(core_, request));
-  auto written = Read(core_, xml);
+  auto written = ReadSource(core_, xml);
   if (!written.ok()) {
     return Error(StatusCode::kInternal, "What was written cannot be read: {}; is the disk full?", Message(written.status()));
   }

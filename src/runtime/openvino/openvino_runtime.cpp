@@ -107,7 +107,7 @@ std::vector<std::shared_ptr<ov::Core>> OpenVinoRuntime::LiveCores() const {
   return cores;
 }
 
-StatusOr<std::shared_ptr<ov::Model>> Read(ov::Core& core, const std::string& path) {
+StatusOr<std::shared_ptr<ov::Model>> ReadModelFile(ov::Core& core, const std::string& path) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) {
     return Error(StatusCode::kNotFound, "Model {} is not there{}", path, error ? " (" + error.message() + ")" : "");
@@ -218,7 +218,7 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::LoadHere(const LoadReq
   if (!request.cache_dir.empty()) properties.try_emplace(ov::cache_dir.name(), request.cache_dir);
 
   SY_ASSIGN_OR_RETURN(const NameMapping mapping, ReadNameMapping(request.model_path));
-  SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Model> model, Read(*core, request.model_path));
+  SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Model> model, ReadModelFile(*core, request.model_path));
   SY_ASSIGN_OR_RETURN(const PortNames names, ApplySettings(model, settings, mapping));
   SY_ASSIGN_OR_RETURN(Signature signature, MakeSignature(*model, names));
   LoadInspection inspection(request, LiveCores(), core, model, properties);
@@ -246,7 +246,7 @@ StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::LoadHere(const LoadReq
 StatusOr<ModelGraph> OpenVinoRuntime::Graph(const LoadRequest& request) {
   const std::shared_ptr<ov::Core> core = CoreOf(request.target);
   SY_RETURN_IF_ERROR(CheckTarget(*core, request.target));
-  SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Model> model, Read(*core, request.model_path));
+  SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Model> model, ReadModelFile(*core, request.model_path));
   SY_ASSIGN_OR_RETURN(const NameMapping mapping, ReadNameMapping(request.model_path));
   SY_RETURN_IF_ERROR(ApplySettings(model, request.settings, mapping).status());
   SY_RETURN_IF_ERROR(CheckShapes(*model, request.target));

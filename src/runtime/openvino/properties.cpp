@@ -15,8 +15,6 @@
 namespace switchyard {
 namespace {
 
-const std::string kDeviceProperties = "DEVICE_PROPERTIES";
-
 // Why `device` is not there, in the plugin's words; empty when it has none.
 std::string WhyMissing(ov::Core& core, const std::string& device) {
   try {

@@ -12,6 +12,9 @@
 
 namespace switchyard {
 
+// The key of plugin_config whose value has properties for each device by itself.
+inline const std::string kDeviceProperties = "DEVICE_PROPERTIES";
+
 // The properties that a device's plugin tells, and whether each can be set; empty when it tells none. "HETERO" and the like
 // too.
 std::map<std::string, bool> ToldProperties(ov::Core& core, const std::string& device);

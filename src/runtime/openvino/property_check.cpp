@@ -14,7 +14,6 @@
 namespace switchyard {
 namespace {
 
-const std::string kDeviceProperties = "DEVICE_PROPERTIES";
 // A key that differs by this from a known one is misspelt, though it might be one of a device that is not there.
 constexpr size_t kMisspelt = 1;
 
@@ -25,12 +24,12 @@ void AddOnce(std::vector<std::string>& list, const std::string& text) {
 }
 
 // What the target names beside the devices that it may run on: the absent ones are only in its list.
-struct Listed {
+struct NamedDevices {
   std::vector<std::string> devices;
   bool every_gpu = false;  // AUTO and MULTI without a list mean every GPU as well
 };
-Listed ListedIn(const std::string& target, const std::vector<std::string>& devices) {
-  Listed listed{.devices = devices};
+NamedDevices ListedIn(const std::string& target, const std::vector<std::string>& devices) {
+  NamedDevices listed{.devices = devices};
   const auto parsed = ParseTarget(target, devices);
   if (!parsed.ok()) return listed;
   for (const std::string& device : parsed->devices) AddOnce(listed.devices, CanonicalDevice(device));
@@ -87,7 +86,7 @@ StatusOr<std::vector<std::string>> PropertyChecker::Check(ov::Core& core, const 
   if (given.empty()) return notes;
   const PropertyMap plugin_config = WithoutOldNames(given, &notes);
   Scope scope{.name = target};
-  const Listed listed = ListedIn(target, devices);
+  const NamedDevices listed = ListedIn(target, devices);
   for (const std::string& device : listed.devices) scope.Add(core, device);
   if (listed.every_gpu) {
     scope.named = !scope.absent.empty();

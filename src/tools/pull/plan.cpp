@@ -19,12 +19,12 @@ namespace {
 namespace fs = std::filesystem;
 using rapidjson::Value;
 
-std::string Text(const Value& object, const char* key) {
+std::string TextOf(const Value& object, const char* key) {
   const auto found = object.FindMember(key);
   if (found == object.MemberEnd() || !found->value.IsString()) return {};
   return {found->value.GetString(), found->value.GetStringLength()};
 }
-std::optional<uint64_t> Number(const Value& object, const char* key) {
+std::optional<uint64_t> SizeOf(const Value& object, const char* key) {
   const auto found = object.FindMember(key);
   if (found == object.MemberEnd() || !found->value.IsUint64()) return std::nullopt;
   return found->value.GetUint64();
@@ -153,18 +153,18 @@ StatusOr<PullPlan> HubPlan(const std::string& repository, const std::string& rev
   request.secret_headers = plan.secret_headers;
   SY_ASSIGN_OR_RETURN(const rapidjson::Document facts, AskHub(client, request, options.tries, say));
   // A name of a revision may move while files are fetched; a commit stays.
-  const std::string commit = Text(facts, "sha").empty() ? revision : Text(facts, "sha");
+  const std::string commit = TextOf(facts, "sha").empty() ? revision : TextOf(facts, "sha");
   plan.source = repository + "@" + commit;
   std::vector<std::string> paths;
   for (const Value& file : facts["siblings"].GetArray()) {
-    if (file.IsObject() && !Text(file, "rfilename").empty()) paths.push_back(Text(file, "rfilename"));
+    if (file.IsObject() && !TextOf(file, "rfilename").empty()) paths.push_back(TextOf(file, "rfilename"));
   }
   std::vector<std::string> picked = options.files;
   if (picked.empty()) {
     SY_ASSIGN_OR_RETURN(picked, PickModel(paths, plan.source));
   }
   for (const std::string& path : picked) {
-    const auto is = [&path](const Value& file) { return file.IsObject() && Text(file, "rfilename") == path; };
+    const auto is = [&path](const Value& file) { return file.IsObject() && TextOf(file, "rfilename") == path; };
     const auto list = facts["siblings"].GetArray();
     const auto file = std::find_if(list.begin(), list.end(), is);
     if (file == list.end()) return Error(StatusCode::kNotFound, "{}: it has no file {}", plan.source, Quote(path));
@@ -172,15 +172,15 @@ StatusOr<PullPlan> HubPlan(const std::string& repository, const std::string& rev
     planned.url = fmt::format("{}/{}/resolve/{}/{}", endpoint, EncodePath(repository), EncodePath(commit), EncodePath(path));
     planned.to = fs::path(path).filename().string();
     if (!StaysInside(path)) planned.to = path;  // to be refused
-    planned.bytes = Number(*file, "size");
+    planned.bytes = SizeOf(*file, "size");
     const auto lfs = file->FindMember("lfs");
     if (lfs != file->MemberEnd() && lfs->value.IsObject()) {
-      std::string hash = Text(lfs->value, "sha256").empty() ? Text(lfs->value, "oid") : Text(lfs->value, "sha256");
+      std::string hash = TextOf(lfs->value, "sha256").empty() ? TextOf(lfs->value, "oid") : TextOf(lfs->value, "sha256");
       if (hash.starts_with("sha256:")) hash.erase(0, 7);
       planned.expected = DigestOf(hash);
-      if (const auto size = Number(lfs->value, "size")) planned.bytes = size;
+      if (const auto size = SizeOf(lfs->value, "size")) planned.bytes = size;
     } else {
-      planned.expected = DigestOf(Text(*file, "blobId"));
+      planned.expected = DigestOf(TextOf(*file, "blobId"));
     }
     plan.files.push_back(std::move(planned));
   }
@@ -189,12 +189,12 @@ StatusOr<PullPlan> HubPlan(const std::string& repository, const std::string& rev
 
 StatusOr<PullPlan> CatalogPlan(const std::string& name, const Value& entry, const PullOptions& options, HttpClient& client,
                                const Retries::Say& say) {
-  if (const std::string repository = Text(entry, "huggingface"); !repository.empty()) {
-    const std::string pinned = Text(entry, "revision").empty() ? "main" : Text(entry, "revision");
+  if (const std::string repository = TextOf(entry, "huggingface"); !repository.empty()) {
+    const std::string pinned = TextOf(entry, "revision").empty() ? "main" : TextOf(entry, "revision");
     SY_ASSIGN_OR_RETURN(PullPlan plan,
                         HubPlan(repository, options.revision.empty() ? pinned : options.revision, options, client, say));
     plan.name = name;
-    plan.note = Text(entry, "note");
+    plan.note = TextOf(entry, "note");
     return plan;
   }
   PullPlan plan{.name = name,
@@ -202,9 +202,9 @@ StatusOr<PullPlan> CatalogPlan(const std::string& name, const Value& entry, cons
                 .files = {},
                 .package = {},
                 .secret_headers = {},
-                .note = Text(entry, "note")};
+                .note = TextOf(entry, "note")};
   if (const auto package = entry.FindMember("package"); package != entry.MemberEnd() && package->value.IsObject()) {
-    plan.package = {Text(package->value, "name"), Text(package->value, "version"), Text(package->value, "sha256"),
+    plan.package = {TextOf(package->value, "name"), TextOf(package->value, "version"), TextOf(package->value, "sha256"),
                     options.mirror};
   }
   const auto files = entry.FindMember("files");
@@ -212,11 +212,11 @@ StatusOr<PullPlan> CatalogPlan(const std::string& name, const Value& entry, cons
     return InvalidArgument("{}: expected a list of files", plan.source);
   for (const Value& file : files->value.GetArray()) {
     if (!file.IsObject()) return InvalidArgument("{}: expected a list of objects as files", plan.source);
-    plan.files.push_back({.url = plan.package ? "" : Mirrored(Text(file, "url"), options.mirror),
-                          .from = Text(file, "from"),
-                          .to = Text(file, "to"),
-                          .bytes = Number(file, "bytes"),
-                          .expected = DigestOf(Text(file, "sha256"))});
+    plan.files.push_back({.url = plan.package ? "" : Mirrored(TextOf(file, "url"), options.mirror),
+                          .from = TextOf(file, "from"),
+                          .to = TextOf(file, "to"),
+                          .bytes = SizeOf(file, "bytes"),
+                          .expected = DigestOf(TextOf(file, "sha256"))});
   }
   return plan;
 }
@@ -273,7 +273,7 @@ StatusOr<std::string> ListCatalog(const PullOptions& options) {
   SY_ASSIGN_OR_RETURN(const rapidjson::Document catalog, ReadCatalog(options));
   std::string text;
   for (const auto& model : catalog["models"].GetObject()) {
-    text += fmt::format("{:<22} {}\n", model.name.GetString(), Text(model.value, "about"));
+    text += fmt::format("{:<22} {}\n", model.name.GetString(), TextOf(model.value, "about"));
   }
   return text;
 }

@@ -20,6 +20,7 @@
 #include "config/command_line.h"
 #include "config/text.h"
 #include "repository/source.h"
+#include "tools/command.h"
 #include "tools/files.h"
 #include "tools/pull/plan.h"
 #include "tools/pull/progress.h"
@@ -31,7 +32,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kHelp =
+constexpr std::string_view kPullHelp =
     "Fetches a model into a repository, in the next version folder of the model, which appears whole or not at all.\n\n"
     "switchyard pull NAME --repository DIR [flags]\n"
     "  NAME               of the catalogue (--list), ORGANIZATION/REPOSITORY of Hugging Face, or the URL of a model file\n"
@@ -332,7 +333,7 @@ StatusOr<FetchOutcome> Pull(const PullOptions& options, PullProgress& progress) 
   return finish(version);
 }
 
-std::string Json(const FetchOutcome& outcome) {
+std::string FetchedJson(const FetchOutcome& outcome) {
   std::string text = "{\"model\":";
   AppendJsonString(text, outcome.folder);
   text += fmt::format(",\"version\":{},\"bytes\":{},\"fetched\":{},\"was_there\":{},\"verified\":{},\"files\":[",
@@ -348,24 +349,20 @@ std::string Json(const FetchOutcome& outcome) {
 }  // namespace
 
 int RunPull(int argc, const char* const* argv) {
-  const auto fail = [](int code, const Status& status) {
-    std::fprintf(stderr, "switchyard pull: %s\n", std::string(Message(status)).c_str());
-    return code;
-  };
   const auto options = ParseOptions(argc, argv);
-  if (!options.ok()) return fail(kExitUsage, options.status());
+  if (!options.ok()) return Fail("pull", kExitUsage, Message(options.status()));
   // A limit of files' size is an error of the write, as a full disk is.
   signal(SIGXFSZ, SIG_IGN);
-  std::string text(kHelp);
+  std::string text(kPullHelp);
   if (options->list && !options->help) {
     auto list = ListCatalog(*options);
-    if (!list.ok()) return fail(kExitFailure, list.status());
+    if (!list.ok()) return Fail("pull", kExitFailure, Message(list.status()));
     text = *std::move(list);
   } else if (!options->help) {
     PullProgress progress(options->json);
     const auto outcome = Pull(*options, progress);
-    if (!outcome.ok()) return fail(kExitFailure, outcome.status());
-    text = options->json ? Json(*outcome)
+    if (!outcome.ok()) return Fail("pull", kExitFailure, Message(outcome.status()));
+    text = options->json ? FetchedJson(*outcome)
                          : fmt::format("{}: version {}, {}{}\n", outcome->folder, outcome->version, BytesText(outcome->bytes),
                                        outcome->was_there ? "; it was there already" : "");
   }

@@ -19,7 +19,7 @@ constexpr uint32_t kJoined = 16;
 using Properties = std::vector<std::pair<std::string, PropertyValue>>;
 
 PropertyValue Text(std::string value) { return PropertyValue{std::move(value)}; }
-PropertyValue Number(size_t value) { return PropertyValue{static_cast<int64_t>(value)}; }
+PropertyValue Whole(size_t value) { return PropertyValue{static_cast<int64_t>(value)}; }
 
 // Adds candidates that differ from all there are.
 class Space {
@@ -79,7 +79,7 @@ void AddStreams(Space& space, const std::string& target, const std::vector<std::
   if (cores > 1 && streams.back() != cores) streams.push_back(cores);
   for (const std::string& precision : precisions) {
     for (const size_t n : streams) {
-      Properties properties = {{"NUM_STREAMS", Number(n)}};
+      Properties properties = {{"NUM_STREAMS", Whole(n)}};
       if (!precision.empty()) properties.emplace_back("INFERENCE_PRECISION_HINT", Text(precision));
       space.Add(target, properties, fmt::format("{} streams {}{}{}", target, n, precision.empty() ? "" : " ", precision),
                 "a number of streams between what the two hints take");
@@ -92,7 +92,7 @@ void AddThreads(Space& space, const std::string& target, const std::vector<std::
     for (size_t n = cores / 2; n >= 1; n /= 2) {
       space.Add(target,
                 {{"PERFORMANCE_HINT", Text("LATENCY")},
-                 {"INFERENCE_NUM_THREADS", Number(n)},
+                 {"INFERENCE_NUM_THREADS", Whole(n)},
                  {"INFERENCE_PRECISION_HINT", Text(precision)}},
                 fmt::format("{} LATENCY threads {} {}", target, n, precision),
                 "fewer threads: a small model loses more by meeting than it wins by dividing");
@@ -116,7 +116,7 @@ void AddBatches(Space& space, const std::string& device, std::initializer_list<i
                 "calls that wait at the same time run as one", DynamicBatching{.max_batch_size = kJoined});
     }
     for (const int size : sizes) {
-      Properties properties = {{"AUTO_BATCH_TIMEOUT", Number(10)}};
+      Properties properties = {{"AUTO_BATCH_TIMEOUT", Whole(10)}};
       if (!precision.empty()) properties.emplace_back("INFERENCE_PRECISION_HINT", Text(std::string(precision)));
       const std::string target = fmt::format("BATCH:{}({})", device, size);
       space.Add(target, properties, fmt::format("{}{}{}", target, precision.empty() ? "" : " ", precision),
@@ -211,7 +211,7 @@ std::vector<Candidate> Neighbours(const Candidate& candidate, size_t requests, O
   if (batch) {
     for (const size_t milliseconds : {size_t{1}, size_t{50}}) {
       Candidate one = candidate;
-      one.settings.plugin_config["AUTO_BATCH_TIMEOUT"] = Number(milliseconds);
+      one.settings.plugin_config["AUTO_BATCH_TIMEOUT"] = Whole(milliseconds);
       one.label += fmt::format(" wait {} ms", milliseconds);
       one.why = "another limit of the time that a batch waits to be full";
       neighbours.push_back(std::move(one));

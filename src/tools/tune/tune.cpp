@@ -24,6 +24,7 @@
 #include "device/property_rules.h"
 #include "device/system_view.h"
 #include "device/target.h"
+#include "tools/command.h"
 #include "tools/files.h"
 #include "tools/model_flags.h"
 #include "tools/plan_trial.h"
@@ -38,7 +39,7 @@ using tune::Objective;
 
 constexpr int kInterrupted = 130;
 
-constexpr std::string_view kHelp =
+constexpr std::string_view kTuneHelp =
     "Finds the best settings of a model on this machine by measuring: device, hint, streams, threads, precision, batch and\n"
     "infer requests. What it loads and calls is what a server would, without the network.\n\n"
     "switchyard tune --model_path PATH [--target_device TARGET] [--objective throughput|latency|goodput] [...]\n"
@@ -57,7 +58,7 @@ constexpr std::string_view kHelp =
     "`switchyard --help`. Without --target_device every device is tried. Ctrl-C ends it with what was measured until then.\n"
     "A model that keeps state between calls cannot be tuned, but with --stateful false.\n";
 
-struct Arguments {
+struct TuneArguments {
   std::vector<std::string> server;  // for the server's own parser
   tune::SearchOptions search;
   tune::ModelTrials::InputOptions inputs;
@@ -101,7 +102,7 @@ StatusOr<std::pair<std::string, std::string>> ParsePair(std::string_view flag, s
   return std::pair(std::string(text.substr(0, at)), std::string(text.substr(at + 1)));
 }
 
-Status Take(std::string_view flag, const std::string& value, Arguments* arguments) {
+Status Take(std::string_view flag, const std::string& value, TuneArguments* arguments) {
   if (flag == "objective") {
     for (const Objective objective : {Objective::kThroughput, Objective::kLatency, Objective::kGoodput}) {
       if (value != tune::Name(objective)) continue;
@@ -132,8 +133,8 @@ Status Take(std::string_view flag, const std::string& value, Arguments* argument
   return absl::OkStatus();
 }
 
-StatusOr<Arguments> Sort(int argc, const char* const* argv) {
-  Arguments sorted;
+StatusOr<TuneArguments> SortTuneArguments(int argc, const char* const* argv) {
+  TuneArguments sorted;
   sorted.server.emplace_back(argv[0]);
   for (int i = 2; i < argc; ++i) {
     const std::string_view argument = argv[i];
@@ -172,18 +173,13 @@ StatusOr<Arguments> Sort(int argc, const char* const* argv) {
 
 std::atomic<bool> interrupted{false};
 
-int Fail(int code, std::string_view message) {
-  std::fprintf(stderr, "switchyard tune: %.*s\n", static_cast<int>(message.size()), message.data());
-  return code;
-}
-
-int Report(const tune::Result& result, const Arguments& arguments) {
+int ReportTuned(const tune::Result& result, const TuneArguments& arguments) {
   const std::string text =
       arguments.json ? tune::ResultJson(result, arguments.search) : tune::ResultText(result, arguments.search);
   std::fwrite(text.data(), 1, text.size(), stdout);
   const auto write = [](const std::string& path, const std::string& content) {
     const Status written = path.empty() ? absl::OkStatus() : WriteFile(path, content);
-    if (!written.ok()) Fail(kExitFailure, Message(written));
+    if (!written.ok()) Fail("tune", kExitFailure, Message(written));
     return written.ok();
   };
   const bool written = write(arguments.output, tune::ConfigText(result, arguments.search));
@@ -191,7 +187,7 @@ int Report(const tune::Result& result, const Arguments& arguments) {
 }
 
 // What no candidate would change, found before the time is spent.
-Status CheckFirst(const Arguments& arguments, const ModelSettings& model, Runtime& runtime) {
+Status CheckFirst(const TuneArguments& arguments, const ModelSettings& model, Runtime& runtime) {
   for (const std::string& path : {arguments.output, arguments.svg}) {
     if (path.empty()) continue;
     const std::filesystem::path folder = std::filesystem::path(path).parent_path();
@@ -212,7 +208,7 @@ Status CheckFirst(const Arguments& arguments, const ModelSettings& model, Runtim
       "cannot be tuned; --stateful false measures it with a fresh state for each call");
 }
 
-int Run(Arguments& arguments, const ServerSettings& settings, Runtime& runtime) {
+int RunTrials(TuneArguments& arguments, const ServerSettings& settings, Runtime& runtime) {
   const auto cores = static_cast<size_t>(std::max(1, ReadCpuFacts(SystemView::Own()).usable()));
   arguments.search.cores = cores;
   ModelSettings base = settings.models.front();
@@ -220,32 +216,32 @@ int Run(Arguments& arguments, const ServerSettings& settings, Runtime& runtime) 
     base.target_device = CanonicalDevice(base.target_device);
   }
   if (const Status checked = CheckFirst(arguments, base, runtime); !checked.ok()) {
-    return Fail(kExitFailure, fmt::format("model {}: {}", base.name, Message(checked)));
+    return Fail("tune", kExitFailure, fmt::format("model {}: {}", base.name, Message(checked)));
   }
   const auto candidates = tune::MakeCandidates(base, runtime.Devices(kListLimit).found, {arguments.search.objective, cores});
   ThreadTimer timer;
   tune::ModelTrials trials(settings, runtime, timer, arguments.inputs, cores, interrupted);
-  const auto progress = [](const std::string& step) { std::fprintf(stderr, "switchyard tune: %s\n", step.c_str()); };
+  const auto progress = [](const std::string& step) { Tell("tune", step); };
   const auto result = tune::Search(candidates, trials, timer, arguments.search, progress, interrupted);
   if (!result.ok()) {
-    return Fail(result.status().code() == StatusCode::kCancelled ? kInterrupted : kExitFailure,
+    return Fail("tune", result.status().code() == StatusCode::kCancelled ? kInterrupted : kExitFailure,
                 fmt::format("model {}: {}", base.name, Message(result.status())));
   }
-  return Report(*result, arguments);
+  return ReportTuned(*result, arguments);
 }
 
 }  // namespace
 
 int RunTune(int argc, const char* const* argv, const TuneRuntimeFactory& make_runtime) {
-  StatusOr<Arguments> arguments = Sort(argc, argv);
-  if (!arguments.ok()) return Fail(kExitUsage, Message(arguments.status()));
+  StatusOr<TuneArguments> arguments = SortTuneArguments(argc, argv);
+  if (!arguments.ok()) return Fail("tune", kExitUsage, Message(arguments.status()));
   if (arguments->help) {
-    std::fwrite(kHelp.data(), 1, kHelp.size(), stdout);
+    std::fwrite(kTuneHelp.data(), 1, kTuneHelp.size(), stdout);
     return kExitOk;
   }
   LogToStderr();  // from the first warning about a flag on: the answer alone is on stdout
   auto parsed = ParseModelFlags("tune", arguments->server);
-  if (const auto* error = std::get_if<SettingsError>(&parsed)) return Fail(error->exit_code, error->message);
+  if (const auto* error = std::get_if<SettingsError>(&parsed)) return Fail("tune", error->exit_code, error->message);
   auto& settings = std::get<ServerSettings>(parsed);
   for (ModelSettings& model : settings.models) {
     // What is given under an old name is kept to as well.
@@ -259,8 +255,8 @@ int RunTune(int argc, const char* const* argv, const TuneRuntimeFactory& make_ru
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   const auto runtime = make_runtime(settings);
-  if (!runtime.ok()) return Fail(kExitFailure, Message(runtime.status()));
-  return Run(*arguments, settings, **runtime);
+  if (!runtime.ok()) return Fail("tune", kExitFailure, Message(runtime.status()));
+  return RunTrials(*arguments, settings, **runtime);
 }
 
 }  // namespace switchyard

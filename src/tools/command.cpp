@@ -1,0 +1,21 @@
+#include "tools/command.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <string>
+
+namespace switchyard {
+
+void Tell(std::string_view command, std::string_view text) {
+  // In one piece: progress comes from several threads.
+  const std::string line = fmt::format("switchyard {}: {}\n", command, text);
+  std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+int Fail(std::string_view command, int exit_code, std::string_view message) {
+  Tell(command, message);
+  return exit_code;
+}
+
+}  // namespace switchyard
