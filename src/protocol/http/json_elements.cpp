@@ -102,19 +102,18 @@ bool Convert(JsonValue value, NumberRule rule, T& out) {
 
 bool Read(const NumberToken& token, NumberRule, double& out) { return ToDouble(token, out); }
 
-bool Read(const NumberToken& token, NumberRule, float& out) { return ToFloat(token, out); }
+bool Narrow(float value, float& out) {
+  out = value;
+  return true;
+}
 
-bool Read(const NumberToken& token, NumberRule, Half& out) {
-  float narrow = 0;
-  if (!ToFloat(token, narrow)) return false;
-  out.bits = FloatToHalf(narrow);
+bool Narrow(float value, Half& out) {
+  out.bits = FloatToHalf(value);
   return (out.bits & 0x7C00) != 0x7C00;
 }
 
-bool Read(const NumberToken& token, NumberRule, Brain& out) {
-  float narrow = 0;
-  if (!ToFloat(token, narrow)) return false;
-  out.bits = FloatToBfloat16(narrow);
+bool Narrow(float value, Brain& out) {
+  out.bits = FloatToBfloat16(value);
   return (out.bits & 0x7F80) != 0x7F80;
 }
 
@@ -220,22 +219,35 @@ Status JsonElements::AppendArray(JsonArray array) {
   return InvalidArgument("the element type is not known");
 }
 
+// Behind the number at `at`; null when none is there that is a value of the type.
+template <typename T>
+const char* ReadElement(const char* at, NumberRule rule, T& element) {
+  if constexpr (std::is_integral_v<T> || std::is_same_v<T, double>) {
+    NumberToken token;
+    return ReadToken(at, token) && Read(token, rule, element) ? token.end : nullptr;
+  } else {
+    float value = 0;
+    const char* const end = ReadFloat(at, value);
+    return end != nullptr && Narrow(value, element) ? end : nullptr;
+  }
+}
+
 // The numbers from `at` on that stand side by side; null when something else does.
 template <typename T>
 const char* JsonElements::AppendRow(const char* at, int64_t& size) {
   for (size = 1;; ++size) {
     if (count_ == capacity_) Grow();
-    NumberToken token;
     T element;
-    if (!ReadToken(at, token) || !Read(token, rule_, element)) return nullptr;
+    at = ReadElement(at, rule_, element);
+    if (at == nullptr) return nullptr;
     std::memcpy(values_.data() + count_++ * sizeof(T), &element, sizeof(T));
-    at = SkipJsonSpace(token.end);
+    at = SkipJsonSpace(at);
     if (*at != ',') return at;
     at = SkipJsonSpace(at + 1);
   }
 }
 
-// Nothing behind the bracket at the end of `text` is looked at but by ReadToken, which looks ahead.
+// Nothing behind the bracket at the end of `text` is looked at but by what reads a number, which looks ahead.
 template <typename T>
 bool JsonElements::AppendNumbersAs(std::string_view text, Shape& shape) {
   const char* at = text.data();
