@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import os
 
+import numpy as np
 import pytest
 
 from conftest import write_config
@@ -54,6 +55,10 @@ def test_check_finds_what_needs_no_compiling(tmp_path):
     add_model(tmp_path, "a")
     (tmp_path / "empty.json").write_text("[]")
     (tmp_path / "garbage.json").write_text("garbage")
+    recorded = {"name": "no_such_input", "shape": [1, 10], "datatype": "FP32", "data": [0] * 10}
+    (tmp_path / "other.json").write_text(json.dumps({"inputs": [recorded]}))
+    (tmp_path / "right.json").write_text(json.dumps({"inputs": [{**recorded, "name": "b"}]}))
+    np.save(tmp_path / "other.npy", np.zeros((1, 11), np.float32))
     (tmp_path / "half" / "1").mkdir(parents=True)
     (tmp_path / "half" / "1" / "m.xml").write_text("<net/>")
     config = write_config(
@@ -64,13 +69,18 @@ def test_check_finds_what_needs_no_compiling(tmp_path):
             entry("c", base_path="a", warmup={"file": "empty.json"}),
             entry("d", base_path="a", warmup={"file": "garbage.json"}),
             entry("half"),
+            entry("e", base_path="a", warmup={"file": "other.json"}),
+            entry("f", base_path="a", warmup={"file": "other.npy"}),
+            entry("g", base_path="a", warmup={"file": "right.json"}),
         ],
     )
     faults = json.loads(run_binary("check", config, "--json").stdout)["faults"]
     at = "/model_config_list/{}/config/{}".format
     assert [fault["pointer"] for fault in faults] == [
-        at(0, "stateful"), at(1, "target_device"), at(2, "warmup/file"), at(3, "warmup/file"), at(4, "base_path")
+        at(0, "stateful"), at(1, "target_device"), at(2, "warmup/file"), at(3, "warmup/file"), at(4, "base_path"),
+        at(5, "warmup/file"), at(6, "warmup/file"),
     ], faults  # fmt: skip
+    assert "Required input: b" in faults[5]["got"] and "(1,11)" in faults[6]["got"]
     assert "m.bin beside m.xml" in faults[4]["got"]
 
 

@@ -14,6 +14,8 @@
 #include "device/placement.h"
 #include "repository/cloud/mirror.h"
 #include "repository/source.h"
+#include "serving/decode_options.h"
+#include "serving/lane_maker.h"
 
 namespace switchyard {
 namespace {
@@ -59,10 +61,9 @@ class ModelJudge {
   void Judge() {
     if (IsFaulty("")) return;
     if (!IsFaulty("base_path") && !IsFaulty("name")) JudgeFiles();
-    const size_t before = faults_.size();
     if (!IsFaulty("warmup")) {
       JudgeWarmUp();
-      if (environment_.read_models && faults_.size() == before) ReadWarmUp();
+      if (environment_.read_models && !warm_up_fault_) ReadWarmUp();
     }
     if (!IsFaulty("target_device") && !IsFaulty("fallback_devices") && !IsFaulty("plugin_config")) JudgeDevices();
     if (environment_.read_models && model_.faulty_keys.empty() && plan_ && !device_fault_) ReadModels();
@@ -138,18 +139,33 @@ class ModelJudge {
     const std::string& file = settings_.warm_up.file;
     std::error_code error;
     if (file.empty() || std::filesystem::is_regular_file(file, error)) return;
-    faults_.push_back({PointerTo(PointerTo(model_.pointer, "warmup"), "file"), "a file of recorded requests that is there",
-                       error ? fmt::format("{}: {}", Quote(file), error.message()) : Quote(file) + ", which is no file"});
+    AddWarmUpFault("a file of recorded requests that is there",
+                   error ? fmt::format("{}: {}", Quote(file), error.message()) : Quote(file) + ", which is no file");
   }
 
-  // What can be told of it without the model.
+  void AddWarmUpFault(std::string expected, std::string got) {
+    warm_up_fault_ = true;
+    faults_.push_back({PointerTo(PointerTo(model_.pointer, "warmup"), "file"), std::move(expected), std::move(got)});
+  }
+
+  // What can be told of it without the model, which may not be there to be read.
   void ReadWarmUp() {
     const std::string& file = settings_.warm_up.file;
     if (file.empty() || file.ends_with(".npy") || !environment_.read_recorded) return;
     const auto recorded = environment_.read_recorded(file, {});
-    if (!recorded.ok()) {
-      faults_.push_back(
-          FaultAt(PointerTo(PointerTo(model_.pointer, "warmup"), "file"), Message(recorded.status()), Quote(file)));
+    if (recorded.ok()) return;
+    ConfigFault fault = FaultAt("", Message(recorded.status()), Quote(file));
+    AddWarmUpFault(std::move(fault.expected), std::move(fault.got));
+  }
+
+  void FitWarmUp(const Signature& signature, int64_t version) {
+    const std::string& file = settings_.warm_up.file;
+    if (file.empty() || warm_up_fault_ || IsFaulty("warmup") || !environment_.read_recorded) return;
+    const ReadRecorded decode = DecodeRecorded(environment_.read_recorded, settings_, DecodeOptions().max_image_pixels);
+    const auto calls = RecordedCalls(file, decode, signature);
+    if (!calls.ok()) {
+      AddWarmUpFault(fmt::format("recorded requests that the model takes (version {})", version),
+                     std::string(Message(calls.status())));
     }
   }
 
@@ -223,7 +239,10 @@ class ModelJudge {
       const auto graph = environment_.runtime.Graph(request);
       const Status judged =
           graph.ok() ? CheckState(settings_, KeepsState(*graph), /*batch_size=*/1, best.target) : graph.status();
-      if (judged.ok()) continue;
+      if (judged.ok()) {
+        FitWarmUp(graph->signature, files.version);
+        continue;
+      }
       faults_.push_back(
           {PointerTo(model_.pointer, KeyOf(Message(judged), settings_)),
            fmt::format("a model that can be read and takes the settings of its entry (version {})", files.version),
@@ -238,6 +257,7 @@ class ModelJudge {
   std::vector<VersionFiles> whole_;
   std::optional<PlacementPlan> plan_;
   bool device_fault_ = false;
+  bool warm_up_fault_ = false;
 };
 
 }  // namespace

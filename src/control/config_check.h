@@ -7,7 +7,7 @@
 #include "config/config_reading.h"
 #include "device/inventory.h"
 #include "runtime/runtime.h"
-#include "serving/lane_maker.h"
+#include "serving/warm_up.h"
 
 namespace switchyard {
 
@@ -17,7 +17,7 @@ struct CheckEnvironment {
   std::vector<std::string> device_plugins;  // names of registered ones
   bool strict = false;                      // a warning about settings is a fault
   // Also every version's files: those of a folder that is not whole yet, and whether the model can be read and takes its
-  // settings (Runtime::Graph). Takes time.
+  // settings (Runtime::Graph) and its recorded requests. Takes time.
   bool read_models = false;
   ReadRecorded read_recorded = {};  // with read_models: reads the file of the warm-up; may be empty
 };

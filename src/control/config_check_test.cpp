@@ -135,6 +135,33 @@ TEST_F(ConfigCheckTest, TheWarmUpsRequestsAreRead) {
   EXPECT_EQ(Only(settings, true).pointer, kEntry + "/warmup/file");
 }
 
+TEST_F(ConfigCheckTest, TheWarmUpsRequestsAreOfThisModel) {
+  ModelSettings settings = repository_.Add("dummy", {1, 2});
+  settings.warm_up.file = settings.base_path + "/requests.json";
+  std::ofstream(settings.warm_up.file) << "whatever is read";
+  std::string name = "b";
+  int64_t width = 10;
+  std::vector<float> values(20);
+  read_recorded_ = [&](const std::string&, const Signature& signature) -> StatusOr<std::vector<DecodedRequest>> {
+    std::vector<DecodedRequest> requests(signature.inputs.empty() ? 0 : 1);
+    for (DecodedRequest& one : requests) {
+      one.inputs.push_back({name, TensorView{ElementType::kFp32,
+                                             {1, width},
+                                             reinterpret_cast<std::byte*>(values.data()),
+                                             static_cast<size_t>(width) * sizeof(float)}});
+    }
+    return requests;
+  };
+  EXPECT_THAT(Faults(settings, true), IsEmpty());
+  width = 11;
+  EXPECT_THAT(Only(settings, true).got, AllOf(HasSubstr("request 1"), HasSubstr("(1,11)")));
+  width = 10;
+  name = "no_such_input";
+  const ConfigFault fault = Only(settings, true);
+  EXPECT_EQ(fault.pointer, kEntry + "/warmup/file");
+  EXPECT_THAT(fault.got, HasSubstr("Required input: b"));
+}
+
 TEST_F(ConfigCheckTest, ReadsTheModelWhenItIsToldTo) {
   runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.load_error = InvalidArgument("the file is broken"); });
   const ModelSettings settings = repository_.Add("dummy", {1});

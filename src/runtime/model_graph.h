@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "tensor/signature.h"
+
 namespace switchyard {
 
 struct GraphNode {
@@ -19,6 +21,7 @@ struct GraphNode {
 struct ModelGraph {
   std::vector<GraphNode> nodes;  // every node after its inputs
   size_t left_out = 0;           // constants, and operations that compute with nothing but constants
+  Signature signature;           // as that of the compiled model
 };
 
 // Whether the model keeps state between inferences, in variables.

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <chrono>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,13 +9,10 @@
 #include "base/status.h"
 #include "runtime/runtime.h"
 #include "serving/files_guard.h"
-#include "serving/infer_call.h"
 #include "serving/lane.h"
+#include "serving/warm_up.h"
 
 namespace switchyard {
-
-// Reads recorded requests of a model with this signature. Set by whoever knows the protocols' formats.
-using ReadRecorded = std::function<StatusOr<std::vector<DecodedRequest>>(const std::string& file, const Signature& signature)>;
 
 struct LaneRequest {
   LoadRequest load;

@@ -28,21 +28,6 @@ ModelSettings VersionSettings(ModelSettings settings) {
   return settings;
 }
 
-// Recorded requests, their pictures and texts decoded as a client's are.
-ReadRecorded DecodeRecorded(const ReadRecorded& read, const ModelSettings& settings, uint64_t max_image_pixels) {
-  if (!read) return read;
-  return [read, settings, max_image_pixels](const std::string& file,
-                                            const Signature& signature) -> StatusOr<std::vector<DecodedRequest>> {
-    SY_ASSIGN_OR_RETURN(std::vector<DecodedRequest> requests, read(file, signature));
-    const DecodeOptions options{.max_image_pixels = max_image_pixels};
-    for (size_t i = 0; i < requests.size(); ++i) {
-      const Status decoded = DecodeInputs(signature, settings, options, requests[i]);
-      if (!decoded.ok()) return Annotate(decoded, fmt::format("request {}", i + 1));
-    }
-    return requests;
-  };
-}
-
 double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 }  // namespace

@@ -439,7 +439,8 @@ StatusOr<ModelGraph> FakeRuntime::Graph(const LoadRequest& request) {
   return ModelGraph{.nodes = {{.name = "b", .type = "Parameter", .device = first, .shape = "(1,10)", .inputs = {}},
                               {.name = "add", .type = "Add", .device = first, .shape = "(1,10)", .inputs = {0}},
                               {.name = "a", .type = "Result", .device = last, .shape = "(1,10)", .inputs = {1}}},
-                    .left_out = 1};
+                    .left_out = 1,
+                    .signature = script.signature};
 }
 
 Status FakeRuntime::Renew(const std::string& device) {

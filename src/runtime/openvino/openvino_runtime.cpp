@@ -248,11 +248,14 @@ StatusOr<ModelGraph> OpenVinoRuntime::Graph(const LoadRequest& request) {
   SY_RETURN_IF_ERROR(CheckTarget(*core, request.target));
   SY_ASSIGN_OR_RETURN(std::shared_ptr<ov::Model> model, ReadModelFile(*core, request.model_path));
   SY_ASSIGN_OR_RETURN(const NameMapping mapping, ReadNameMapping(request.model_path));
-  SY_RETURN_IF_ERROR(ApplySettings(model, request.settings, mapping).status());
+  SY_ASSIGN_OR_RETURN(const PortNames names, ApplySettings(model, request.settings, mapping));
+  SY_ASSIGN_OR_RETURN(Signature signature, MakeSignature(*model, names));
   SY_RETURN_IF_ERROR(CheckShapes(*model, request.target));
   ov::AnyMap properties = MakeProperties(*core, request.target, request.properties);
   properties.erase(ov::cache_dir.name());
-  return ReadGraph(*core, model, request.target, properties);
+  SY_ASSIGN_OR_RETURN(ModelGraph graph, ReadGraph(*core, model, request.target, properties));
+  graph.signature = std::move(signature);
+  return graph;
 }
 
 StatusOr<std::vector<std::string>> OpenVinoRuntime::CheckProperties(const std::string& target,
