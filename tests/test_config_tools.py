@@ -84,6 +84,24 @@ def test_check_finds_what_needs_no_compiling(tmp_path):
     assert "m.bin beside m.xml" in faults[4]["got"]
 
 
+def test_check_tells_which_setting_the_model_does_not_take(tmp_path):
+    add_model(tmp_path, "a")  # its input: b FP32 (1,10)
+    refused = [
+        {"shape": {"no_such_input": "(1,10)"}},
+        {"layout": "NC", "mean": [1, 2], "precision": "FP32"},
+        {"layout": "NC", "scale": [1, 2], "mean": 1},
+        {"layout": {"no_such_port": "NC"}},
+        {"batch_size": 2, "dynamic_batching": {"max_batch_size": 4}},
+        {"target_device": "BATCH:CPU(4)", "batch_size": "-1"},
+    ]
+    keys = ["shape", "mean", "scale", "layout", "dynamic_batching", "target_device"]
+    entries = [entry(f"m{i}", base_path="a", **settings) for i, settings in enumerate(refused)]
+    faults = json.loads(run_binary("check", write_config(tmp_path / "config.json", entries), "--json").stdout)["faults"]
+    assert [fault["pointer"] for fault in faults] == [
+        f"/model_config_list/{i}/config/{key}" for i, key in enumerate(keys)
+    ], faults
+
+
 def test_check_names_keys_that_are_there_twice(tmp_path):
     add_model(tmp_path, "a")
     config = tmp_path / "config.json"

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "config/cloud_url.h"
+#include "config/setting_mark.h"
 #include "config/text.h"
 #include "device/placement.h"
 #include "repository/cloud/mirror.h"
@@ -19,39 +20,6 @@
 
 namespace switchyard {
 namespace {
-
-// The key of an entry that a message about the model and its settings is about: base_path where none is.
-std::string_view KeyOf(std::string_view message, const ModelSettings& settings) {
-  const std::pair<std::string_view, bool> keys[] = {{"batch_size", settings.batch_size.has_value() || settings.batch_auto},
-                                                    {"shape", !settings.shapes.empty() || !settings.auto_shapes.empty()},
-                                                    {"mean", !settings.means.empty()},
-                                                    {"scale", !settings.scales.empty()},
-                                                    {"color_format", !settings.color_formats.empty()},
-                                                    {"precision", !settings.precisions.empty()},
-                                                    {"layout", !settings.layouts.empty()},
-                                                    {"target_device", !settings.target_device.empty()},
-                                                    {"stateful", settings.stateful.has_value()}};
-  // "mean names \"x\", which is ...", "The model refuses the shape (...", "Input \"x\" (...) cannot be given layout ...: ...".
-  constexpr std::string_view kRefuses = "The model refuses the ", kGiven = " cannot be given ";
-  std::string_view rest = message;
-  if (rest.starts_with(kRefuses)) rest.remove_prefix(kRefuses.size());
-  for (const auto& [key, given] : keys) {
-    const bool named =
-        rest.starts_with(key) && rest.size() > key.size() && (rest[key.size()] == ' ' || rest[key.size()] == ':');
-    if (given && named) return key;
-  }
-  const size_t at = message.find(kGiven);
-  if (at == message.npos) return "base_path";
-  rest = message.substr(at + kGiven.size());
-  // Of several, the one that the reason begins with.
-  std::string_view first;
-  for (const auto& [key, given] : keys) {
-    if (!given || rest.find(std::string(key) + " ") == rest.npos) continue;
-    if (rest.find(": " + std::string(key)) != rest.npos) return key;
-    if (first.empty()) first = key;
-  }
-  return first.empty() ? "base_path" : first;
-}
 
 class ModelJudge {
  public:
@@ -243,8 +211,9 @@ class ModelJudge {
         FitWarmUp(graph->signature, files.version);
         continue;
       }
+      const std::string key = SettingOf(judged);
       faults_.push_back(
-          {PointerTo(model_.pointer, KeyOf(Message(judged), settings_)),
+          {PointerTo(model_.pointer, key.empty() ? "base_path" : key),
            fmt::format("a model that can be read and takes the settings of its entry (version {})", files.version),
            std::string(Message(judged))});
     }

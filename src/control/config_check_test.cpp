@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "config/setting_mark.h"
 #include "runtime/fake/fake_runtime.h"
 #include "serving/test_calls.h"
 
@@ -100,20 +101,16 @@ TEST_F(ConfigCheckTest, Devices) {
   EXPECT_EQ(Only(settings).pointer, kEntry + "/plugin_config");
 }
 
-TEST_F(ConfigCheckTest, WhatAModelDoesNotTakeIsNamedByItsKey) {
-  ModelSettings settings = repository_.Add("dummy", {1});
-  const auto at = [&](const std::string& message) {
-    runtime_.Update("dummy", [&](FakeRuntime::Script& script) { script.load_error = InvalidArgument("{}", message); });
+TEST_F(ConfigCheckTest, WhatAModelDoesNotTakeIsAtItsKey) {
+  const ModelSettings settings = repository_.Add("dummy", {1});
+  const auto at = [&](const Status& error) {
+    runtime_.Update("dummy", [&](FakeRuntime::Script& script) { script.load_error = error; });
     return Only(settings, true).pointer;
   };
-  settings.shapes = {{"x", {.dims = {Dimension::Fixed(1)}}}};
-  settings.means = {{"b", {1, 2}}};
-  settings.precisions = {{"b", {}}};
-  EXPECT_EQ(at("shape names \"x\", which is no input of the model; its inputs: b"), kEntry + "/shape");
-  EXPECT_EQ(at("The model refuses the shape (its own inputs: b)"), kEntry + "/shape");
-  EXPECT_EQ(at("Input \"b\" (b FP32 (1,10)) cannot be given precision FP32, mean [1,2]: mean has 2 values"), kEntry + "/mean");
-  EXPECT_EQ(at("Input \"b\" (b STRING (1)) cannot be given precision FP32: the model takes strings"), kEntry + "/precision");
-  EXPECT_EQ(at("Cannot read model"), kEntry + "/base_path");
+  const Status error = InvalidArgument("the model refuses it");
+  EXPECT_EQ(at(error), kEntry + "/base_path");
+  EXPECT_EQ(at(MarkSetting(error, "shape")), kEntry + "/shape");
+  EXPECT_EQ(at(Annotate(MarkSetting(MarkSetting(error, "mean"), "layout"), "of that input")), kEntry + "/mean");
 }
 
 TEST_F(ConfigCheckTest, StateOfAModelWithoutVariables) {

@@ -9,6 +9,7 @@
 #include "base/heap.h"
 #include "base/log.h"
 #include "base/mutex.h"
+#include "config/setting_mark.h"
 #include "device/fault.h"
 #include "device/property_rules.h"
 #include "device/property_text.h"
@@ -46,11 +47,13 @@ Duration CollectingTime(const LoadRequest& load, const LoadFacts& facts) {
 
 Status CheckState(const ModelSettings& settings, bool has_state, int batch_size, const std::string& device) {
   if (settings.stateful.value_or(false) && !has_state) {
-    return InvalidArgument(
-        "stateful is true, but the model has no variables{}: leave stateful out, or give a model that keeps state between "
-        "calls",
-        settings.low_latency_transformation ? ", and the low-latency transformation found no loop to make any of"
-                                            : " (low_latency_transformation makes some of its loops)");
+    return MarkSetting(
+        InvalidArgument(
+            "stateful is true, but the model has no variables{}: leave stateful out, or give a model that keeps state "
+            "between calls",
+            settings.low_latency_transformation ? ", and the low-latency transformation found no loop to make any of"
+                                                : " (low_latency_transformation makes some of its loops)"),
+        "stateful");
   }
   if (has_state && batch_size > 1) {
     return InvalidArgument(

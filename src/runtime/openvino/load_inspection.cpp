@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "config/setting_mark.h"
 #include "device/cpu_facts.h"
 #include "device/fault.h"
 #include "device/target.h"
@@ -151,14 +152,15 @@ void TellDevices(const ov::CompiledModel& compiled, LoadFacts& facts) {
 
 Status CheckShapes(const ov::Model& model, const std::string& target) {
   const std::string kind = KindOf(target);
-  if (kind == "NPU" && IsHopelessOnNpu(model)) return NeedsStaticShapes(model, target, "");
+  if (kind == "NPU" && IsHopelessOnNpu(model)) return MarkSetting(NeedsStaticShapes(model, target, ""), "target_device");
   if (kind != "BATCH") return absl::OkStatus();
   const std::vector<std::string> open = OpenInputs(model);
   if (open.empty()) return absl::OkStatus();
-  return InvalidArgument(
-      "target_device {}: auto-batching can be applied only to static models, and this one leaves open: {}; set the shapes with "
-      "--shape (\"shape\"), or --batch_size (\"batch_size\") where only the batch is open",
-      target, fmt::join(open, ", "));
+  return MarkSetting(
+      InvalidArgument("target_device {}: auto-batching can be applied only to static models, and this one leaves open: {}; set "
+                      "the shapes with --shape (\"shape\"), or --batch_size (\"batch_size\") where only the batch is open",
+                      target, fmt::join(open, ", ")),
+      "target_device");
 }
 
 LoadInspection::LoadInspection(const LoadRequest& request, std::vector<std::shared_ptr<ov::Core>> cores,

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "config/setting_mark.h"
 #include "runtime/openvino/batching.h"
 #include "runtime/openvino/convert.h"
 #include "runtime/openvino/model_info.h"
@@ -85,18 +86,21 @@ Status Setup::Rename(const std::map<std::string, std::string>& mapping, const st
   return absl::OkStatus();
 }
 
-// The input that a setting means; "" is the only one.
+// The input that a setting means; "" is the only one. Errors are marked with the setting.
 StatusOr<size_t> Setup::FindInput(const std::string& name, std::string_view setting) const {
   const std::vector<Port> inputs = Inputs(*model_);
   if (name.empty()) {
     if (inputs.size() == 1) return 0;
-    return InvalidArgument(
-        "{} without an input's name is for models with one input; this one has {}: {}. Name them: {{\"{}\": ...}}", setting,
-        inputs.size(), Describe(inputs, names_.inputs), inputs.empty() ? "name" : names_.inputs[0]);
+    return MarkSetting(
+        InvalidArgument(
+            "{} without an input's name is for models with one input; this one has {}: {}. Name them: {{\"{}\": ...}}", setting,
+            inputs.size(), Describe(inputs, names_.inputs), inputs.empty() ? "name" : names_.inputs[0]),
+        setting);
   }
   if (const auto index = FindPort(inputs, names_.inputs, renamed_inputs_, name)) return *index;
-  return InvalidArgument("{} names \"{}\", which is no input of the model; its inputs: {}", setting, name,
-                         Describe(inputs, names_.inputs));
+  return MarkSetting(InvalidArgument("{} names \"{}\", which is no input of the model; its inputs: {}", setting, name,
+                                     Describe(inputs, names_.inputs)),
+                     setting);
 }
 
 template <typename T>
@@ -104,8 +108,9 @@ Status Setup::Take(const std::map<std::string, T>& values, std::string_view sett
   for (const auto& [name, value] : values) {
     SY_ASSIGN_OR_RETURN(const size_t index, FindInput(name, setting));
     if (steps_[index].*member != nullptr) {
-      return InvalidArgument("{} is given twice for input \"{}\", the second time as \"{}\"", setting, names_.inputs[index],
-                             name);
+      return MarkSetting(
+          InvalidArgument("{} is given twice for input \"{}\", the second time as \"{}\"", setting, names_.inputs[index], name),
+          setting);
     }
     steps_[index].*member = &value;
   }
@@ -122,7 +127,9 @@ Status Setup::TakeLayouts() {
     }
     const auto index = FindInput(name, "layout");
     if (!index.ok()) {
-      return InvalidArgument("{}; its outputs: {}", Message(index.status()), Describe(Outputs(*model_), names_.outputs));
+      return MarkSetting(
+          InvalidArgument("{}; its outputs: {}", Message(index.status()), Describe(Outputs(*model_), names_.outputs)),
+          "layout");
     }
     steps_[*index].layout = &layout;
   }
@@ -152,10 +159,11 @@ Status Setup::Preprocess() {
     steps_.insert(steps_.begin() + at, planes.size() - 1, InputSteps());
   }
   for (const auto& [index, layout] : of_outputs_) {
-    if (!OnlyTells(*layout)) SY_RETURN_IF_ERROR(PrepareOutput(model_, index, names_.outputs[index], *layout));
+    if (OnlyTells(*layout)) continue;
+    SY_RETURN_IF_ERROR(MarkSetting(PrepareOutput(model_, index, names_.outputs[index], *layout), "layout"));
   }
   // What only tells where the batch is goes onto the finished model: building the steps makes new parameters.
-  return Guarded(StatusCode::kInvalidArgument, "The model refuses the layout", [&]() -> Status {
+  Status told = Guarded(StatusCode::kInvalidArgument, "The model refuses the layout", [&]() -> Status {
     for (size_t i = 0; i < steps_.size(); ++i) {
       const LayoutSetting* layout = steps_[i].layout;
       if (layout != nullptr) ov::layout::set_layout(model_->input(i), TensorLayout(*layout));
@@ -165,6 +173,7 @@ Status Setup::Preprocess() {
     }
     return absl::OkStatus();
   });
+  return MarkSetting(std::move(told), "layout");
 }
 
 Status Setup::Reshape() {
@@ -185,8 +194,9 @@ Status Setup::Reshape() {
       shapes[model_->input(i)] = shape;
     }
     if (shapes.empty() && !inputs.empty()) {
-      return InvalidArgument("batch_size cannot be set: no input has a batch dimension; the model's inputs: {}",
-                             Describe(inputs, names_.inputs));
+      return MarkSetting(InvalidArgument("batch_size cannot be set: no input has a batch dimension; the model's inputs: {}",
+                                         Describe(inputs, names_.inputs)),
+                         "batch_size");
     }
   }
   if (shapes.empty()) return absl::OkStatus();
@@ -195,8 +205,9 @@ Status Setup::Reshape() {
     model_->reshape(shapes);
     return absl::OkStatus();
   } catch (const std::exception& exception) {
-    return InvalidArgument("The model refuses the {} (its own inputs: {}): {}",
-                           settings_.shapes.empty() ? "batch_size" : "shape", own, LayerMessage(exception.what()));
+    const std::string_view key = settings_.shapes.empty() ? "batch_size" : "shape";
+    return MarkSetting(
+        InvalidArgument("The model refuses the {} (its own inputs: {}): {}", key, own, LayerMessage(exception.what())), key);
   }
 }
 
@@ -206,11 +217,12 @@ Status Setup::CheckAuto() const {
     if (!name.empty()) SY_RETURN_IF_ERROR(FindInput(name, "shape").status());
   }
   if (!model_->get_variables().empty()) {
-    return InvalidArgument(
-        "{} cannot be auto: the model keeps state between calls (variable \"{}\"), which instances for several shapes do not "
-        "share; give "
-        "a shape, or -1 for any",
-        settings_.batch_auto ? "batch_size" : "shape", model_->get_variables()[0]->get_info().variable_id);
+    const std::string_view key = settings_.batch_auto ? "batch_size" : "shape";
+    return MarkSetting(
+        InvalidArgument("{} cannot be auto: the model keeps state between calls (variable \"{}\"), which instances for several "
+                        "shapes do not share; give a shape, or -1 for any",
+                        key, model_->get_variables()[0]->get_info().variable_id),
+        key);
   }
   return absl::OkStatus();
 }
@@ -251,7 +263,7 @@ StatusOr<PortNames> ApplySettings(std::shared_ptr<ov::Model>& model, const Model
       passes.run_passes(model);
       SY_RETURN_IF_ERROR(setup.CheckAuto());
     }
-    SY_RETURN_IF_ERROR(PrepareBatching(*model, settings, setup.names()));
+    SY_RETURN_IF_ERROR(MarkSetting(PrepareBatching(*model, settings, setup.names()), "dynamic_batching"));
     return setup.names();
   });
 }

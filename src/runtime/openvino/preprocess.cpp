@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "config/setting_mark.h"
 #include "runtime/openvino/convert.h"
 #include "runtime/openvino/ports.h"
 
@@ -74,8 +75,12 @@ Status AddSteps(ov::preprocess::InputInfo& info, const Port& port, const InputSt
         "mean and scale compute with floating point numbers, and the input has {}; give it a precision such as {}:FP32",
         TypeName(type), TypeName(type));
   }
-  if (steps.mean != nullptr) SY_RETURN_IF_ERROR(CheckValues(*steps.mean, "mean", port.get_partial_shape(), own));
-  if (steps.scale != nullptr) SY_RETURN_IF_ERROR(CheckValues(*steps.scale, "scale", port.get_partial_shape(), own));
+  const auto check = [&](const std::vector<float>* values, std::string_view setting) {
+    return values == nullptr ? absl::OkStatus()
+                             : MarkSetting(CheckValues(*values, setting, port.get_partial_shape(), own), setting);
+  };
+  SY_RETURN_IF_ERROR(check(steps.mean, "mean"));
+  SY_RETURN_IF_ERROR(check(steps.scale, "scale"));
   if (steps.layout != nullptr) {
     info.tensor().set_layout(ov::Layout(steps.layout->tensor.empty() ? steps.layout->model : steps.layout->tensor));
     info.model().set_layout(own);
@@ -109,6 +114,13 @@ std::string InputSteps::ToString() const {
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
+std::string_view InputSteps::FirstKey() const {
+  if (mean != nullptr) return "mean";
+  if (scale != nullptr) return "scale";
+  if (color != nullptr) return "color_format";
+  return precision != nullptr ? "precision" : "layout";
+}
+
 Status PrepareInput(std::shared_ptr<ov::Model>& model, size_t index, const std::string& name, const InputSteps& steps,
                     std::vector<std::string>* planes) {
   const std::string what =
@@ -116,11 +128,11 @@ Status PrepareInput(std::shared_ptr<ov::Model>& model, size_t index, const std::
   const Status done = Guarded(StatusCode::kInvalidArgument, what, [&]() -> Status {
     ov::preprocess::PrePostProcessor processor(model);
     const Status added = AddSteps(processor.input(index), Inputs(*model)[index], steps);
-    if (!added.ok()) return InvalidArgument("{}: {}", what, Message(added));
+    if (!added.ok()) return Annotate(added, what);
     model = processor.build();
     return absl::OkStatus();
   });
-  SY_RETURN_IF_ERROR(done);
+  SY_RETURN_IF_ERROR(MarkSetting(done, steps.FirstKey()));
   if (steps.color == nullptr) return absl::OkStatus();
   for (const std::string& plane : PlanesOf(steps.color->tensor)) planes->push_back(name + "/" + plane);
   return absl::OkStatus();

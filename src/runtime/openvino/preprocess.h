@@ -23,6 +23,8 @@ struct InputSteps {
   bool any() const { return color != nullptr || precision != nullptr || mean != nullptr || scale != nullptr; }
   // "layout NHWC:NCHW, mean of 3 values".
   std::string ToString() const;
+  // The setting that an error is most likely about which names none.
+  std::string_view FirstKey() const;
 };
 
 // Puts the steps before input `index`, in this order: colours, element type, mean, scale, layout. The input's tensors are then
