@@ -367,7 +367,12 @@ TEST(LaneTest, TheTimeoutFollowsTheSlowestRecentInference) {
   EXPECT_EQ(lane.Timeout(), std::chrono::seconds(3)) << "what was slow long ago does not count";
   EXPECT_EQ(Lane(model, {}, {.timeout = milliseconds(50)}).Timeout(), milliseconds(50));
   EXPECT_EQ(Lane(model, {}, {.timeout = milliseconds(50), .collecting = milliseconds(200)}).Timeout(), milliseconds(250));
-  EXPECT_EQ(Lane(model, {}, {.collecting = milliseconds(200)}).Timeout(), milliseconds(3200));
+  Lane batching(model, {}, {.collecting = milliseconds(200)});
+  EXPECT_EQ(batching.Timeout(), milliseconds(3200));
+  batching.RecordService(milliseconds(210), timer.Now());
+  EXPECT_EQ(batching.Timeout(), milliseconds(3200)) << "a lone one waited for others";
+  batching.RecordService(milliseconds(1200), timer.Now());
+  EXPECT_EQ(batching.Timeout(), milliseconds(20200)) << "not for so long";
 }
 
 }  // namespace

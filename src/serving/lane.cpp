@@ -190,11 +190,15 @@ void Lane::RecordService(Duration took, TimePoint now) {
   service_ns_.store(old == 0 ? sample : old + (sample - old) / 8, std::memory_order_relaxed);
   const int64_t now_ns = Nanoseconds(now);
   last_success_ns_.store(now_ns, std::memory_order_relaxed);
+  // How long it waited for others nobody tells: what took longer than that may have waited for all of it. What is taken off one
+  // that did not is less than `collecting`, which Timeout adds.
+  const int64_t collecting = std::chrono::nanoseconds(options_.collecting).count();
+  const int64_t inference = sample > collecting ? sample - collecting : sample;
   if (now_ns - period_ns_.load(std::memory_order_relaxed) > std::chrono::nanoseconds(kPeriod).count()) {
     period_ns_.store(now_ns, std::memory_order_relaxed);
-    slowest_before_ns_.store(slowest_ns_.exchange(sample, std::memory_order_relaxed), std::memory_order_relaxed);
-  } else if (sample > slowest_ns_.load(std::memory_order_relaxed)) {
-    slowest_ns_.store(sample, std::memory_order_relaxed);
+    slowest_before_ns_.store(slowest_ns_.exchange(inference, std::memory_order_relaxed), std::memory_order_relaxed);
+  } else if (inference > slowest_ns_.load(std::memory_order_relaxed)) {
+    slowest_ns_.store(inference, std::memory_order_relaxed);
   }
 }
 
