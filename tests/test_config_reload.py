@@ -52,6 +52,19 @@ def serve(folder, *flags):
     return Server(folder / "server", "--config_path", folder / "config.json", *flags)
 
 
+def test_a_reload_warns_of_what_only_a_start_reads(two):
+    config = two / "config.json"
+    with serve(two) as server:
+        whole = json.loads(config.read_text())
+        for key, value in (("logging", {"level": "DEBUG"}), ("monitoring", {"metrics": {"enable": True}})):
+            config.write_text(json.dumps({**whole, key: value}))
+            assert server.http("POST", "/v1/config/reload").code == 200
+            wait_until(lambda key=key: f"{config}: {key} " in server.log, 5, "the warning")
+        config.write_text(json.dumps(whole))
+        assert server.http("POST", "/v1/config/reload").code == 200
+        assert server.log.count("is not as when this server started") == 2
+
+
 def test_a_reload_takes_what_changed(two):
     add_model(two, "c")
     with serve(two) as server:

@@ -346,23 +346,25 @@ Status ReadConfigFile(const std::string& path, ServerSettings* settings) {
   settings->config_path = std::filesystem::absolute(path, error).string();
   settings->models = std::move(file.models);
   settings->faulty_models = std::move(file.faulty_models);
-  for (const auto& [name, plugin] : file.device_plugins) {
+  settings->of_file = std::move(file.server);
+  const ServerConfig& server = settings->of_file;
+  for (const auto& [name, plugin] : server.device_plugins) {
     const Status added = AddDevicePlugin(name, plugin, "", &settings->device_plugins);
     if (!added.ok()) return InvalidArgument("{}: /device_plugins beside --device_plugin: {}", path, Message(added));
   }
-  if (file.log_level && settings->log_level_given) {
+  if (server.log_level && settings->log_level_given) {
     return InvalidArgument("{}: /logging/level is there beside --log_level; say it in one place", path);
   }
-  if (file.log_level) settings->log_level = *file.log_level;
-  if (!file.has_monitoring) return absl::OkStatus();
+  if (server.log_level) settings->log_level = *server.log_level;
+  if (!server.has_monitoring) return absl::OkStatus();
   if (settings->metrics_enable) {
     return InvalidArgument("{}: /monitoring is there beside --metrics_enable; say it in one place", path);
   }
-  if (file.metrics_enable && !settings->rest.enabled) {
+  if (server.metrics_enable && !settings->rest.enabled) {
     return InvalidArgument("{}: /monitoring/metrics/enable: metrics are served on the REST port; give --rest_port", path);
   }
-  settings->metrics_enable = file.metrics_enable;
-  settings->metrics_list = std::move(file.metrics_list);
+  settings->metrics_enable = server.metrics_enable;
+  settings->metrics_list = server.metrics_list;
   return absl::OkStatus();
 }
 

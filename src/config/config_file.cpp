@@ -217,23 +217,23 @@ StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& b
   if (const Value* json = Find(document, "device_plugins")) {
     auto plugins = DevicePluginsOf(*json, base_dir);
     if (!plugins.ok()) return At(plugins.status(), "/device_plugins");
-    file.device_plugins = *std::move(plugins);
+    file.server.device_plugins = *std::move(plugins);
   }
   ReadModels(document["model_config_list"], base_dir, warnings, &file);
   if (const Value* logging = Find(document, "logging")) {
     if (const Value* level = Find(*logging, "level")) {
       auto parsed = ParseLogLevel(Text(*level));
       if (!parsed.ok()) return At(parsed.status(), "/logging/level");
-      file.log_level = *parsed;
+      file.server.log_level = *parsed;
     }
   }
   if (const Value* monitoring = Find(document, "monitoring")) {
     if (const Value* metrics = Find(*monitoring, "metrics")) {
-      file.has_monitoring = true;
-      file.metrics_enable = (*metrics)["enable"].GetBool();
+      file.server.has_monitoring = true;
+      file.server.metrics_enable = (*metrics)["enable"].GetBool();
       if (const Value* list = Find(*metrics, "metrics_list")) {
-        for (const Value& name : list->GetArray()) file.metrics_list.emplace_back(Text(name));
-        const Status known = CheckMetricsList(file.metrics_list);
+        for (const Value& name : list->GetArray()) file.server.metrics_list.emplace_back(Text(name));
+        const Status known = CheckMetricsList(file.server.metrics_list);
         if (!known.ok()) return At(known, "/monitoring/metrics/metrics_list");
       }
     }

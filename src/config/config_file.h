@@ -21,11 +21,7 @@ struct ConfigFile {
   // Of two entries with one name the first counts, faulty or not; the other is left out, with a warning in the log.
   std::vector<ModelSettings> models;
   std::vector<FaultyModel> faulty_models;
-  std::vector<std::pair<std::string, std::string>> device_plugins;  // as in ServerSettings, with absolute paths
-  bool has_monitoring = false;                                      // "monitoring" says something of metrics
-  bool metrics_enable = false;
-  std::vector<std::string> metrics_list;
-  std::optional<LogLevel> log_level;
+  ServerConfig server;
 };
 
 // `base_dir`: the folder of the file, against which relative paths are resolved. The error names the JSON pointer, what

@@ -153,6 +153,16 @@ enum class ModelControlMode {
   kNone,      // nobody: what is served is fixed at the start
 };
 
+// What a config file says of the server itself, beside its models. Read at a start alone.
+struct ServerConfig {
+  std::vector<std::pair<std::string, std::string>> device_plugins;  // as in ServerSettings, with absolute paths
+  bool has_monitoring = false;                                      // "monitoring" says something of metrics
+  bool metrics_enable = false;
+  std::vector<std::string> metrics_list;
+  std::optional<LogLevel> log_level;
+  friend bool operator==(const ServerConfig&, const ServerConfig&) = default;
+};
+
 struct ServerSettings {
   ListenAddress grpc;
   ListenAddress rest;
@@ -197,6 +207,7 @@ struct ServerSettings {
   std::vector<std::string> metrics_list;
 
   std::string config_path;    // absolute; empty without --config_path
+  ServerConfig of_file;       // of config_path; what it says is in the fields above
   bool single_model = false;  // the one model of the command line: its failure ends the start
   std::vector<ModelSettings> models;
   std::vector<FaultyModel> faulty_models;

@@ -1,6 +1,9 @@
 // ModelControl's part about config.json: reading it anew, because a call asks for it or because it changed.
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -118,8 +121,27 @@ ControlOutcome ModelControl::JudgeFile(const std::string& text, WantedSet* wante
       reading.faults.push_back({"/model_config_list", "models that share no name", conflict});
     }
   }
-  if (reading.faults.empty()) return {};
-  return Refuse("The configuration", std::move(reading.faults));
+  if (!reading.faults.empty()) return Refuse("The configuration", std::move(reading.faults));
+  TellOfServer(std::move(reading.file.server));
+  return {};
+}
+
+// What the file says of the server itself is for a start. One that would be other than this one is told of, once.
+void ModelControl::TellOfServer(ServerConfig server) {
+  const ServerConfig& begun = options_.server;
+  const bool news = server != last_server_;
+  last_server_ = std::move(server);
+  if (!news) return;
+  std::vector<std::string_view> other;
+  if (last_server_.log_level != begun.log_level) other.push_back("logging (SIGHUP reads it as well)");
+  if (last_server_.device_plugins != begun.device_plugins) other.push_back("device_plugins");
+  if (last_server_.has_monitoring != begun.has_monitoring || last_server_.metrics_enable != begun.metrics_enable ||
+      last_server_.metrics_list != begun.metrics_list) {
+    other.push_back("monitoring");
+  }
+  if (other.empty()) return;
+  LogWarning("{}: {} not as when this server started, and read at a start alone: restart the server, or restore the file",
+             options_.config_path, fmt::format("{} {}", fmt::join(other, ", "), other.size() == 1 ? "is" : "are"));
 }
 
 // Has the Manager look at every model's folder, and says whether that changed anything.

@@ -61,7 +61,8 @@ ModelControl::ModelControl(Manager& manager, Runtime& runtime, Options options)
       runtime_(runtime),
       options_(std::move(options)),
       wanted_(options_.mode == ModelControlMode::kExplicit),
-      watch_(options_.poll) {
+      watch_(options_.poll),
+      last_server_(options_.server) {
   if (!options_.config_path.empty())
     watch_.Read(ConfigStamp::Of(options_.config_path), false, std::chrono::steady_clock::now());
   wanted_.SetFile(options_.models, options_.faulty);

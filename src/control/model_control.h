@@ -66,6 +66,7 @@ class ModelControl {
     // Of the start.
     std::vector<ModelSettings> models;
     std::vector<FaultyModel> faulty;
+    ServerConfig server;
   };
   // Once, on any thread; may run before the call returns.
   using Done = absl::AnyInvocable<void(const ControlOutcome&)>;
@@ -136,6 +137,7 @@ class ModelControl {
   void StartCalledReload(bool joins, Done done);
   void RunReload(bool by_call, Done done);
   ControlOutcome JudgeFile(const std::string& text, WantedSet* wanted, std::set<std::string>* changed);
+  void TellOfServer(ServerConfig server);
   void LookAtFolders(Done done);
   void EndReload(bool by_call, const ControlOutcome& outcome);
 
@@ -147,6 +149,7 @@ class ModelControl {
   WantedSet wanted_;
   ConfigWatch watch_;
   std::string last_text_;        // of config.json, when it was judged last
+  ServerConfig last_server_;     // what it said of the server then
   ControlOutcome last_outcome_;  // what came of that
   std::vector<Done> joined_;     // calls that wait for what the watching began
   std::list<Waiting> waiting_;

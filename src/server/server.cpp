@@ -57,7 +57,8 @@ ModelControl::Options ControlOptions(const ServerSettings& settings) {
                                 .strict = settings.strict,
                                 .device_plugins = {},
                                 .models = settings.models,
-                                .faulty = settings.faulty_models};
+                                .faulty = settings.faulty_models,
+                                .server = settings.of_file};
   for (const auto& [name, library] : settings.device_plugins) options.device_plugins.push_back(name);
   return options;
 }
@@ -188,7 +189,7 @@ void Server::ReadLogsAgain() {
   if (!settings_.config_path.empty()) {
     const StatusOr<ConfigFile> file = LoadConfigFile(settings_.config_path);
     read = file.status();
-    if (file.ok() && !settings_.log_level_given) level = file->log_level.value_or(LogLevel::kInfo);
+    if (file.ok() && !settings_.log_level_given) level = file->server.log_level.value_or(LogLevel::kInfo);
   }
   if (read.ok()) ChangeLogLevel(level);
   LogInfo("SIGHUP: log files were opened again");

@@ -115,7 +115,7 @@ Findings Check(const CheckArguments& arguments, CheckRuntimeFactory& make_runtim
   findings.faults = std::move(reading.faults);
   if (rapidjson::Document document; ParseJsonText(*text, &document).ok()) AddDoubledKeys(document, "", &findings.faults);
   ServerSettings options = arguments.server;
-  for (const auto& [name, path] : reading.file.device_plugins) {
+  for (const auto& [name, path] : reading.file.server.device_plugins) {
     const Status added = AddDevicePlugin(name, path, "", &options.device_plugins);
     if (!added.ok()) findings.faults.push_back(FaultAt("/device_plugins/" + name, Message(added), path));
   }

@@ -305,7 +305,7 @@ class Editor {
     if (!reading.faults.empty()) return Refused(reading.faults);
     if (added) {
       ServerSettings settings;
-      settings.device_plugins = reading.file.device_plugins;
+      settings.device_plugins = reading.file.server.device_plugins;
       SY_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime, make_runtime_(settings));
       CheckEnvironment environment{.runtime = *runtime,
                                    .inventory = runtime->Devices(kListLimit).found,
