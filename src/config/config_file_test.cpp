@@ -58,8 +58,8 @@ TEST(ConfigFileTest, ReadsEveryKey) {
   EXPECT_TRUE(model.allow_cache);
   EXPECT_EQ(model.version_policy.versions, (std::vector<int64_t>{1, 3}));
   EXPECT_EQ(model.plugin_config.size(), 5u);
-  EXPECT_TRUE(file->metrics_enable);
-  EXPECT_EQ(file->metrics_list, (std::vector<std::string>{"ovms_streams"}));
+  EXPECT_TRUE(file->server.metrics_enable);
+  EXPECT_EQ(file->server.metrics_list, (std::vector<std::string>{"ovms_streams"}));
 }
 
 TEST(ConfigFileTest, ReadsTheKeysAboutDevices) {
@@ -87,7 +87,7 @@ TEST(ConfigFileTest, ReadsTheKeysAboutDevices) {
   EXPECT_FALSE(file->models[2].standby.has_value());
   const std::vector<std::pair<std::string, std::string>> plugins = {{"VCPU", "/etc/sy/plugins/libvcpu.so"},
                                                                     {"NVIDIA", "/opt/n.so"}};
-  EXPECT_EQ(file->device_plugins, plugins);
+  EXPECT_EQ(file->server.device_plugins, plugins);
 }
 
 TEST(ConfigFileTest, TakesDefaults) {
