@@ -335,20 +335,21 @@ void ModelCache::Finish(bool hit) {
   if (max_bytes_ > 0) Evict();
 }
 
-bool ModelCache::MoveIn(const fs::path& from, const std::string& name) {
+void ModelCache::MakeWay(const std::string& name) {
   const fs::path to = fs::path(folder_) / name;
   std::error_code error;
-  if (fs::exists(fs::symlink_status(to, error)) && NamedByLists(folder_).count(name) == 0) {
-    fs::rename(to, to.string() + std::string(kAside), error);
-    Complain(fmt::format("the file {} in the cache folder is of unknown origin; it is set aside as {}.bad", to.string(), name));
+  if (!fs::exists(fs::symlink_status(to, error))) return;
+  if (NamedByLists(folder_).count(name) != 0) {
+    fs::remove(to, error);
+    return;
   }
-  return std::rename(from.c_str(), to.c_str()) == 0;
+  fs::rename(to, to.string() + std::string(kAside), error);
+  Complain(fmt::format("the file {} in the cache folder is of unknown origin; it is set aside as {}.bad", to.string(), name));
 }
 
 void ModelCache::Keep() {
   std::string list;
   std::vector<fs::path> made;
-  std::vector<std::string> kept;
   std::error_code error;
   // OpenVINO does not notice that a disk is full: it leaves half a file.
   bool good = !IsFull(folder_);
@@ -365,15 +366,18 @@ void ModelCache::Keep() {
     return;
   }
   const FolderLock lock(folder_);
-  good = good && lock.held();
-  for (const fs::path& path : made) {
+  if (good && lock.held()) {
     // OpenVINO's name is the same for some settings with which the device makes different blobs.
-    const std::string name = fmt::format("{}.{}", key_, path.filename().string());
-    if (good) good = MoveIn(path, name);
-    if (good) kept.push_back(name);
+    const auto name_of = [this](const fs::path& path) { return fmt::format("{}.{}", key_, path.filename().string()); };
+    for (const fs::path& path : made) MakeWay(name_of(path));
+    // The list first: who is killed in between leaves a list of blobs that are not there, not blobs that nobody knows.
+    const bool kept = WriteFile(list_, list) && std::ranges::all_of(made, [&](const fs::path& path) {
+                        return std::rename(path.c_str(), (fs::path(folder_) / name_of(path)).c_str()) == 0;
+                      });
+    if (kept) return;
+    for (const fs::path& path : made) fs::remove(fs::path(folder_) / name_of(path), error);
+    fs::remove(list_, error);
   }
-  if (good && WriteFile(list_, list)) return;
-  for (const std::string& name : kept) fs::remove(fs::path(folder_) / name, error);
   Complain(fmt::format("the compiled model could not be kept in the cache folder {}; is the disk full?", folder_));
 }
 

@@ -48,7 +48,7 @@ class ModelCache {
   bool LinkBlobs();
   void Unstage();
   void Keep();
-  bool MoveIn(const std::filesystem::path& from, const std::string& name);
+  void MakeWay(const std::string& name);
   void Evict();
   void Complain(std::string reason);
 
