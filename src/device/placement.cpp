@@ -75,6 +75,9 @@ Candidate MakeCandidate(const Target& target, const std::vector<std::string>& de
   return candidate;
 }
 
+// Of plugin_config: HETERO's own. A device has the same key, with other values.
+constexpr char kDistribution[] = "MODEL_DISTRIBUTION_POLICY";
+
 // plugin_config for a real device: what AUTO and MULTI read is taken out, and the hint is what one device can follow.
 PropertyMap DeviceProperties(const PropertyMap& plugin_config, bool cumulative) {
   PropertyMap properties = plugin_config;

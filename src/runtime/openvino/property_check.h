@@ -20,7 +20,7 @@ class PropertyChecker {
  public:
   explicit PropertyChecker(OpenVinoOptions options) : options_(std::move(options)) {}
 
-  // As Runtime::CheckProperties. `core` tells which devices are there, and their keys.
+  // As Runtime::CheckProperties. `core` tells the keys of `devices`, and no other device is asked.
   StatusOr<std::vector<std::string>> Check(ov::Core& core, const std::string& target, const std::vector<std::string>& devices,
                                            const PropertyMap& plugin_config);
 
@@ -28,7 +28,7 @@ class PropertyChecker {
   struct Scope;
 
   Status CheckKey(const Scope& scope, const std::string& key, const PropertyValue& value, std::vector<std::string>& notes);
-  Status CheckNested(ov::Core& core, const Scope& scope, const PropertyMap& by_device, std::vector<std::string>& notes);
+  Status CheckNested(const Scope& scope, const PropertyMap& by_device, std::vector<std::string>& notes);
   // InvalidArgument without a context when `device` does not take the value.
   Status Probe(const std::string& device, const std::string& key, const std::string& value, std::vector<std::string>& notes);
 
