@@ -195,16 +195,13 @@ Status PropertyChecker::Probe(const std::string& device, const std::string& key,
   {
     MutexLock lock(&mutex_);
     if (const auto found = probed_.find(question); found != probed_.end()) {
-      if (!found->second.note.empty()) AddOnce(notes, found->second.note);
       return found->second.status;
     }
   }
   const Probed probed = AskDevice(device, key, value);
-  if (!probed.note.empty()) {
-    // Not remembered: the device, or the means to ask it, may come back.
-    AddOnce(notes, probed.note);
-    return probed.status;
-  }
+  if (!probed.note.empty()) AddOnce(notes, probed.note);
+  // Not remembered: the device, or the means to ask it, may come back, and a machine may have been too busy.
+  if (!probed.note.empty() || probed.too_slow) return probed.status;
   MutexLock lock(&mutex_);
   probed_.insert_or_assign(question, probed);
   return probed.status;
@@ -232,7 +229,7 @@ PropertyChecker::Probed PropertyChecker::AskDevice(const std::string& device, co
   if (without.kind != ChildAnswer::Kind::kAnswered || !without.status.ok()) return unjudged(Message(without.status));
   return {InvalidArgument("plugin_config: {}: {} cannot work with \"{}\": a process that tried it ended by {}", key, device,
                           shown, Message(answer.status)),
-          ""};
+          "", answer.status.code() == StatusCode::kDeadlineExceeded};
 }
 
 Status FindFaultyProperty(const OpenVinoOptions& options, const std::string& target, const PropertyMap& properties) {

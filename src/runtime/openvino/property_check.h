@@ -15,7 +15,7 @@
 
 namespace switchyard {
 
-// Thread-safe. Values that only a device can judge are tried in a child process, once each.
+// Thread-safe. Values that only a device can judge are tried in a child process, until each has a verdict.
 class PropertyChecker {
  public:
   explicit PropertyChecker(OpenVinoOptions options) : options_(std::move(options)) {}
@@ -34,7 +34,8 @@ class PropertyChecker {
 
   struct Probed {
     Status status;
-    std::string note;
+    std::string note;       // it could not be asked
+    bool too_slow = false;  // the verdict is that there was no answer in time
   };
   Probed AskDevice(const std::string& device, const std::string& key, const std::string& value) const;
 
