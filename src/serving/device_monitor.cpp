@@ -172,14 +172,14 @@ bool DeviceMonitor::Usable(const std::vector<std::string>& devices) const {
   });
 }
 
-uint64_t DeviceMonitor::Generation(const std::vector<std::string>& devices) const {
+std::vector<uint64_t> DeviceMonitor::Generations(const std::vector<std::string>& devices) const {
   MutexLock lock(&mutex_);
-  uint64_t generation = 0;
+  std::vector<uint64_t> generations;
   for (const std::string& name : devices) {
     const auto found = devices_.find(name);
-    if (found != devices_.end()) generation += found->second->health.generation();
+    generations.push_back(found == devices_.end() ? 0 : found->second->health.generation());
   }
-  return generation;
+  return generations;
 }
 
 Status DeviceMonitor::WhyNot(const std::vector<std::string>& devices) const {

@@ -65,8 +65,8 @@ class DeviceMonitor {
 
   // May calls be sent to all of them? Unknown devices count as there.
   bool Usable(const std::vector<std::string>& devices) const;
-  // Rises when one of them has a new generation.
-  uint64_t Generation(const std::vector<std::string>& devices) const;
+  // Each one's generation; it rises when the device is made anew.
+  std::vector<uint64_t> Generations(const std::vector<std::string>& devices) const;
   // Why one of them is not usable: DeadlineExceeded when it hangs, else Unavailable; OK when all are.
   Status WhyNot(const std::vector<std::string>& devices) const;
 

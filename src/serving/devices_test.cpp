@@ -444,6 +444,31 @@ TEST_F(DevicesTest, WhatSharesTheCallsGoesHomeWithoutACallThatWaits) {
   EXPECT_THAT(Moves(), ElementsAre("GPU.0>CPU:error"));
 }
 
+TEST_F(DevicesTest, ADeviceThatGotNoLayerMayBeLost) {
+  const std::string target = "HETERO:GPU.0,GPU.1";
+  FakeRuntime::Script script;
+  script.async = FakeRuntime::Async::kThread;
+  script.facts.execution_devices = {"GPU.0"};
+  runtime_.Set("dummy@" + target, script);
+  Serve(target);
+  ModelSettings dummy = repository_.Add("dummy", {1});
+  dummy.target_device = target;
+  ModelSettings other = repository_.Add("other", {1});
+  other.target_device = "GPU.1";
+  manager_->SetWanted({dummy, other}, {});
+  ASSERT_TRUE(Until([&] { return ServedBy() == target && manager_->ModelReady("other", std::nullopt); }));
+  runtime_.SetRenewError(absl::UnavailableError("still dead"));
+  Break("canary@GPU.1", kLost);
+  ASSERT_TRUE(Until([&] { return !manager_->ModelReady("other", std::nullopt); }));
+  EXPECT_TRUE(Call().ok());
+  EXPECT_EQ(StateOf(target), "serving");
+  EXPECT_THAT(Device("GPU.0").models, ElementsAre("dummy"));
+  EXPECT_THAT(Device("GPU.1").models, IsEmpty());
+  Break("canary@GPU.0", kLost);
+  ASSERT_TRUE(Until([&] { return StateOf(target) == "lost"; }));
+  EXPECT_EQ(Call().code(), StatusCode::kUnavailable);
+}
+
 TEST_F(DevicesTest, AMissingDeviceIsExplained) {
   Manager::Options options;
   options.explain_absent = [](const DeviceList&) {

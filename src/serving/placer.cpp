@@ -147,7 +147,7 @@ void Placer::StartCompiling(size_t index) {
   const Candidate& candidate = plan_.candidates[index];
   row.state = LaneState::kCompiling;
   row.compilation = std::make_shared<Compilation>();
-  row.compilation->generation = env_.monitor.Generation(candidate.devices);
+  row.compilation->generations = env_.monitor.Generations(candidate.devices);
   LaneRequest request{.load = base_,
                       .files = env_.files,
                       .read_recorded = env_.read_recorded,
@@ -159,7 +159,7 @@ void Placer::StartCompiling(size_t index) {
       .target = candidate.target,
       .device = candidate.devices.front(),
       .devices = candidate.devices,
-      .generation = row.compilation->generation,
+      .generations = row.compilation->generations,
       .timeout = std::chrono::milliseconds(base_.settings.device_timeout_ms),
       .served = served_[index],
       .on_drained = env_.wake,
@@ -186,7 +186,7 @@ void Placer::TakeCompilation(size_t index) {
   if (compilation->lane.ok()) return Accept(index, *compilation->lane);
   // What the model is refused for stays so; of changed files another Version is made.
   const bool stays = compilation->lane.status().code() == StatusCode::kInvalidArgument || FilesHaveChanged();
-  Fail(row, compilation->lane.status(), compilation->generation, stays ? Again::kNo : Again::kYes);
+  Fail(row, compilation->lane.status(), compilation->generations, stays ? Again::kNo : Again::kYes);
   if (FilesHaveChanged()) {
     LogInfo("Model {} version {} is not loaded on {}: {}", base_.settings.name, base_.version, candidate.target,
             Message(row.error));
@@ -202,10 +202,10 @@ void Placer::TakeCompilation(size_t index) {
   }
 }
 
-void Placer::Fail(Row& row, const Status& why, uint64_t generation, Again again) {
+void Placer::Fail(Row& row, const Status& why, std::vector<uint64_t> generations, Again again) {
   row.state = LaneState::kFailed;
   row.error = why;
-  row.failed_generation = generation;
+  row.failed_generations = std::move(generations);
   row.retry_at = kNoDeadline;
   if (again == Again::kYes) row.retry_at = env_.timer.Now() + Backoff(++row.failures);
 }
@@ -238,7 +238,7 @@ void Placer::Accept(size_t index, std::shared_ptr<Lane> lane) {
     Fail(row,
          Error(StatusCode::kInternal, "{} made other inputs and outputs of the model than the device before it",
                candidate.target),
-         row.lane->options().generation, Again::kNo);
+         env_.monitor.Generations(candidate.devices), Again::kNo);
     return Drop(row);
   }
   row.state = LaneState::kReady;
@@ -286,9 +286,7 @@ void Placer::Release(Row& row) {
 
 void Placer::LookAtRetiring() {
   std::erase_if(retiring_, [&](const std::shared_ptr<Lane>& lane) {
-    const std::vector<std::string>& devices = lane->options().devices;
-    const bool lost =
-        lane->closed() || !env_.monitor.Usable(devices) || env_.monitor.Generation(devices) != lane->options().generation;
+    const bool lost = IsLost(*lane);
     if (!lost && lane->own_requests() > 0) return false;
     if (lost) GiveUp(lane, Error(StatusCode::kUnavailable, "device {} failed", lane->device()));
     lane->Close();
@@ -308,18 +306,24 @@ void Placer::FreeDrained() {
   });
 }
 
+bool Placer::IsLost(const Lane& lane) const {
+  const Lane::Options& options = lane.options();
+  return lane.closed() || !env_.monitor.Usable(options.devices) ||
+         env_.monitor.Generations(options.devices) != options.generations;
+}
+
 void Placer::LookAtDevices(size_t index) {
   Row& row = *rows_[index];
   const std::vector<std::string>& devices = plan_.candidates[index].devices;
   row.usable = env_.monitor.Usable(devices);
-  const uint64_t generation = env_.monitor.Generation(devices);
-  if (row.compilation != nullptr && (!row.usable || row.compilation->generation != generation)) {
+  const std::vector<uint64_t> generations = env_.monitor.Generations(devices);
+  if (row.compilation != nullptr && (!row.usable || row.compilation->generations != generations)) {
     // What it makes would be of a generation that is gone. Its thread may be inside the device for ever.
     row.compilation = nullptr;
     row.state = LaneState::kNone;
   }
-  if (row.lane != nullptr && (!row.usable || row.lane->options().generation != generation || row.lane->closed())) {
-    Status why = env_.monitor.WhyNot(devices);
+  if (row.lane != nullptr && IsLost(*row.lane)) {
+    Status why = env_.monitor.WhyNot(row.lane->options().devices);
     if (why.ok()) why = Error(StatusCode::kUnavailable, "device {} failed and was made anew", devices.front());
     GiveUp(row.lane, why);
     row.left = true;
@@ -327,9 +331,11 @@ void Placer::LookAtDevices(size_t index) {
     Drop(row);
     row.state = LaneState::kNone;
   }
+  // What runs needs no more than its own devices; what is to be compiled needs all of them.
+  row.usable = row.usable || row.lane != nullptr;
   if (row.state != LaneState::kFailed) return;
   const bool due = row.usable && !rouse_failed_ && row.retry_at <= env_.timer.Now();
-  if (due || row.failed_generation != generation) row.state = LaneState::kNone;
+  if (due || row.failed_generations != generations) row.state = LaneState::kNone;
 }
 
 bool Placer::CanSleep() const {

@@ -111,13 +111,14 @@ class Placer : public std::enable_shared_from_this<Placer> {
   bool TakeCheck();
   void TakeCompilation(size_t index);
   void LookAtDevices(size_t index);
+  bool IsLost(const Lane& lane) const;
   void StartCompiling(size_t index);
   bool FilesHaveChanged() const;
   void Accept(size_t index, std::shared_ptr<Lane> lane);
   // The candidate cannot be had now: it is tried again after a while (base/backoff.h), while others serve, unless the model
   // itself is the cause.
   enum class Again { kYes, kNo };
-  void Fail(Row& row, const Status& why, uint64_t generation, Again again);
+  void Fail(Row& row, const Status& why, std::vector<uint64_t> generations, Again again);
   void ArmRetry();
   void MakeSequences();
   void Drop(Row& row);
