@@ -207,7 +207,17 @@ void Placer::Fail(Row& row, const Status& why, std::vector<uint64_t> generations
   row.error = why;
   row.failed_generations = std::move(generations);
   row.retry_at = kNoDeadline;
+  row.hung = false;
   if (again == Again::kYes) row.retry_at = env_.timer.Now() + Backoff(++row.failures);
+}
+
+// The device may be well: the model comes back after a while, which grows as long as it doesn't keep well there.
+void Placer::FailHung(Row& row, const Status& why, std::vector<uint64_t> generations) {
+  const TimePoint now = env_.timer.Now();
+  if (now - row.ready_at >= DeviceHealth::kTrusted) row.hangs = 0;
+  Fail(row, why, std::move(generations), Again::kYes);
+  row.hung = true;
+  row.retry_at = now + Backoff(++row.hangs);
 }
 
 // One callback, for what is to be tried again first. Who has all that failed is tried again as a whole, by somebody else.
@@ -244,6 +254,7 @@ void Placer::Accept(size_t index, std::shared_ptr<Lane> lane) {
   row.state = LaneState::kReady;
   row.error = absl::OkStatus();
   row.failures = 0;
+  row.ready_at = env_.timer.Now();
   row.left = false;
   env_.monitor.Watch(row.lane, base_.settings.name);
   const LoadFacts& facts = row.lane->facts();
@@ -309,7 +320,7 @@ void Placer::FreeDrained() {
 bool Placer::IsLost(const Lane& lane) const {
   const Lane::Options& options = lane.options();
   return lane.closed() || !env_.monitor.Usable(options.devices) ||
-         env_.monitor.Generations(options.devices) != options.generations;
+         env_.monitor.Generations(options.devices) != options.generations || !env_.monitor.WhyHung(lane).ok();
 }
 
 void Placer::LookAtDevices(size_t index) {
@@ -323,13 +334,16 @@ void Placer::LookAtDevices(size_t index) {
     row.state = LaneState::kNone;
   }
   if (row.lane != nullptr && IsLost(*row.lane)) {
+    const Status hung = env_.monitor.WhyHung(*row.lane);
     Status why = env_.monitor.WhyNot(row.lane->options().devices);
+    if (why.ok()) why = hung;
     if (why.ok()) why = Error(StatusCode::kUnavailable, "device {} failed and was made anew", devices.front());
     GiveUp(row.lane, why);
     row.left = true;
     lost_.emplace_back(index, why);
     Drop(row);
     row.state = LaneState::kNone;
+    if (!hung.ok()) FailHung(row, hung, generations);
   }
   // What runs needs no more than its own devices; what is to be compiled needs all of them.
   row.usable = row.usable || row.lane != nullptr;

@@ -119,6 +119,7 @@ class Placer : public std::enable_shared_from_this<Placer> {
   // itself is the cause.
   enum class Again { kYes, kNo };
   void Fail(Row& row, const Status& why, std::vector<uint64_t> generations, Again again);
+  void FailHung(Row& row, const Status& why, std::vector<uint64_t> generations);
   void ArmRetry();
   void MakeSequences();
   void Drop(Row& row);
