@@ -47,8 +47,8 @@ Placer::Placer(Environment environment, LoadRequest base, PlacementPlan plan)
                                         .on_fault = [this](const Lane& lane, const Status& status) { OnFault(lane, status); },
                                         .on_starved = env_.wake,
                                         .on_retry =
-                                            [this](const Lane& from) {
-                                              if (env_.on_retry) env_.on_retry(base_.settings.name, from.device());
+                                            [this](const std::string& from) {
+                                              if (env_.on_retry) env_.on_retry(base_.settings.name, from);
                                             }})) {
   for (size_t i = 0; i < plan_.candidates.size(); ++i) {
     rows_.push_back(std::make_unique<Row>());
