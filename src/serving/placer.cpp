@@ -81,11 +81,18 @@ Placer::~Placer() {
   FreeDrained();
 }
 
-void Placer::OnFault(const Lane& lane, const Status& status) {
+// Canaries decide where it may be one of several.
+void Placer::Blame(const std::vector<std::string>& devices, const Status& status, bool fatal) const {
   const std::string text(Message(status));
-  env_.monitor.Report(BlamedDevice(lane.options().devices, text),
-                      FaultOf(status) == Fault::kDevice ? HealthEvent::Kind::kFatalError : HealthEvent::Kind::kUnclearError,
-                      text);
+  const std::vector<std::string> blamed = BlamedDevices(devices, text);
+  const bool certain = fatal && blamed.size() == 1;
+  for (const std::string& device : blamed) {
+    env_.monitor.Report(device, certain ? HealthEvent::Kind::kFatalError : HealthEvent::Kind::kUnclearError, text);
+  }
+}
+
+void Placer::OnFault(const Lane& lane, const Status& status) {
+  Blame(lane.options().devices, status, FaultOf(status) == Fault::kDevice);
   env_.wake();
 }
 
@@ -197,8 +204,7 @@ void Placer::TakeCompilation(size_t index) {
   if (!std::exchange(row.left, true)) lost_.emplace_back(index, row.error);
   // A model that does not fit is no fault of the device's; a canary tells.
   if (FaultOf(row.error) == Fault::kDevice || FaultOf(row.error) == Fault::kUnclear) {
-    env_.monitor.Report(BlamedDevice(candidate.devices, Message(row.error)), HealthEvent::Kind::kUnclearError,
-                        std::string(Message(row.error)));
+    Blame(candidate.devices, row.error, /*fatal=*/false);
   }
 }
 
@@ -207,17 +213,17 @@ void Placer::Fail(Row& row, const Status& why, std::vector<uint64_t> generations
   row.error = why;
   row.failed_generations = std::move(generations);
   row.retry_at = kNoDeadline;
-  row.hung = false;
+  row.ran = false;
   if (again == Again::kYes) row.retry_at = env_.timer.Now() + Backoff(++row.failures);
 }
 
 // The device may be well: the model comes back after a while, which grows as long as it doesn't keep well there.
-void Placer::FailHung(Row& row, const Status& why, std::vector<uint64_t> generations) {
+void Placer::FailRunning(Row& row, const Status& why, std::vector<uint64_t> generations) {
   const TimePoint now = env_.timer.Now();
-  if (now - row.ready_at >= DeviceHealth::kTrusted) row.hangs = 0;
+  if (now - row.ready_at >= DeviceHealth::kTrusted) row.losses = 0;
   Fail(row, why, std::move(generations), Again::kYes);
-  row.hung = true;
-  row.retry_at = now + Backoff(++row.hangs);
+  row.ran = true;
+  row.retry_at = now + Backoff(++row.losses);
 }
 
 // One callback, for what is to be tried again first. Who has all that failed is tried again as a whole, by somebody else.
@@ -317,10 +323,13 @@ void Placer::FreeDrained() {
   });
 }
 
-bool Placer::IsLost(const Lane& lane) const {
+bool Placer::KeepsDevices(const Lane& lane) const {
   const Lane::Options& options = lane.options();
-  return lane.closed() || !env_.monitor.Usable(options.devices) ||
-         env_.monitor.Generations(options.devices) != options.generations || !env_.monitor.WhyHung(lane).ok();
+  return env_.monitor.Usable(options.devices) && env_.monitor.Generations(options.devices) == options.generations;
+}
+
+bool Placer::IsLost(const Lane& lane) const {
+  return lane.closed() || !KeepsDevices(lane) || !env_.monitor.WhyHung(lane).ok();
 }
 
 void Placer::LookAtDevices(size_t index) {
@@ -334,16 +343,16 @@ void Placer::LookAtDevices(size_t index) {
     row.state = LaneState::kNone;
   }
   if (row.lane != nullptr && IsLost(*row.lane)) {
-    const Status hung = env_.monitor.WhyHung(*row.lane);
+    const bool keeps = KeepsDevices(*row.lane);
     Status why = env_.monitor.WhyNot(row.lane->options().devices);
-    if (why.ok()) why = hung;
-    if (why.ok()) why = Error(StatusCode::kUnavailable, "device {} failed and was made anew", devices.front());
+    if (why.ok()) why = env_.monitor.WhyHung(*row.lane);
+    if (why.ok()) why = Error(StatusCode::kUnavailable, "device {} failed", devices.front());
     GiveUp(row.lane, why);
     row.left = true;
     lost_.emplace_back(index, why);
     Drop(row);
     row.state = LaneState::kNone;
-    if (!hung.ok()) FailHung(row, hung, generations);
+    if (keeps) FailRunning(row, why, generations);
   }
   // What runs needs no more than its own devices; what is to be compiled needs all of them.
   row.usable = row.usable || row.lane != nullptr;

@@ -111,6 +111,7 @@ class Placer : public std::enable_shared_from_this<Placer> {
   bool TakeCheck();
   void TakeCompilation(size_t index);
   void LookAtDevices(size_t index);
+  bool KeepsDevices(const Lane& lane) const;
   bool IsLost(const Lane& lane) const;
   void StartCompiling(size_t index);
   bool FilesHaveChanged() const;
@@ -119,7 +120,7 @@ class Placer : public std::enable_shared_from_this<Placer> {
   // itself is the cause.
   enum class Again { kYes, kNo };
   void Fail(Row& row, const Status& why, std::vector<uint64_t> generations, Again again);
-  void FailHung(Row& row, const Status& why, std::vector<uint64_t> generations);
+  void FailRunning(Row& row, const Status& why, std::vector<uint64_t> generations);
   void ArmRetry();
   void MakeSequences();
   void Drop(Row& row);
@@ -132,6 +133,7 @@ class Placer : public std::enable_shared_from_this<Placer> {
   std::string NextFor(size_t lost, const PlacementDecision& decision) const;
   void SetPhase(const PlacementDecision& decision);
   Status WhyNone() const;
+  void Blame(const std::vector<std::string>& devices, const Status& status, bool fatal) const;
   void OnFault(const Lane& lane, const Status& status);
   void Remember(const PlacementDecision& decision);
 

@@ -51,9 +51,9 @@ struct Placer::Row {
   Status error;  // kFailed, and while that is tried again
   std::vector<uint64_t> failed_generations;
   int failures = 0;  // in a row
-  int hangs = 0;     // of lanes that had not served for long
+  int losses = 0;    // of lanes that had not served for long, in a row
   TimePoint ready_at{};
-  bool hung = false;  // kFailed since an inference did not end, on a device that may be well
+  bool ran = false;  // kFailed though it was ready, on a device that may be well
   TimePoint retry_at = kNoDeadline;
   bool left = false;  // calls that might be here are known to be elsewhere
 };
