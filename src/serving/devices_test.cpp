@@ -547,6 +547,20 @@ TEST_F(DevicesTest, ADeviceThatGotNoLayerMayBeLost) {
   EXPECT_EQ(Call().code(), StatusCode::kUnavailable);
 }
 
+TEST_F(DevicesTest, AModelThatGaveItsMemoryBackTellsOfADeviceThatCameBack) {
+  Serve("AUTO:GPU.0,CPU", [](ModelSettings& settings) { settings.idle_unload_seconds = 5; });
+  ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.0" && StateOf("CPU") == "standby"; }));
+  runtime_.SetRenewError(absl::UnavailableError("still dead"));
+  Break("dummy@GPU.0", kLost);
+  EXPECT_TRUE(Call().ok());
+  ASSERT_TRUE(Until([&] { return StateOf("GPU.0") == "lost" && StateOf("CPU") == "idle"; }, seconds(20)));
+  runtime_.SetRenewError(absl::OkStatus());
+  Break("dummy@GPU.0", absl::OkStatus());
+  ASSERT_TRUE(Until([&] { return Device("GPU.0").state == DeviceState::kWell; }, seconds(90)));
+  EXPECT_TRUE(Until([&] { return StateOf("GPU.0") == "idle"; }));
+  EXPECT_TRUE(Call().ok());
+}
+
 TEST_F(DevicesTest, AMissingDeviceIsExplained) {
   Manager::Options options;
   options.explain_absent = [](const DeviceList&) {

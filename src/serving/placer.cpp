@@ -409,7 +409,7 @@ uint64_t Placer::memory_bytes() const {
 }
 
 void Placer::Step() {
-  if (asleep_) return FreeDrained();
+  if (asleep_) return StepAsleep();
   if (phase_ == Phase::kFailed || !TakeCheck()) return;
   lost_.clear();
   for (size_t i = 0; i < rows_.size(); ++i) TakeCompilation(i);
@@ -432,6 +432,18 @@ void Placer::Step() {
   ArmRetry();
   Remember(decision);
   if (shapes_ != nullptr) shapes_->Step();
+}
+
+// What it tells of its devices is to be true.
+void Placer::StepAsleep() {
+  bool changed = false;
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    const bool before = rows_[i]->usable;
+    LookAtDevices(i);
+    changed = changed || rows_[i]->usable != before;
+  }
+  if (changed) Remember({});
+  FreeDrained();
 }
 
 void Placer::SetRoute(const PlacementDecision& decision) {

@@ -128,6 +128,7 @@ class Placer : public std::enable_shared_from_this<Placer> {
   void LookAtRetiring();
   void GiveUp(const std::shared_ptr<Lane>& lane, const Status& why);
   void FreeDrained();
+  void StepAsleep();
   void SetRoute(const PlacementDecision& decision);
   void TellMoves(const PlacementDecision& decision);
   std::string NextFor(size_t lost, const PlacementDecision& decision) const;
