@@ -40,8 +40,8 @@ MissingDevices MissingOf(const std::string& target, const std::vector<std::strin
     if (!any && std::ranges::find(devices, device) == devices.end()) AddOnce(missing.devices, device);
   }
   const bool schedules = parsed->kind == Target::Kind::kAuto || parsed->kind == Target::Kind::kMulti;
-  missing.every_gpu = schedules && parsed->devices.empty() && !some_gpu &&
-                      std::ranges::find(parsed->excluded, "GPU") == parsed->excluded.end();
+  missing.every_gpu =
+      schedules && parsed->devices.empty() && !some_gpu && std::ranges::find(parsed->excluded, "GPU") == parsed->excluded.end();
   return missing;
 }
 
