@@ -124,19 +124,20 @@ Fault ClassifyFault(std::string_view device, std::string_view message) {
   return IsModelText(text) ? Fault::kModel : Fault::kUnclear;
 }
 
-std::string BlamedDevice(const std::vector<std::string>& devices, std::string_view message) {
+std::vector<std::string> BlamedDevices(const std::vector<std::string>& devices, std::string_view message) {
   const auto speaks_of = [&](std::string_view kind) {
     if (kind == "NPU") return message.find("ZE_RESULT") != message.npos || message.find("L0 ") != message.npos;
     return message.find("[GPU]") != message.npos || message.find("CL_") != message.npos;
   };
-  std::string first;
+  std::vector<std::string> named;
+  std::vector<std::string> others;
   for (const std::string& device : devices) {
     const std::string_view kind = std::string_view(device).substr(0, device.find('.'));
     if (kind == "CPU") continue;
-    if ((kind == "GPU" || kind == "NPU") && speaks_of(kind)) return device;
-    if (first.empty()) first = device;
+    ((kind == "GPU" || kind == "NPU") && speaks_of(kind) ? named : others).push_back(device);
   }
-  return first.empty() ? devices.front() : first;
+  if (!named.empty()) return named;
+  return others.empty() ? std::vector<std::string>{devices.front()} : others;
 }
 
 bool IsShapeFault(std::string_view text) {

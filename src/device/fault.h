@@ -21,8 +21,9 @@ enum class Fault {
 // not take the device from everybody.
 Fault ClassifyFault(std::string_view device, std::string_view message);
 
-// Which of a target's devices an error of it speaks of; never the CPU where there is another.
-std::string BlamedDevice(const std::vector<std::string>& devices, std::string_view message);
+// Which of a target's devices an error of it may speak of: all of the kind that its text names, else all; never the CPU where
+// there is another. One at least.
+std::vector<std::string> BlamedDevices(const std::vector<std::string>& devices, std::string_view message);
 
 // Whether the runtime's exception, its text as it came, says that shapes do not fit each other where the model's own shape
 // inference looked at them: for a model with open inputs, whose shapes the caller chose, that is the caller's fault.

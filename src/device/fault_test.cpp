@@ -126,5 +126,14 @@ TEST(MarkFaultTest, AForeignPayloadIsNoMark) {
   EXPECT_EQ(FaultOf(status), Fault::kNone);
 }
 
+TEST(BlamedDevices, AreAllThatTheTextMaySpeakOf) {
+  using Devices = std::vector<std::string>;
+  EXPECT_EQ(BlamedDevices({"GPU.0", "NPU", "CPU"}, "[GPU] clFinish, error code: -5"), (Devices{"GPU.0"}));
+  EXPECT_EQ(BlamedDevices({"GPU.0", "NPU", "CPU"}, "L0 failed: ZE_RESULT_ERROR_DEVICE_LOST"), (Devices{"NPU"}));
+  EXPECT_EQ(BlamedDevices({"GPU.0", "GPU.1", "NPU"}, "CL_OUT_OF_RESOURCES"), (Devices{"GPU.0", "GPU.1"}));
+  EXPECT_EQ(BlamedDevices({"CPU", "GPU.1", "NPU"}, "device lost"), (Devices{"GPU.1", "NPU"}));
+  EXPECT_EQ(BlamedDevices({"CPU"}, "odd"), (Devices{"CPU"}));
+}
+
 }  // namespace
 }  // namespace switchyard

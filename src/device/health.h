@@ -11,7 +11,8 @@
 
 namespace switchyard {
 
-//   kWell      -> kSuspect    an error that may be the model's or the device's; a canary decides
+//   kWell      -> kSuspect    an error, or an inference without an end, that may be the model's or the device's; a canary
+//                             decides
 //   kWell, kSuspect -> kLost  a fatal error, a hang, or a failed canary
 //   kSuspect   -> kWell       the canary succeeded
 //   kLost      -> kProbation  a new generation is being made and asked
@@ -24,8 +25,8 @@ std::string_view Name(DeviceState state);  // "well", "suspect", "lost", "probat
 struct HealthEvent {
   enum class Kind {
     kFatalError,    // the device said so (CL_OUT_OF_RESOURCES, DEVICE_LOST, ...)
-    kUnclearError,  // an inference failed, and the text does not tell whose fault it is
-    kHang,          // an inference or a canary did not end in time
+    kUnclearError,  // an inference failed, and the text does not tell whose fault it is; or it did not end in time
+    kHang,          // nor did a canary, or the device has none
     kCanaryFailed,
     kCanaryPassed,
     kProbationBegun,

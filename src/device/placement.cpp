@@ -180,6 +180,10 @@ Status AddOne(const Target& target, const std::string& text, const ModelSettings
   if (!missing.empty() && !some) return absl::OkStatus();
   Candidate candidate = MakeCandidate(target, present, DeviceProperties(settings.plugin_config, false));
   candidate.fallback = fallback;
+  // HETERO's own there; devices have the same key, with other values.
+  if (plan.asked.starts_with("HETERO") && target.kind != Target::Kind::kHetero) {
+    candidate.properties.erase("MODEL_DISTRIBUTION_POLICY");
+  }
   const bool chooses = target.kind == Target::Kind::kBatch && !target.batch;
   if (chooses && !candidate.properties.contains("PERFORMANCE_HINT") && !candidate.properties.contains("NUM_STREAMS")) {
     // With LATENCY, the default elsewhere, the plugin would choose a batch of one.

@@ -135,6 +135,23 @@ TEST(MakePlan, WhatAutoReadsDoesNotReachTheDevices) {
   EXPECT_THAT(Fault(On("AUTO", {{"SCHEDULE_POLICY", {std::string("X")}}})), HasSubstr("expected ROUND_ROBIN"));
 }
 
+TEST(MakePlan, HeterosOwnKeyDoesNotReachItsFallback) {
+  const PropertyMap config = {{"MODEL_DISTRIBUTION_POLICY", {std::string("PIPELINE_PARALLEL")}},
+                              {"PERFORMANCE_HINT", {std::string("LATENCY")}}};
+  const auto keeps = [&](const std::string& target, std::vector<std::string> fallbacks) {
+    ModelSettings settings = On(target, config);
+    settings.fallback_devices = std::move(fallbacks);
+    std::vector<bool> result;
+    for (const Candidate& candidate : Plan(settings).candidates) {
+      EXPECT_TRUE(candidate.properties.contains("PERFORMANCE_HINT"));
+      result.push_back(candidate.properties.contains("MODEL_DISTRIBUTION_POLICY"));
+    }
+    return result;
+  };
+  EXPECT_THAT(keeps("HETERO:GPU.0,GPU.1", {"HETERO:NPU,CPU", "CPU"}), ElementsAre(true, true, false));
+  EXPECT_THAT(keeps("CPU", {"GPU"}), ElementsAre(true, true)) << "a device's own";
+}
+
 TEST(MakePlan, MissingDevicesOfAListAreLeftOutWithAReasonOrRefusedWhenStrict) {
   for (const char* target : {"HETERO:GPU,CPU", "AUTO:GPU,CPU", "MULTI:GPU,CPU"}) {
     ModelSettings settings = On(target);

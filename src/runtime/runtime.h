@@ -101,10 +101,10 @@ class Runtime {
  public:
   virtual ~Runtime() = default;
 
-  // Judges plugin_config for a model that may run on `devices` (canonical names), asked for as `target` ("AUTO:GPU,CPU"). The
-  // answer are notes: keys that cannot be judged since their device is not there. InvalidArgument names the key, what was
-  // expected, what came, and the nearest right key. May start a child process, for values that only a device can judge; blocks
-  // for seconds then.
+  // Judges plugin_config for a model that may run on `devices` (canonical names, all of them there), asked for as `target`
+  // ("AUTO:GPU,CPU"). No other device is asked anything. The answer are notes: keys that cannot be judged since their device is
+  // not there. InvalidArgument names the key, what was expected, what came, and the nearest right key. May start a child
+  // process, for values that only a device can judge; blocks for seconds then.
   virtual StatusOr<std::vector<std::string>> CheckProperties(const std::string& target, const std::vector<std::string>& devices,
                                                              const PropertyMap& plugin_config) = 0;
   // Reads, reshapes, compiles. Blocks, for minutes at worst; a broken device may never answer. Errors: InvalidArgument for

@@ -57,6 +57,7 @@ struct DeviceMonitor::Device {
   struct Watched {
     std::shared_ptr<Lane> lane;
     std::string model;
+    Status hung;  // not OK: an inference did not end
   };
 
   std::string name;
@@ -75,6 +76,10 @@ struct DeviceMonitor::Device {
   TimePoint asked_at{};
   TimePoint answered_at{};
   bool asked_before = false;  // in this generation: the next canary need not be compiled
+  TimePoint hung_at{};        // suspect since then, for an inference that did not end; zero: it is not
+  std::string hung_because;
+
+  bool suspect_of_hang() const { return hung_at != TimePoint{}; }
 
   void Free(DeviceThread::Task destroy) {
     if (reaper == nullptr) reaper = std::make_unique<DeviceThread>();
@@ -172,14 +177,14 @@ bool DeviceMonitor::Usable(const std::vector<std::string>& devices) const {
   });
 }
 
-uint64_t DeviceMonitor::Generation(const std::vector<std::string>& devices) const {
+std::vector<uint64_t> DeviceMonitor::Generations(const std::vector<std::string>& devices) const {
   MutexLock lock(&mutex_);
-  uint64_t generation = 0;
+  std::vector<uint64_t> generations;
   for (const std::string& name : devices) {
     const auto found = devices_.find(name);
-    if (found != devices_.end()) generation += found->second->health.generation();
+    generations.push_back(found == devices_.end() ? 0 : found->second->health.generation());
   }
-  return generation;
+  return generations;
 }
 
 Status DeviceMonitor::WhyNot(const std::vector<std::string>& devices) const {
@@ -197,6 +202,7 @@ bool DeviceMonitor::Apply(Device& device, Kind kind, const std::string& reason, 
   const DeviceState before = device.health.state();
   if (!device.health.Apply(HealthEvent{kind, device.health.generation(), reason}, now)) return false;
   const DeviceState after = device.health.state();
+  if (after != DeviceState::kSuspect) device.hung_at = TimePoint{};
   if (after == DeviceState::kWell) {
     LogInfo("Device {}: {} -> {}", device.name, Name(before), Name(after));
   } else {
@@ -227,7 +233,19 @@ void DeviceMonitor::Report(const std::string& name, Kind kind, const std::string
 
 void DeviceMonitor::Watch(const std::shared_ptr<Lane>& lane, const std::string& model) {
   MutexLock lock(&mutex_);
-  for (const std::string& name : lane->options().devices) At(name).lanes.push_back({lane, model});
+  for (const std::string& name : lane->options().devices) At(name).lanes.push_back({lane, model, absl::OkStatus()});
+}
+
+Status DeviceMonitor::WhyHung(const Lane& lane) const {
+  MutexLock lock(&mutex_);
+  for (const std::string& name : lane.options().devices) {
+    const auto device = devices_.find(name);
+    if (device == devices_.end()) continue;
+    for (const Device::Watched& watched : device->second->lanes) {
+      if (watched.lane.get() == &lane && !watched.hung.ok()) return watched.hung;
+    }
+  }
+  return absl::OkStatus();
 }
 
 void DeviceMonitor::Post(const std::string& name, DeviceThread::Task task, Limit limit) {
@@ -302,35 +320,51 @@ void DeviceMonitor::Tick() {
 
 bool DeviceMonitor::LookForHangs(Device& device, TimePoint now) {
   if (!device.health.usable()) return false;
-  for (const Device::Watched& watched : device.lanes) {
+  bool changed = false;
+  for (Device::Watched& watched : device.lanes) {
     const Duration timeout = watched.lane->Timeout();
-    if (watched.lane->OldestAge(now) <= timeout) continue;
-    return Apply(device, Kind::kHang,
-                 fmt::format("an inference of model {} did not end within {:.0f} ms (device_timeout_ms{})", watched.model,
-                             Milliseconds(timeout),
-                             watched.lane->options().collecting > Duration::zero() ? " and AUTO_BATCH_TIMEOUT" : ""),
-                 now);
+    if (!watched.hung.ok() || watched.lane->OldestAge(now) <= timeout) continue;
+    const bool collects = watched.lane->options().collecting > Duration::zero();
+    watched.hung =
+        Error(StatusCode::kDeadlineExceeded, "an inference of model {} did not end within {:.0f} ms (device_timeout_ms{})",
+              watched.model, Milliseconds(timeout), collects ? " and AUTO_BATCH_TIMEOUT" : "");
+    changed = true;
+    const std::string reason(Message(watched.hung));
+    if (!device.canary_works) return Apply(device, Kind::kHang, reason, now);  // it cannot be asked
+    Apply(device, Kind::kUnclearError, reason, now);
+    if (device.suspect_of_hang()) continue;
+    device.hung_at = now;
+    device.hung_because = reason;
   }
-  return false;
+  return changed;
 }
 
 bool DeviceMonitor::AskCanary(Device& device, TimePoint now) {
   if (!device.health.usable()) return false;
-  if (device.asking) {
-    const Duration limit = device.asked_before ? options_.canary_timeout : options_.compile_timeout;
-    if (now - device.asked_at <= limit) return false;
-    return Apply(device, Kind::kHang, fmt::format("a canary inference did not end within {:.0f} ms", Milliseconds(limit)), now);
-  }
   const bool suspect = device.health.state() == DeviceState::kSuspect;
-  if (!device.canary_works) return suspect && Apply(device, Kind::kCanaryPassed, "", now);
-  if (device.lanes.empty() && !suspect) return false;
+  bool runs = false;
   TimePoint last = device.answered_at;
   for (const Device::Watched& watched : device.lanes) {
-    // A running inference is timed.
-    if (!suspect && watched.lane->OldestAge(now) > Duration::zero()) return false;
+    runs = runs || watched.lane->OldestAge(now) > Duration::zero();
     last = std::max(last, watched.lane->last_success());
+    const bool alive = device.suspect_of_hang() && watched.lane->last_success() > device.hung_at;
+    if (alive) return Apply(device, Kind::kCanaryPassed, "", now);
   }
-  if (!suspect && now - last < options_.canary_every) return false;
+  if (device.asking) {
+    Duration limit = device.asked_before ? options_.canary_timeout : options_.compile_timeout;
+    if (device.suspect_of_hang()) limit = std::min(limit, options_.verdict_timeout);
+    if (now - std::max(device.asked_at, device.hung_at) <= limit) return false;
+    std::string reason = fmt::format("a canary inference did not end within {:.0f} ms", Milliseconds(limit));
+    if (device.suspect_of_hang()) reason = fmt::format("{}, and {}", device.hung_because, reason);
+    return Apply(device, Kind::kHang, reason, now);
+  }
+  if (!device.canary_works) {
+    if (device.suspect_of_hang()) return Apply(device, Kind::kHang, device.hung_because, now);
+    return suspect && Apply(device, Kind::kCanaryPassed, "", now);
+  }
+  if (device.lanes.empty() && !suspect) return false;
+  // A running inference is timed. The first canary does not wait for that: when one is needed, it shall be compiled.
+  if (!suspect && device.asked_before && (runs || now - last < options_.canary_every)) return false;
   device.asking = true;
   device.asked_at = now;
   if (device.asker == nullptr) device.asker = std::make_unique<DeviceThread>();

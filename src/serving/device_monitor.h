@@ -48,6 +48,8 @@ class DeviceMonitor {
     Duration idle_tick = std::chrono::milliseconds(500);  // while no device but the CPU is in use
     Duration canary_every = std::chrono::seconds(1);
     Duration canary_timeout = Lane::kShortestTimeout;
+    // After an inference that did not end: shorter, since all that is on the device waits for the verdict.
+    Duration verdict_timeout = std::chrono::milliseconds(700);
     // The first canary of a generation is compiled too; so is a probation's.
     Duration compile_timeout = std::chrono::seconds(60);
     // A device's state has changed. Any thread; must not block.
@@ -65,8 +67,8 @@ class DeviceMonitor {
 
   // May calls be sent to all of them? Unknown devices count as there.
   bool Usable(const std::vector<std::string>& devices) const;
-  // Rises when one of them has a new generation.
-  uint64_t Generation(const std::vector<std::string>& devices) const;
+  // Each one's generation; it rises when the device is made anew.
+  std::vector<uint64_t> Generations(const std::vector<std::string>& devices) const;
   // Why one of them is not usable: DeadlineExceeded when it hangs, else Unavailable; OK when all are.
   Status WhyNot(const std::vector<std::string>& devices) const;
 
@@ -75,6 +77,9 @@ class DeviceMonitor {
   // The lane runs calls from now on: its device is asked, and its inferences are timed, until it is closed. `model` for the
   // ledger.
   void Watch(const std::shared_ptr<Lane>& lane, const std::string& model);
+  // DeadlineExceeded when an inference of a watched lane did not end in time. That makes its devices suspect: one that answers
+  // its canary, or ends an inference of another lane, is well, and so are the other lanes there.
+  Status WhyHung(const Lane& lane) const;
 
   // A task's time on the device's thread, from its beginning on; zero: no limit. A task that takes longer is left behind with
   // its thread, the others go on with a new one, and `on_late` runs: any thread, must not block.

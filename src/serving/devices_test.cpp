@@ -104,6 +104,24 @@ class DevicesTest : public testing::Test {
     runtime_.Set(key, script);
   }
 
+  // Inferences of that key do not end before the notification that comes back.
+  std::shared_ptr<Notification> Hang(const std::string& key) {
+    auto gate = std::make_shared<Notification>();
+    runtime_.Update(key, [&](FakeRuntime::Script& script) { script.on_infer = [gate] { gate->WaitForNotification(); }; });
+    return gate;
+  }
+  // Beside "dummy", which `change` settles, a model "other".
+  void ServeTwo(const std::string& target, const std::string& others, const std::function<void(ModelSettings&)>& change) {
+    Serve(target, change);
+    ModelSettings dummy = repository_.Add("dummy", {1});
+    dummy.target_device = target;
+    change(dummy);
+    ModelSettings other = repository_.Add("other", {1});
+    other.target_device = others;
+    manager_->SetWanted({dummy, other}, {});
+    ASSERT_TRUE(Until([&] { return ServedBy() == target && manager_->ModelReady("other", std::nullopt); }));
+  }
+
   // Loads of that key take until the script that comes back is set without hold_load.
   FakeRuntime::Script HoldLoad(const std::string& key) {
     FakeRuntime::Script slow;
@@ -306,6 +324,72 @@ TEST_F(DevicesTest, AHungInferenceIsRunElsewhereAfterTheDevicesTime) {
   EXPECT_EQ(runtime_.CompleteAll(), 1u) << "what the device delivers late is dropped";
 }
 
+TEST_F(DevicesTest, OnlyTheModelThatHangsLeavesADeviceThatAnswers) {
+  FakeRuntime::Script hangs;
+  hangs.async = FakeRuntime::Async::kHeld;
+  runtime_.Set("dummy@GPU.0", hangs);
+  ServeTwo("GPU.0", "GPU.0", [](ModelSettings& settings) {
+    settings.fallback_devices = {"CPU"};
+    settings.device_timeout_ms = 200;
+  });
+  EXPECT_TRUE(Call(3).ok());
+  ASSERT_TRUE(Until([&] { return ServedBy() == "CPU" && Device("GPU.0").state == DeviceState::kWell; }));
+  EXPECT_THAT(Moves(), ElementsAre("GPU.0>CPU:hang"));
+  EXPECT_THAT(manager_->Placement("dummy", std::nullopt)->targets[0].reason,
+              HasSubstr("an inference of model dummy did not end within 200 ms (device_timeout_ms)"));
+  // It is tried there again, with pauses that grow.
+  Duration pause{0};
+  for (int i = 0; i < 2; ++i) {
+    const TimePoint left = timer_.Now();
+    ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.0"; }, seconds(60)));
+    EXPECT_GT(timer_.Now() - left, pause + milliseconds(300));
+    pause = timer_.Now() - left;
+    if (i == 1) break;
+    EXPECT_TRUE(Call(4).ok());
+    ASSERT_TRUE(Until([&] { return ServedBy() == "CPU"; }));
+  }
+  EXPECT_TRUE(manager_->ModelReady("other", std::nullopt));
+  EXPECT_THAT(Moves(), ElementsAre("GPU.0>CPU:hang", "GPU.0>CPU:hang")) << "the other one stayed";
+  EXPECT_THAT(runtime_.renewals(), IsEmpty());
+}
+
+TEST_F(DevicesTest, ADeviceThatHangsIsLeftByAll) {
+  FakeRuntime::Script hangs;
+  hangs.async = FakeRuntime::Async::kHeld;
+  runtime_.Set("dummy@GPU.0", hangs);
+  runtime_.SetRenewError(absl::UnavailableError("still dead"));
+  ServeTwo("GPU.0", "GPU.0", [](ModelSettings& settings) { settings.device_timeout_ms = 500; });
+  const auto gate = Hang("canary@GPU.0");
+  const TimePoint begin = timer_.Now();
+  EXPECT_EQ(Call().code(), StatusCode::kDeadlineExceeded);
+  ASSERT_TRUE(Until([&] { return !manager_->ModelReady("other", std::nullopt); }));
+  EXPECT_LE(timer_.Now() - begin, milliseconds(1500));
+  EXPECT_THAT(Device("GPU.0").reason, HasSubstr("did not end within 500 ms (device_timeout_ms), and a canary inference"));
+  gate->Notify();
+  runtime_.Update("canary@GPU.0", [](FakeRuntime::Script& script) { script.on_infer = nullptr; });
+  runtime_.SetRenewError(absl::OkStatus());
+  ASSERT_TRUE(Until([&] { return manager_->ModelReady("other", std::nullopt) && ServedBy() == "GPU.0"; }, seconds(60)));
+}
+
+TEST_F(DevicesTest, OfHeterosDevicesTheOneThatHangsIsLost) {
+  const std::string target = "HETERO:GPU.0,GPU.1";
+  FakeRuntime::Script hangs;
+  hangs.async = FakeRuntime::Async::kHeld;
+  runtime_.Set("dummy@" + target, hangs);
+  runtime_.SetRenewError(absl::UnavailableError("still dead"));
+  ServeTwo(target, "GPU.0", [](ModelSettings& settings) {
+    settings.fallback_devices = {"CPU"};
+    settings.device_timeout_ms = 200;
+  });
+  const auto gate = Hang("canary@GPU.1");
+  EXPECT_TRUE(Call().ok());
+  ASSERT_TRUE(Until([&] { return StateOf(target) == "lost"; }));
+  EXPECT_EQ(Device("GPU.0").state, DeviceState::kWell);
+  EXPECT_FALSE(Device("GPU.1").reason.empty());
+  EXPECT_THAT(Moves(), ElementsAre("GPU.0>CPU:hang")) << "the model on GPU.0 stays there";
+  gate->Notify();
+}
+
 TEST_F(DevicesTest, WhatBatchWaitsForOtherCallsIsNoTimeOfTheDevices) {
   FakeRuntime::Script waits;
   waits.async = FakeRuntime::Async::kHeld;
@@ -442,6 +526,39 @@ TEST_F(DevicesTest, WhatSharesTheCallsGoesHomeWithoutACallThatWaits) {
   ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.0" && StateOf("CPU") == "standby"; }));
   EXPECT_TRUE(Call(5).ok());
   EXPECT_THAT(Moves(), ElementsAre("GPU.0>CPU:error"));
+}
+
+TEST_F(DevicesTest, ADeviceThatGotNoLayerMayBeLost) {
+  const std::string target = "HETERO:GPU.0,GPU.1";
+  FakeRuntime::Script script;
+  script.async = FakeRuntime::Async::kThread;
+  script.facts.execution_devices = {"GPU.0"};
+  runtime_.Set("dummy@" + target, script);
+  ServeTwo(target, "GPU.1", [](ModelSettings&) {});
+  runtime_.SetRenewError(absl::UnavailableError("still dead"));
+  Break("canary@GPU.1", kLost);
+  ASSERT_TRUE(Until([&] { return !manager_->ModelReady("other", std::nullopt); }));
+  EXPECT_TRUE(Call().ok());
+  EXPECT_EQ(StateOf(target), "serving");
+  EXPECT_THAT(Device("GPU.0").models, ElementsAre("dummy"));
+  EXPECT_THAT(Device("GPU.1").models, IsEmpty());
+  Break("canary@GPU.0", kLost);
+  ASSERT_TRUE(Until([&] { return StateOf(target) == "lost"; }));
+  EXPECT_EQ(Call().code(), StatusCode::kUnavailable);
+}
+
+TEST_F(DevicesTest, AModelThatGaveItsMemoryBackTellsOfADeviceThatCameBack) {
+  Serve("AUTO:GPU.0,CPU", [](ModelSettings& settings) { settings.idle_unload_seconds = 5; });
+  ASSERT_TRUE(Until([&] { return ServedBy() == "GPU.0" && StateOf("CPU") == "standby"; }));
+  runtime_.SetRenewError(absl::UnavailableError("still dead"));
+  Break("dummy@GPU.0", kLost);
+  EXPECT_TRUE(Call().ok());
+  ASSERT_TRUE(Until([&] { return StateOf("GPU.0") == "lost" && StateOf("CPU") == "idle"; }, seconds(20)));
+  runtime_.SetRenewError(absl::OkStatus());
+  Break("dummy@GPU.0", absl::OkStatus());
+  ASSERT_TRUE(Until([&] { return Device("GPU.0").state == DeviceState::kWell; }, seconds(90)));
+  EXPECT_TRUE(Until([&] { return StateOf("GPU.0") == "idle"; }));
+  EXPECT_TRUE(Call().ok());
 }
 
 TEST_F(DevicesTest, AMissingDeviceIsExplained) {

@@ -302,6 +302,13 @@ void Executor::ServeQueue(Lane& lane, int slot, TimePoint inline_until) {
   }
 }
 
+// The call begins to run: is it again?
+void Executor::TellRetry(InferCall& call) {
+  if (call.failed_on_.empty()) return;
+  const std::string from = std::exchange(call.failed_on_, "");
+  if (options_.on_retry) options_.on_retry(from);
+}
+
 // What runs the call in that slot: its sequence's request, else the slot's.
 StatusOr<InferRequest*> Executor::RequestOf(Lane& lane, Lane::Slot& slot, const InferCall& call) {
   if (call.sequence != nullptr) return call.sequence->Begin(lane, call);
@@ -312,6 +319,7 @@ StatusOr<InferRequest*> Executor::RequestOf(Lane& lane, Lane::Slot& slot, const 
 
 void Executor::RunInline(Lane& lane, int index, const std::shared_ptr<InferCall>& call) {
   Lane::Slot& slot = lane.slot(index);
+  TellRetry(*call);
   const TimePoint start = timer_.Now();
   const StatusOr<InferRequest*> request = RequestOf(lane, slot, *call);
   Status status = request.status();
@@ -329,6 +337,7 @@ void Executor::StartAsync(Lane& lane, int index, std::shared_ptr<InferCall> call
   Lane::Slot& slot = lane.slot(index);
   // Another reference, since GiveUp may take the slot's, and the call with it, while this thread is still at work on it.
   const std::shared_ptr<InferCall> held = call;
+  TellRetry(*held);
   slot.call = std::move(call);
   held->device.store(&lane.device(), std::memory_order_relaxed);
   held->started = timer_.Now();
@@ -433,7 +442,7 @@ void Executor::Retry(Lane& lane, const std::shared_ptr<InferCall>& call, const S
   if (!again || alone) return Answer(*call, why);
   ++call->retries_;
   call->failure_ = why;
-  if (options_.on_retry) options_.on_retry(lane);
+  call->failed_on_ = lane.device();
   if (!StartElsewhere(lane, call)) Enqueue(call, Entry::kAgain);
 }
 

@@ -69,8 +69,8 @@ class Executor {
     std::function<void(const Lane&, const Status&)> on_fault;
     // A call waits where the route has no lanes. Any thread; must not block. May be empty.
     std::function<void()> on_starved;
-    // A call is run again, since `from` failed it.
-    std::function<void(const Lane& from)> on_retry;
+    // A call is run again, since the device `from` failed it.
+    std::function<void(const std::string& from)> on_retry;
   };
   static constexpr std::chrono::nanoseconds kInlineCost = std::chrono::microseconds(200);
   static constexpr std::chrono::nanoseconds kInlineBudget = std::chrono::milliseconds(1);
@@ -142,6 +142,7 @@ class Executor {
   void ServeWaiting();
   void ServeLane(Lane& lane);
   void ServeQueue(Lane& lane, int slot, TimePoint inline_until);
+  void TellRetry(InferCall& call);
   StatusOr<InferRequest*> RequestOf(Lane& lane, Lane::Slot& slot, const InferCall& call);
   void RunInline(Lane& lane, int slot, const std::shared_ptr<InferCall>& call);
   void StartAsync(Lane& lane, int slot, std::shared_ptr<InferCall> call);

@@ -28,7 +28,7 @@ class FailoverTest : public testing::Test {
         timer_, Executor::Options{.model_name = "dummy",
                                   .max_queue = 4,
                                   .on_fault = [this](const Lane& lane, const Status&) { faults_.push_back(lane.device()); },
-                                  .on_retry = [this](const Lane& lane) { retries_.push_back(lane.device()); }});
+                                  .on_retry = [this](const std::string& from) { retries_.push_back(from); }});
     auto version = std::make_unique<Version>(ModelSettings{.name = "dummy"}, 1, DummySignature(), executor_);
     slot_ = std::make_shared<VersionSlot>(std::move(version), [this](VersionSlot&) { drained_.Notify(); });
   }
@@ -103,7 +103,9 @@ TEST_F(FailoverTest, WithoutAStandbyCallsWaitForTheNextDevice) {
   EXPECT_FALSE(executor_->serving());
   executor_->SetRoute({});
   EXPECT_EQ(executor_->queued(), 2u);
+  EXPECT_THAT(retries_, IsEmpty());
   executor_->SetRoute({.lanes = {Make("CPU")}});
+  EXPECT_THAT(retries_, ElementsAre("GPU.0")) << "the one that was running";
   EXPECT_EQ(executor_->queued(), 1u);
   runtime_.CompleteAll();
   EXPECT_THAT(first.answer->values, Each(2.0f));
@@ -119,6 +121,7 @@ TEST_F(FailoverTest, WithNoDeviceLeftTheReasonIsTheAnswerAndNewCallsAreRefused) 
   ASSERT_TRUE(runtime_.CompleteNext(kLost));
   executor_->SetRoute({.closed = absl::UnavailableError("device GPU.0 is lost")});
   EXPECT_EQ(in_flight.answer->status, kLost);
+  EXPECT_THAT(retries_, IsEmpty()) << "it was not run again";
   EXPECT_THAT(waiting.answer->status.ToString(), HasSubstr("device GPU.0 is lost"));
   TestCall next(3);
   Run(next);

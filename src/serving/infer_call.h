@@ -145,7 +145,8 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   std::list<std::shared_ptr<InferCall>>::iterator queue_position_;
   // Of whoever runs the call at the moment.
   int retries_ = 0;
-  Status failure_;  // why it is run again
+  Status failure_;         // why it is run again
+  std::string failed_on_;  // a device, until it runs again
 };
 
 }  // namespace switchyard

@@ -28,8 +28,9 @@ class Lane {
   struct Options {
     std::string target;  // "HETERO:GPU.0,CPU"
     std::string device;  // the first of the target's devices, for labels
+    // Whose loss is the lane's: those that the model runs on, of HETERO's list. And the generation of each.
     std::vector<std::string> devices;
-    uint64_t generation = 0;
+    std::vector<uint64_t> generations;
     // What one inference costs on the caller's thread; 0: never run there.
     Duration inline_cost{0};
     Duration timeout{0};  // of one inference on the device; 0: kShortestTimeout or 20 times the slowest recent one

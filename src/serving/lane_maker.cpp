@@ -43,6 +43,20 @@ Duration CollectingTime(const LoadRequest& load, const LoadFacts& facts) {
   return absl::SimpleAtoi(text, &milliseconds) ? std::chrono::milliseconds(milliseconds) : kDefault;
 }
 
+// HETERO may give a device of its list no layer: the lane does not depend on that one.
+void KeepDevicesInUse(const std::vector<std::string>& in_use, Lane::Options& options) {
+  std::vector<std::string> devices;
+  std::vector<uint64_t> generations;
+  for (size_t i = 0; i < options.devices.size(); ++i) {
+    if (std::find(in_use.begin(), in_use.end(), options.devices[i]) == in_use.end()) continue;
+    devices.push_back(options.devices[i]);
+    if (i < options.generations.size()) generations.push_back(options.generations[i]);
+  }
+  if (devices.empty()) return;  // it does not tell
+  options.devices = std::move(devices);
+  options.generations = std::move(generations);
+}
+
 }  // namespace
 
 Status CheckState(const ModelSettings& settings, bool has_state, int batch_size, const std::string& device) {
@@ -72,6 +86,7 @@ StatusOr<std::shared_ptr<Lane>> MakeLane(Runtime& runtime, const Timer& timer, L
   if (request.files != nullptr) SY_RETURN_IF_ERROR(request.files->Check());
   SY_ASSIGN_OR_RETURN(std::shared_ptr<CompiledModel> model, std::move(loaded));
   SY_RETURN_IF_ERROR(CheckState(settings, model->facts().stateful, model->facts().batch_size, model->facts().device));
+  KeepDevicesInUse(model->facts().execution_devices, request.options);
   request.options.collecting = CollectingTime(request.load, model->facts());
   std::vector<std::unique_ptr<InferRequest>> requests;
   const auto add = [&]() -> Status {

@@ -47,8 +47,8 @@ Placer::Placer(Environment environment, LoadRequest base, PlacementPlan plan)
                                         .on_fault = [this](const Lane& lane, const Status& status) { OnFault(lane, status); },
                                         .on_starved = env_.wake,
                                         .on_retry =
-                                            [this](const Lane& from) {
-                                              if (env_.on_retry) env_.on_retry(base_.settings.name, from.device());
+                                            [this](const std::string& from) {
+                                              if (env_.on_retry) env_.on_retry(base_.settings.name, from);
                                             }})) {
   for (size_t i = 0; i < plan_.candidates.size(); ++i) {
     rows_.push_back(std::make_unique<Row>());
@@ -81,11 +81,18 @@ Placer::~Placer() {
   FreeDrained();
 }
 
-void Placer::OnFault(const Lane& lane, const Status& status) {
+// Canaries decide where it may be one of several.
+void Placer::Blame(const std::vector<std::string>& devices, const Status& status, bool fatal) const {
   const std::string text(Message(status));
-  env_.monitor.Report(BlamedDevice(lane.options().devices, text),
-                      FaultOf(status) == Fault::kDevice ? HealthEvent::Kind::kFatalError : HealthEvent::Kind::kUnclearError,
-                      text);
+  const std::vector<std::string> blamed = BlamedDevices(devices, text);
+  const bool certain = fatal && blamed.size() == 1;
+  for (const std::string& device : blamed) {
+    env_.monitor.Report(device, certain ? HealthEvent::Kind::kFatalError : HealthEvent::Kind::kUnclearError, text);
+  }
+}
+
+void Placer::OnFault(const Lane& lane, const Status& status) {
+  Blame(lane.options().devices, status, FaultOf(status) == Fault::kDevice);
   env_.wake();
 }
 
@@ -147,7 +154,7 @@ void Placer::StartCompiling(size_t index) {
   const Candidate& candidate = plan_.candidates[index];
   row.state = LaneState::kCompiling;
   row.compilation = std::make_shared<Compilation>();
-  row.compilation->generation = env_.monitor.Generation(candidate.devices);
+  row.compilation->generations = env_.monitor.Generations(candidate.devices);
   LaneRequest request{.load = base_,
                       .files = env_.files,
                       .read_recorded = env_.read_recorded,
@@ -159,7 +166,7 @@ void Placer::StartCompiling(size_t index) {
       .target = candidate.target,
       .device = candidate.devices.front(),
       .devices = candidate.devices,
-      .generation = row.compilation->generation,
+      .generations = row.compilation->generations,
       .timeout = std::chrono::milliseconds(base_.settings.device_timeout_ms),
       .served = served_[index],
       .on_drained = env_.wake,
@@ -186,7 +193,7 @@ void Placer::TakeCompilation(size_t index) {
   if (compilation->lane.ok()) return Accept(index, *compilation->lane);
   // What the model is refused for stays so; of changed files another Version is made.
   const bool stays = compilation->lane.status().code() == StatusCode::kInvalidArgument || FilesHaveChanged();
-  Fail(row, compilation->lane.status(), compilation->generation, stays ? Again::kNo : Again::kYes);
+  Fail(row, compilation->lane.status(), compilation->generations, stays ? Again::kNo : Again::kYes);
   if (FilesHaveChanged()) {
     LogInfo("Model {} version {} is not loaded on {}: {}", base_.settings.name, base_.version, candidate.target,
             Message(row.error));
@@ -197,17 +204,26 @@ void Placer::TakeCompilation(size_t index) {
   if (!std::exchange(row.left, true)) lost_.emplace_back(index, row.error);
   // A model that does not fit is no fault of the device's; a canary tells.
   if (FaultOf(row.error) == Fault::kDevice || FaultOf(row.error) == Fault::kUnclear) {
-    env_.monitor.Report(BlamedDevice(candidate.devices, Message(row.error)), HealthEvent::Kind::kUnclearError,
-                        std::string(Message(row.error)));
+    Blame(candidate.devices, row.error, /*fatal=*/false);
   }
 }
 
-void Placer::Fail(Row& row, const Status& why, uint64_t generation, Again again) {
+void Placer::Fail(Row& row, const Status& why, std::vector<uint64_t> generations, Again again) {
   row.state = LaneState::kFailed;
   row.error = why;
-  row.failed_generation = generation;
+  row.failed_generations = std::move(generations);
   row.retry_at = kNoDeadline;
+  row.ran = false;
   if (again == Again::kYes) row.retry_at = env_.timer.Now() + Backoff(++row.failures);
+}
+
+// The device may be well: the model comes back after a while, which grows as long as it doesn't keep well there.
+void Placer::FailRunning(Row& row, const Status& why, std::vector<uint64_t> generations) {
+  const TimePoint now = env_.timer.Now();
+  if (now - row.ready_at >= DeviceHealth::kTrusted) row.losses = 0;
+  Fail(row, why, std::move(generations), Again::kYes);
+  row.ran = true;
+  row.retry_at = now + Backoff(++row.losses);
 }
 
 // One callback, for what is to be tried again first. Who has all that failed is tried again as a whole, by somebody else.
@@ -238,12 +254,13 @@ void Placer::Accept(size_t index, std::shared_ptr<Lane> lane) {
     Fail(row,
          Error(StatusCode::kInternal, "{} made other inputs and outputs of the model than the device before it",
                candidate.target),
-         row.lane->options().generation, Again::kNo);
+         env_.monitor.Generations(candidate.devices), Again::kNo);
     return Drop(row);
   }
   row.state = LaneState::kReady;
   row.error = absl::OkStatus();
   row.failures = 0;
+  row.ready_at = env_.timer.Now();
   row.left = false;
   env_.monitor.Watch(row.lane, base_.settings.name);
   const LoadFacts& facts = row.lane->facts();
@@ -286,9 +303,7 @@ void Placer::Release(Row& row) {
 
 void Placer::LookAtRetiring() {
   std::erase_if(retiring_, [&](const std::shared_ptr<Lane>& lane) {
-    const std::vector<std::string>& devices = lane->options().devices;
-    const bool lost =
-        lane->closed() || !env_.monitor.Usable(devices) || env_.monitor.Generation(devices) != lane->options().generation;
+    const bool lost = IsLost(*lane);
     if (!lost && lane->own_requests() > 0) return false;
     if (lost) GiveUp(lane, Error(StatusCode::kUnavailable, "device {} failed", lane->device()));
     lane->Close();
@@ -308,28 +323,40 @@ void Placer::FreeDrained() {
   });
 }
 
+bool Placer::KeepsDevices(const Lane& lane) const {
+  const Lane::Options& options = lane.options();
+  return env_.monitor.Usable(options.devices) && env_.monitor.Generations(options.devices) == options.generations;
+}
+
+bool Placer::IsLost(const Lane& lane) const { return lane.closed() || !KeepsDevices(lane) || !env_.monitor.WhyHung(lane).ok(); }
+
 void Placer::LookAtDevices(size_t index) {
   Row& row = *rows_[index];
   const std::vector<std::string>& devices = plan_.candidates[index].devices;
   row.usable = env_.monitor.Usable(devices);
-  const uint64_t generation = env_.monitor.Generation(devices);
-  if (row.compilation != nullptr && (!row.usable || row.compilation->generation != generation)) {
+  const std::vector<uint64_t> generations = env_.monitor.Generations(devices);
+  if (row.compilation != nullptr && (!row.usable || row.compilation->generations != generations)) {
     // What it makes would be of a generation that is gone. Its thread may be inside the device for ever.
     row.compilation = nullptr;
     row.state = LaneState::kNone;
   }
-  if (row.lane != nullptr && (!row.usable || row.lane->options().generation != generation || row.lane->closed())) {
-    Status why = env_.monitor.WhyNot(devices);
-    if (why.ok()) why = Error(StatusCode::kUnavailable, "device {} failed and was made anew", devices.front());
+  if (row.lane != nullptr && IsLost(*row.lane)) {
+    const bool keeps = KeepsDevices(*row.lane);
+    Status why = env_.monitor.WhyNot(row.lane->options().devices);
+    if (why.ok()) why = env_.monitor.WhyHung(*row.lane);
+    if (why.ok()) why = Error(StatusCode::kUnavailable, "device {} failed", devices.front());
     GiveUp(row.lane, why);
     row.left = true;
     lost_.emplace_back(index, why);
     Drop(row);
     row.state = LaneState::kNone;
+    if (keeps) FailRunning(row, why, generations);
   }
+  // What runs needs no more than its own devices; what is to be compiled needs all of them.
+  row.usable = row.usable || row.lane != nullptr;
   if (row.state != LaneState::kFailed) return;
   const bool due = row.usable && !rouse_failed_ && row.retry_at <= env_.timer.Now();
-  if (due || row.failed_generation != generation) row.state = LaneState::kNone;
+  if (due || row.failed_generations != generations) row.state = LaneState::kNone;
 }
 
 bool Placer::CanSleep() const {
@@ -380,7 +407,7 @@ uint64_t Placer::memory_bytes() const {
 }
 
 void Placer::Step() {
-  if (asleep_) return FreeDrained();
+  if (asleep_) return StepAsleep();
   if (phase_ == Phase::kFailed || !TakeCheck()) return;
   lost_.clear();
   for (size_t i = 0; i < rows_.size(); ++i) TakeCompilation(i);
@@ -403,6 +430,18 @@ void Placer::Step() {
   ArmRetry();
   Remember(decision);
   if (shapes_ != nullptr) shapes_->Step();
+}
+
+// What it tells of its devices is to be true.
+void Placer::StepAsleep() {
+  bool changed = false;
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    const bool before = rows_[i]->usable;
+    LookAtDevices(i);
+    changed = changed || rows_[i]->usable != before;
+  }
+  if (changed) Remember({});
+  FreeDrained();
 }
 
 void Placer::SetRoute(const PlacementDecision& decision) {

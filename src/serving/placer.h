@@ -111,13 +111,16 @@ class Placer : public std::enable_shared_from_this<Placer> {
   bool TakeCheck();
   void TakeCompilation(size_t index);
   void LookAtDevices(size_t index);
+  bool KeepsDevices(const Lane& lane) const;
+  bool IsLost(const Lane& lane) const;
   void StartCompiling(size_t index);
   bool FilesHaveChanged() const;
   void Accept(size_t index, std::shared_ptr<Lane> lane);
   // The candidate cannot be had now: it is tried again after a while (base/backoff.h), while others serve, unless the model
   // itself is the cause.
   enum class Again { kYes, kNo };
-  void Fail(Row& row, const Status& why, uint64_t generation, Again again);
+  void Fail(Row& row, const Status& why, std::vector<uint64_t> generations, Again again);
+  void FailRunning(Row& row, const Status& why, std::vector<uint64_t> generations);
   void ArmRetry();
   void MakeSequences();
   void Drop(Row& row);
@@ -125,11 +128,13 @@ class Placer : public std::enable_shared_from_this<Placer> {
   void LookAtRetiring();
   void GiveUp(const std::shared_ptr<Lane>& lane, const Status& why);
   void FreeDrained();
+  void StepAsleep();
   void SetRoute(const PlacementDecision& decision);
   void TellMoves(const PlacementDecision& decision);
   std::string NextFor(size_t lost, const PlacementDecision& decision) const;
   void SetPhase(const PlacementDecision& decision);
   Status WhyNone() const;
+  void Blame(const std::vector<std::string>& devices, const Status& status, bool fatal) const;
   void OnFault(const Lane& lane, const Status& status);
   void Remember(const PlacementDecision& decision);
 

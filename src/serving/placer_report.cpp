@@ -22,7 +22,7 @@ void Placer::TellMoves(const PlacementDecision& decision) {
   const auto target = [&](size_t index) -> const std::string& { return plan_.candidates[index].devices.front(); };
   for (const auto& [index, why] : lost_) {
     const std::string next = NextFor(index, decision);
-    const bool failed_to_load = rows_[index]->state == LaneState::kFailed;
+    const bool failed_to_load = rows_[index]->state == LaneState::kFailed && !rows_[index]->ran;
     // A standby that does not load moves nothing, nor does a model that never was anywhere.
     const bool shares = plan_.mode == PlacementPlan::Mode::kAll && !plan_.candidates[index].fallback;
     const bool stands_by = !shares && !decision.route.empty() && index > decision.route.front();

@@ -20,7 +20,7 @@ struct Placer::Compilation {
   bool done ABSL_GUARDED_BY(mutex) = false;
   StatusOr<std::shared_ptr<Lane>> lane ABSL_GUARDED_BY(mutex) = absl::UnknownError("not tried");
   StatusOr<std::vector<std::string>> notes ABSL_GUARDED_BY(mutex) = absl::UnknownError("not checked");
-  uint64_t generation = 0;
+  std::vector<uint64_t> generations;  // of the candidate's devices
 
   bool Done() {
     MutexLock lock(&mutex);
@@ -49,8 +49,11 @@ struct Placer::Row {
   std::shared_ptr<Lane> lane;
   std::shared_ptr<Compilation> compilation;
   Status error;  // kFailed, and while that is tried again
-  uint64_t failed_generation = 0;
+  std::vector<uint64_t> failed_generations;
   int failures = 0;  // in a row
+  int losses = 0;    // of lanes that had not served for long, in a row
+  TimePoint ready_at{};
+  bool ran = false;  // kFailed though it was ready, on a device that may be well
   TimePoint retry_at = kNoDeadline;
   bool left = false;  // calls that might be here are known to be elsewhere
 };

@@ -105,7 +105,8 @@ class FakeModel final : public CompiledModel, public std::enable_shared_from_thi
         facts_(std::move(script.facts)) {
     if (!target_.empty() && target_ != "CPU") {
       facts_.device = target_;
-      facts_.execution_devices = {target_};
+      const bool divided = target_.starts_with("HETERO:") && facts_.execution_devices != Script().facts.execution_devices;
+      if (!divided) facts_.execution_devices = {target_};
       facts_.cpu_only = false;
     }
     ++state_->live_models;

@@ -60,7 +60,7 @@ class FakeRuntime final : public Runtime {
   // The script for model `name`, for one version of it when `name` is "name/version", or for one target when it is
   // "name@GPU.0"; the most specific goes first: the target's, then the version's. A device's canary is model "canary" there.
   // Takes effect at the next load or inference; the signature and the facts only at the next load. A model's facts name the
-  // target that it is loaded for, and only on "CPU" it is cpu_only.
+  // target that it is loaded for (but HETERO's execution_devices may be the script's), and only on "CPU" it is cpu_only.
   void Set(const std::string& name, Script script);
   // Changes the script for `name` under the lock.
   void Update(const std::string& name, const std::function<void(Script&)>& change);

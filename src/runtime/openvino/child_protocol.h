@@ -46,7 +46,7 @@ StatusOr<Inventory> InventoryFrom(const std::string& json);
 struct ChildAnswer {
   enum class Kind {
     kAnswered,  // `status` is the child's
-    kEnded,     // by a signal or the time limit, or without a word: `status` says how
+    kEnded,     // by a signal or the time limit (DeadlineExceeded), or without a word: `status` says how
     kNone,      // it could not be started: `status` says why
   };
   Kind kind = Kind::kAnswered;

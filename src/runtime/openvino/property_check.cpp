@@ -23,21 +23,26 @@ void AddOnce(std::vector<std::string>& list, const std::string& text) {
   if (std::find(list.begin(), list.end(), text) == list.end()) list.push_back(text);
 }
 
-// What the target names beside the devices that it may run on: the absent ones are only in its list.
-struct NamedDevices {
+// What the target means beside the devices that it may run on: they are not there.
+struct MissingDevices {
   std::vector<std::string> devices;
   bool every_gpu = false;  // AUTO and MULTI without a list mean every GPU as well
 };
-NamedDevices ListedIn(const std::string& target, const std::vector<std::string>& devices) {
-  NamedDevices listed{.devices = devices};
+MissingDevices MissingOf(const std::string& target, const std::vector<std::string>& devices) {
+  MissingDevices missing;
   const auto parsed = ParseTarget(target, devices);
-  if (!parsed.ok()) return listed;
-  for (const std::string& device : parsed->devices) AddOnce(listed.devices, CanonicalDevice(device));
-  const bool schedules = parsed->kind == Target::Kind::kAuto || parsed->kind == Target::Kind::kMulti;
+  if (!parsed.ok()) return missing;
   const auto is_gpu = [](const std::string& device) { return device == "GPU" || device.starts_with("GPU."); };
-  listed.every_gpu = schedules && parsed->devices.empty() && std::ranges::none_of(listed.devices, is_gpu) &&
-                     std::ranges::find(parsed->excluded, "GPU") == parsed->excluded.end();
-  return listed;
+  const bool some_gpu = std::ranges::any_of(devices, is_gpu);
+  for (const std::string& named : parsed->devices) {
+    const std::string device = CanonicalDevice(named);
+    const bool any = named == "GPU" && some_gpu;  // in a list of AUTO it is every one of them
+    if (!any && std::ranges::find(devices, device) == devices.end()) AddOnce(missing.devices, device);
+  }
+  const bool schedules = parsed->kind == Target::Kind::kAuto || parsed->kind == Target::Kind::kMulti;
+  missing.every_gpu =
+      schedules && parsed->devices.empty() && !some_gpu && std::ranges::find(parsed->excluded, "GPU") == parsed->excluded.end();
+  return missing;
 }
 
 }  // namespace
@@ -52,15 +57,9 @@ struct PropertyChecker::Scope {
   bool named = true;    // the absent ones are in the target's text
   std::string divider;  // HETERO over those that are there, for keys of its own; empty: none
 
-  void Add(ov::Core& core, const std::string& device) {
-    const std::map<std::string, bool> told = ToldProperties(core, device);
-    // A plugin may tell its keys without its device, and be of use for the nearest one.
+  void Add(const std::string& device, const std::map<std::string, bool>& told) {
     for (const auto& [key, settable] : told) known.insert(key);
-    if (IsThere(core, device)) {
-      there[device] = told;
-    } else {
-      absent.push_back(device);
-    }
+    there[device] = told;
   }
   void AddVirtual(ov::Core& core, const std::string& kind) {
     virtual_told = ToldProperties(core, kind);
@@ -86,11 +85,19 @@ StatusOr<std::vector<std::string>> PropertyChecker::Check(ov::Core& core, const 
   if (given.empty()) return notes;
   const PropertyMap plugin_config = WithoutOldNames(given, &notes);
   Scope scope{.name = target};
-  const NamedDevices listed = ListedIn(target, devices);
-  for (const std::string& device : listed.devices) scope.Add(core, device);
-  if (listed.every_gpu) {
+  // The missing ones are never asked: a driver that crashes or hangs when it is asked is missing for that.
+  MissingDevices missing = MissingOf(target, devices);
+  scope.absent = std::move(missing.devices);
+  for (const std::string& device : devices) {
+    if (const auto told = ToldProperties(core, device); !told.empty()) {
+      scope.Add(device, told);
+    } else {
+      scope.absent.push_back(device);
+    }
+  }
+  if (missing.every_gpu) {
     scope.named = !scope.absent.empty();
-    scope.Add(core, "GPU");
+    scope.absent.push_back("GPU");
   }
   const std::string kind = target.substr(0, target.find(':'));
   if (IsVirtual(kind)) scope.AddVirtual(core, kind);
@@ -102,7 +109,7 @@ StatusOr<std::vector<std::string>> PropertyChecker::Check(ov::Core& core, const 
   for (const auto& [key, value] : plugin_config) {
     SY_RETURN_IF_ERROR(CheckKey(scope, key, value, notes));
     if (key == kDeviceProperties) {
-      SY_RETURN_IF_ERROR(CheckNested(core, scope, std::get<PropertyMap>(value.value), notes));
+      SY_RETURN_IF_ERROR(CheckNested(scope, std::get<PropertyMap>(value.value), notes));
     }
   }
   if (const auto warning = StreamsAndHint(plugin_config); warning.has_value()) notes.push_back(*warning);
@@ -143,8 +150,7 @@ Status PropertyChecker::CheckKey(const Scope& scope, const std::string& key, con
   return absl::OkStatus();
 }
 
-Status PropertyChecker::CheckNested(ov::Core& core, const Scope& scope, const PropertyMap& by_device,
-                                    std::vector<std::string>& notes) {
+Status PropertyChecker::CheckNested(const Scope& scope, const PropertyMap& by_device, std::vector<std::string>& notes) {
   for (const auto& [name, value] : by_device) {
     const auto* properties = std::get_if<PropertyMap>(&value.value);
     if (properties == nullptr) {
@@ -167,7 +173,13 @@ Status PropertyChecker::CheckNested(ov::Core& core, const Scope& scope, const Pr
                              scope.name, name.substr(0, 128), fmt::join(names, ", "));
     }
     Scope own{.name = name};
-    for (const std::string& device : meant) own.Add(core, device);
+    for (const std::string& device : meant) {
+      if (const auto found = scope.there.find(device); found != scope.there.end()) {
+        own.Add(device, found->second);
+      } else {
+        own.absent.push_back(device);
+      }
+    }
     for (const auto& [key, property] : *properties) {
       if (key == kDeviceProperties) return InvalidArgument("plugin_config: {} cannot stand within itself", kDeviceProperties);
       const Status status = CheckKey(own, key, property, notes);
@@ -183,16 +195,13 @@ Status PropertyChecker::Probe(const std::string& device, const std::string& key,
   {
     MutexLock lock(&mutex_);
     if (const auto found = probed_.find(question); found != probed_.end()) {
-      if (!found->second.note.empty()) AddOnce(notes, found->second.note);
       return found->second.status;
     }
   }
   const Probed probed = AskDevice(device, key, value);
-  if (!probed.note.empty()) {
-    // Not remembered: the device, or the means to ask it, may come back.
-    AddOnce(notes, probed.note);
-    return probed.status;
-  }
+  if (!probed.note.empty()) AddOnce(notes, probed.note);
+  // Not remembered: the device, or the means to ask it, may come back, and a machine may have been too busy.
+  if (!probed.note.empty() || probed.too_slow) return probed.status;
   MutexLock lock(&mutex_);
   probed_.insert_or_assign(question, probed);
   return probed.status;
@@ -220,7 +229,7 @@ PropertyChecker::Probed PropertyChecker::AskDevice(const std::string& device, co
   if (without.kind != ChildAnswer::Kind::kAnswered || !without.status.ok()) return unjudged(Message(without.status));
   return {InvalidArgument("plugin_config: {}: {} cannot work with \"{}\": a process that tried it ended by {}", key, device,
                           shown, Message(answer.status)),
-          ""};
+          "", answer.status.code() == StatusCode::kDeadlineExceeded};
 }
 
 Status FindFaultyProperty(const OpenVinoOptions& options, const std::string& target, const PropertyMap& properties) {

@@ -15,12 +15,12 @@
 
 namespace switchyard {
 
-// Thread-safe. Values that only a device can judge are tried in a child process, once each.
+// Thread-safe. Values that only a device can judge are tried in a child process, until each has a verdict.
 class PropertyChecker {
  public:
   explicit PropertyChecker(OpenVinoOptions options) : options_(std::move(options)) {}
 
-  // As Runtime::CheckProperties. `core` tells which devices are there, and their keys.
+  // As Runtime::CheckProperties. `core` tells the keys of `devices`, and no other device is asked.
   StatusOr<std::vector<std::string>> Check(ov::Core& core, const std::string& target, const std::vector<std::string>& devices,
                                            const PropertyMap& plugin_config);
 
@@ -28,13 +28,14 @@ class PropertyChecker {
   struct Scope;
 
   Status CheckKey(const Scope& scope, const std::string& key, const PropertyValue& value, std::vector<std::string>& notes);
-  Status CheckNested(ov::Core& core, const Scope& scope, const PropertyMap& by_device, std::vector<std::string>& notes);
+  Status CheckNested(const Scope& scope, const PropertyMap& by_device, std::vector<std::string>& notes);
   // InvalidArgument without a context when `device` does not take the value.
   Status Probe(const std::string& device, const std::string& key, const std::string& value, std::vector<std::string>& notes);
 
   struct Probed {
     Status status;
-    std::string note;
+    std::string note;       // it could not be asked
+    bool too_slow = false;  // the verdict is that there was no answer in time
   };
   Probed AskDevice(const std::string& device, const std::string& key, const std::string& value) const;
 

@@ -75,6 +75,7 @@ TEST_F(PropertyCheckTest, ValuesAndReadOnlyKeys) {
 
 TEST_F(PropertyCheckTest, AnAbsentDevicesKeysAreNotJudged) {
   const std::string target = "AUTO:NPU,CPU";
+  // Left out by the inventory, or gone since.
   for (const auto& devices : {std::vector<std::string>{"CPU"}, std::vector<std::string>{"NPU", "CPU"}}) {
     EXPECT_THAT(Notes({{"NPU_TURBO", Text("YES")}}, target, devices),
                 ::testing::ElementsAre(AllOf(HasSubstr("NPU_TURBO"), HasSubstr("NPU is not there"))));
@@ -146,6 +147,21 @@ TEST_F(PropertyCheckTest, AValueThatEndsTheChildIsRefused) {
   const auto unjudged = check("bf16");
   ASSERT_TRUE(unjudged.ok()) << unjudged.status();
   EXPECT_THAT(*unjudged, ::testing::ElementsAre(AllOf(HasSubstr("KV_CACHE_PRECISION"), HasSubstr("not judged"))));
+}
+
+TEST_F(PropertyCheckTest, AnAnswerThatCameTooLateIsAskedForAgain) {
+  const std::string busy = folder_ / "busy";
+  std::ofstream(busy) << "";
+  const std::string program = Program("read line\ncase \"$line\" in *u4*) if [ -e " + busy +
+                                      " ]; then sleep 60; fi;; esac\necho '{\"code\":0,\"fault\":0,\"message\":\"\"}'");
+  const auto runtime = MakeOpenVinoRuntime({.child_program = program, .probe_limit = std::chrono::seconds(1)});
+  ASSERT_TRUE(runtime.ok()) << runtime.status();
+  const auto check = [&] { return (*runtime)->CheckProperties("CPU", {"CPU"}, {{"KV_CACHE_PRECISION", Text("u4")}}); };
+  EXPECT_THAT(Message(check().status()), HasSubstr("no answer within 1 s"));
+  std::filesystem::remove(busy);
+  const auto notes = check();
+  ASSERT_TRUE(notes.ok()) << notes.status();
+  EXPECT_THAT(*notes, IsEmpty());
 }
 
 TEST_F(PropertyCheckTest, ADeviceThatTakesNothingIsNotTheValuesFault) {
