@@ -25,6 +25,7 @@ struct Manager::Snapshot {
     Status status;
   };
   struct ModelRow {
+    std::string name;  // the model's own
     std::map<int64_t, VersionRow> versions;
     std::shared_ptr<VersionSlot> serving;  // the highest available version
     Status status;                         // why there is none
@@ -384,6 +385,7 @@ void Manager::Publish() {
     if (!row.status.ok())
       row.status = Error(StatusCode::kUnavailable, "Model {} cannot be served: {}", name, Message(model->fault));
     for (const auto& [number, entry] : model->entries) {
+    row.name = name;
       Snapshot::VersionRow& version = row.versions[number];
       if (entry.slot != nullptr) {
         version.slot = row.serving = entry.slot;
@@ -428,6 +430,12 @@ StatusOr<std::optional<int64_t>> Manager::VersionOf(std::string_view name, const
 }
 
 StatusOr<std::optional<int64_t>> Manager::VersionIn(const Snapshot& snapshot, std::string_view name,
+std::string Manager::OwnName(std::string_view name) const {
+  const Snapshot& snapshot = snapshot_.Current();
+  const auto model = snapshot.models.find(name);
+  return model == snapshot.models.end() ? std::string(name) : model->second.name;
+}
+
                                                     const VersionLabel& label) {
   if (label.name.empty()) return std::optional<int64_t>();
   const auto model = snapshot.models.find(name);

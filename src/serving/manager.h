@@ -129,7 +129,11 @@ class Manager {
   // model or label; InvalidArgument: neither a label nor the number that it might have been.
   StatusOr<std::optional<int64_t>> VersionOf(std::string_view model, const VersionLabel& label) const;
 
-  // What every version of every model is, by name.
+  // The name of the model that `model`, which may be an alias, leads to; `model` itself where it leads to none. Without a lock.
+  std::string OwnName(std::string_view model) const;
+
+  // What every version of every model is, by name: also of those that are not wanted any more, but not under a name that leads
+  // to another model now.
   std::vector<ModelStatus> Statuses() const;
   StatusOr<ModelStatus> StatusOf(std::string_view model) const;
 
