@@ -201,6 +201,15 @@ def test_aliases(labelled):
     assert answer_of(labelled, "front") == 4 and answer_of(labelled, "front", "/versions/stable") == 3
     assert labelled.http("GET", "/v1/models/front").code == 200
     assert labelled.http("GET", "/v2/models/front/ready").code == 200
+    for path in ("/v2/models/{}/stats", "/v2/models/{}", "/v1/models/{}", "/v1/models/{}/metadata"):
+        of_alias, of_model = (labelled.http("GET", path.format(name)).json() for name in ("front", "m"))
+        assert of_alias == of_model, path
+    assert [model["version"] for model in labelled.http("GET", "/v2/models/front/stats").json()["model_stats"]] == ["3", "4"]
+    with grpc_client.InferenceServerClient(labelled.grpc) as client:
+        both = client.get_inference_statistics("front", as_json=True)["model_stats"]
+        assert [(model["name"], model["version"]) for model in both] == [("m", "3"), ("m", "4")]
+        (one,) = client.get_inference_statistics("front", "3", as_json=True)["model_stats"]
+        assert (one["name"], one["version"]) == ("m", "3")
 
 
 def test_a_label_moves_without_a_load(folder):
