@@ -231,6 +231,35 @@ def test_tensorflow_servings_config_request(folder):
         request = model_management_pb2.ReloadConfigRequest()
         model = request.config.model_config_list.config.add(name="m", base_path=str(folder / "m"))
         model.model_version_policy.all.SetInParent()
+def test_a_renamed_model_answers_under_its_old_name(folder):
+    """The old name is an alias now: everything that is asked by it is told of the model that serves."""
+    with serve(folder) as server:
+        write_config(folder / "config.json", [entry("renamed", base_path="a", aliases=["a"])])
+        assert server.http("POST", "/v1/config/reload").code == 201
+        assert answer_of(server, "a") == 1
+        for path in ("/v1/models/{}", "/v1/models/{}/versions/1", "/v2/models/{}", "/v2/models/{}/stats"):
+            of_alias, of_model = (server.http("GET", path.format(name)).json() for name in ("a", "renamed"))
+            assert of_alias == of_model, path
+        assert server.http("GET", "/v1/models/a").json()["model_version_status"][0]["state"] == "AVAILABLE"
+        assert server.http("GET", "/v2/models/a").json()["versions"] == ["1"]
+        front_end = TfsGrpc(server)
+        request = get_model_status_pb2.GetModelStatusRequest()
+        request.model_spec.name = "a"
+        response, failed = rpc(front_end.models.GetModelStatus, request)
+        assert failed is None and [row.state for row in response.model_version_status] == [30]
+        front_end.close()
+        index = server.http("POST", "/v2/repository/index").json()
+        assert [(row["name"], row["state"]) for row in index] == [("renamed", "READY")]
+        assert set(server.http("GET", "/v1/config").json()) == {"renamed", "last_reload"}
+        metrics = server.http("GET", "/metrics").body.decode()
+        assert metrics.count("switchyard_load_seconds{") == 1, "one model serves"
+        # Without the alias the name is one of a model that is gone.
+        write_config(folder / "config.json", [entry("renamed", base_path="a")])
+        assert server.http("POST", "/v1/config/reload").code == 201
+        assert server.http("GET", "/v1/models/a").json()["model_version_status"][0]["state"] == "END"
+        assert server.http("GET", "/v2/models/a").code == 404
+
+
         model.version_labels["stable"] = 3
         response, failed = rpc(call, request)
         assert failed is None and response.status.error_code == 0, failed

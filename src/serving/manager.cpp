@@ -408,7 +408,7 @@ void Manager::Publish() {
     any = any || (serves && model->wanted);
     all = all && (serves || !model->wanted);
   }
-  std::map<std::string, std::string> led_to;
+  std::map<std::string, std::string, std::less<>> led_to;
   for (const auto& [name, model] : models_) {
     if (!model->wanted) continue;
     for (const std::string& alias : model->aliases) {
@@ -425,11 +425,6 @@ void Manager::Publish() {
   snapshot_.Publish(std::move(next));
 }
 
-StatusOr<std::optional<int64_t>> Manager::VersionOf(std::string_view name, const VersionLabel& label) const {
-  return VersionIn(snapshot_.Current(), name, label);
-}
-
-StatusOr<std::optional<int64_t>> Manager::VersionIn(const Snapshot& snapshot, std::string_view name,
 std::string Manager::OwnName(std::string_view name) const {
   const Snapshot& snapshot = snapshot_.Current();
   const auto model = snapshot.models.find(name);
@@ -441,6 +436,11 @@ std::string Manager::OwnName(std::string_view name) const {
   const auto model = snapshot.models.find(name);
   if (model == snapshot.models.end()) {
     return Error(StatusCode::kNotFound, "Model with requested name is not found - Name: {}", name);
+StatusOr<std::optional<int64_t>> Manager::VersionOf(std::string_view name, const VersionLabel& label) const {
+  return VersionIn(snapshot_.Current(), name, label);
+}
+
+StatusOr<std::optional<int64_t>> Manager::VersionIn(const Snapshot& snapshot, std::string_view name,
   }
   const auto found = model->second.labels.find(label.name);
   if (found != model->second.labels.end()) return std::optional<int64_t>(found->second);
@@ -494,50 +494,12 @@ StatusOr<Handle> Manager::Acquire(std::string_view name, std::optional<int64_t> 
   }
 }
 
-ModelStatus Manager::StatusOf(const std::string& name, const Model& model) const {
-  ModelStatus status{name, {}, model.labels, model.aliases};
-  for (const auto& [number, entry] : model.entries) {
-    VersionStatus version{number, entry.state, entry.error};
-    if (entry.slot != nullptr) {
-      // A version that is loaded anew after a change goes on serving; one that no device serves does not.
-      const Version& loaded = *entry.slot->get();
-      version.state = loaded.executor().serving() ? VersionState::kAvailable : VersionState::kLoading;
-      if (version.state == VersionState::kLoading) version.error = loaded.placer()->Why();
-      if (version.error.ok()) version.error = model.fault;  // why it is no newer one
-    }
-    status.versions.push_back(version);
-  }
-  if (status.versions.empty()) {
-    status.versions.push_back(VersionStatus{0, model.fault.ok() ? VersionState::kWanted : VersionState::kFailed, model.fault});
-  }
-  return status;
-}
-
 StatusOr<PlacementReport> Manager::Placement(std::string_view name, std::optional<int64_t> version,
                                              const VersionLabel& label) const {
   SY_ASSIGN_OR_RETURN(const Handle handle, Acquire(name, version, label));
   PlacementReport report = handle->placer()->Report();
   if (handle->batcher() != nullptr) report.batching = handle->batcher()->Report();
   return report;
-}
-
-std::vector<ModelStatus> Manager::Statuses() const {
-  MutexLock lock(&mutex_);
-  std::vector<ModelStatus> statuses;
-  for (const auto& [name, model] : models_) statuses.push_back(StatusOf(name, *model));
-  return statuses;
-}
-
-StatusOr<ModelStatus> Manager::StatusOf(std::string_view name) const {
-  MutexLock lock(&mutex_);
-  auto model = models_.find(name);
-  if (model == models_.end()) {
-    model = std::find_if(models_.begin(), models_.end(), [&](const auto& one) {
-      return one.second->wanted && std::count(one.second->aliases.begin(), one.second->aliases.end(), name) > 0;
-    });
-  }
-  if (model == models_.end()) return Error(StatusCode::kNotFound, "Model with requested name is not found - Name: {}", name);
-  return StatusOf(model->first, *model->second);
 }
 
 bool Manager::Ready() const { return ready_.load(); }

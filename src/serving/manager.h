@@ -137,6 +137,7 @@ class Manager {
   std::vector<ModelStatus> Statuses() const;
   StatusOr<ModelStatus> StatusOf(std::string_view model) const;
 
+  // `model` may be an alias, and is one before it is the name of a model that is not wanted any more.
   // The first load of every model was tried and at least one serves (or all of them, if the options say so; with no model
   // wanted there is nothing to wait for), and Shutdown was not called.
   bool Ready() const;
@@ -240,7 +241,7 @@ class Manager {
 
   mutable Mutex mutex_;
   std::map<std::string, std::unique_ptr<Model>, std::less<>> models_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::string, std::string> alias_led_to_ ABSL_GUARDED_BY(mutex_);  // when the map was published last
+  std::map<std::string, std::string, std::less<>> alias_led_to_ ABSL_GUARDED_BY(mutex_);  // when the map was published last
   // The way out of a Version: retired_ (to be closed, outside the mutex, since closing may call back) -> draining_ (in use) ->
   // drained_ (to be destroyed by the loader's thread, never by a callback of the device).
   std::vector<std::shared_ptr<VersionSlot>> retired_ ABSL_GUARDED_BY(mutex_);

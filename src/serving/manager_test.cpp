@@ -32,6 +32,12 @@ class ManagerTest : public testing::Test {
     return VersionState::kWanted;
   }
 
+  std::vector<std::string> Listed() {
+    std::vector<std::string> names;
+    for (const ModelStatus& model : manager_->Statuses()) names.push_back(model.name);
+    return names;
+  }
+
   FakeRuntime runtime_;
   ThreadTimer timer_;
   TempRepository repository_;
@@ -122,11 +128,23 @@ TEST_F(ManagerTest, AnAliasMovesWhenItsNewModelServes) {
   Want({third});
   EXPECT_EQ(serves("front"), "second");
   EXPECT_EQ(serves("second"), "second");
+  EXPECT_EQ(manager_->StatusOf("second")->name, "second") << "it lends its versions until the other serves";
+  EXPECT_EQ(manager_->OwnName("front"), "second");
   runtime_.Update("third", [](FakeRuntime::Script& script) { script.hold_load = false; });
   manager_->WaitForLoads();
   EXPECT_EQ(serves("front"), "third");
   EXPECT_EQ(serves("second"), "third");
   EXPECT_EQ(serves("third"), "third");
+  EXPECT_EQ(manager_->StatusOf("second")->name, "third");
+  EXPECT_EQ(StateOf("second", 1), VersionState::kAvailable);
+  EXPECT_EQ(manager_->OwnName("second"), "third");
+  EXPECT_EQ(Listed(), (std::vector<std::string>{"first", "third"}));
+  // A name that is no alias any more is that of a model that is gone.
+  third.aliases = {};
+  Want({third});
+  EXPECT_EQ(StateOf("second", 1), VersionState::kGone);
+  EXPECT_EQ(manager_->OwnName("second"), "second");
+  EXPECT_EQ(Listed(), (std::vector<std::string>{"first", "second", "third"}));
 }
 
 TEST_F(ManagerTest, ALabelMovesWhenItsNewVersionServes) {
