@@ -96,18 +96,37 @@ def test_a_refused_load_says_what_is_wrong(folder, flavour):
         triton.close()
 
 
-def test_a_model_that_cannot_be_loaded(folder):
+def test_nothing_is_kept_of_a_model_whose_first_load_failed(folder):
+    """The answer has the reason; the name is as unknown as before, and no call can fill the pages with names."""
     (folder / "m" / "4" / "model.xml").write_text("<broken")
     with serve(folder) as server:
         parameters = {"config": '{"base_path": "m", "target_device": "CPU"}'}
-        answer = server.http("POST", "/v2/repository/models/m/load", {"parameters": parameters})
-        assert answer.code >= 400 and "could not be loaded" in answer.error, answer
+        for name in ("m", "n"):
+            answer = server.http("POST", f"/v2/repository/models/{name}/load", {"parameters": parameters})
+            assert answer.code >= 400 and f"Model {name} version 4 could not be loaded" in answer.error, answer
         index = server.http("POST", "/v2/repository/index").json()
-        row = next(row for row in index if row["name"] == "m")
-        assert row["state"] == "UNAVAILABLE" and row["reason"], row
+        assert [(row["name"], row["state"]) for row in index] == [("a", "READY")]
         Api().check("RepositoryIndex", index)
-        ready = server.http("POST", "/v2/repository/index", {"ready": True}).json()
-        assert [row["name"] for row in ready] == ["a"]
+        assert set(server.http("GET", "/v1/config").json()) == {"a"}
+        for path in ("/v1/models/m", "/v2/models/m/ready", "/v2/models/m/stats"):
+            answer = server.http("GET", path)
+            assert answer.code == 404 and "not found" in answer.error, (path, answer)
+        metrics = server.http("GET", "/metrics").body.decode()
+        assert 'model="a"' in metrics and 'model="m"' not in metrics and 'model="n"' not in metrics
+        assert "Model m version 4 failed to load" in server.log and "trying again" not in server.log
+
+
+def test_a_model_that_served_stays_listed_when_a_later_load_fails(folder):
+    with serve(folder) as server:
+        parameters = {"config": '{"base_path": "m", "target_device": "CPU"}'}
+        assert server.http("POST", "/v2/repository/models/m/load", {"parameters": parameters}).code == 200
+        assert server.http("POST", "/v2/repository/models/m/unload").code == 200
+        (folder / "m" / "4" / "model.xml").write_text("<broken")
+        assert server.http("POST", "/v2/repository/models/m/load").code >= 400
+        (status,) = server.http("GET", "/v1/models/m").json()["model_version_status"]
+        assert (status["version"], status["state"], status["status"]["error_code"]) == ("4", "END", "OK")
+        (row,) = [row for row in server.http("POST", "/v2/repository/index").json() if row["name"] == "m"]
+        assert (row["version"], row["state"], row["reason"]) == ("4", "UNAVAILABLE", "unloaded")
 
 
 def test_hostile_repository_calls(folder):
@@ -212,25 +231,6 @@ def test_aliases(labelled):
         assert (one["name"], one["version"]) == ("m", "3")
 
 
-def test_a_label_moves_without_a_load(folder):
-    models = [entry("m", model_version_policy={"all": {}}, labels={"stable": 3})]
-    write_config(folder / "config.json", models)
-    with serve(folder) as server:
-        loads = server.log.count("Loading model")
-        models[0]["labels"] = {"stable": 4}
-        write_config(folder / "config.json", models)
-        assert server.http("POST", "/v1/config/reload").code == 201
-        assert answer_of(server, "m", "/versions/stable") == 4
-        assert server.log.count("Loading model") == loads
-
-
-def test_tensorflow_servings_config_request(folder):
-    with serve(folder) as server:
-        front_end = TfsGrpc(server)
-        call = front_end.models.HandleReloadConfigRequest
-        request = model_management_pb2.ReloadConfigRequest()
-        model = request.config.model_config_list.config.add(name="m", base_path=str(folder / "m"))
-        model.model_version_policy.all.SetInParent()
 def test_a_renamed_model_answers_under_its_old_name(folder):
     """The old name is an alias now: everything that is asked by it is told of the model that serves."""
     with serve(folder) as server:
@@ -260,6 +260,25 @@ def test_a_renamed_model_answers_under_its_old_name(folder):
         assert server.http("GET", "/v2/models/a").code == 404
 
 
+def test_a_label_moves_without_a_load(folder):
+    models = [entry("m", model_version_policy={"all": {}}, labels={"stable": 3})]
+    write_config(folder / "config.json", models)
+    with serve(folder) as server:
+        loads = server.log.count("Loading model")
+        models[0]["labels"] = {"stable": 4}
+        write_config(folder / "config.json", models)
+        assert server.http("POST", "/v1/config/reload").code == 201
+        assert answer_of(server, "m", "/versions/stable") == 4
+        assert server.log.count("Loading model") == loads
+
+
+def test_tensorflow_servings_config_request(folder):
+    with serve(folder) as server:
+        front_end = TfsGrpc(server)
+        call = front_end.models.HandleReloadConfigRequest
+        request = model_management_pb2.ReloadConfigRequest()
+        model = request.config.model_config_list.config.add(name="m", base_path=str(folder / "m"))
+        model.model_version_policy.all.SetInParent()
         model.version_labels["stable"] = 3
         response, failed = rpc(call, request)
         assert failed is None and response.status.error_code == 0, failed

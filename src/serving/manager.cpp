@@ -135,7 +135,8 @@ void Manager::Wake() {
   woken_ = true;
 }
 
-void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty) {
+void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty,
+                        const std::set<std::string>& on_trial) {
   MutexLock lock(&mutex_);
   for (auto& [name, model] : models_) model->wanted = false;
   const auto model_of = [&](const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) -> Model& {
@@ -144,6 +145,7 @@ void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyMod
     model->wanted = true;
     model->lent = false;
     model->look = model->retry = model->pending = true;
+    model->on_trial = on_trial.contains(name);
     model->faulty = false;
     model->failed_looks = 0;
     model->settle_until = timer_.Now() + 5 * options_.settle;
@@ -341,7 +343,10 @@ void Manager::StepPlacers() {
   }
   RetireUnwanted();
   ForgetGone();
-  for (const auto& [name, model] : models_) model->pending = LoadPending(*model, timer_.Now());
+  for (const auto& [name, model] : models_) {
+    model->pending = LoadPending(*model, timer_.Now());
+    model->on_trial = model->on_trial && model->pending;
+  }
   loads_pending_ = due_ || LoadsPending();
   first_loads_tried_ = first_loads_tried_ || !loads_pending_;
   Publish();
@@ -380,12 +385,12 @@ void Manager::Publish() {
   for (const auto& [name, model] : models_) {
     if (!model->wanted && !model->lent) continue;
     Snapshot::ModelRow& row = model->wanted ? next->models[name] : lent[name];
+    row.name = name;
     for (const auto& [label, number] : model->labels) row.labels[label] = LeadOf(*model, label, number);
     row.status = model->fault;
     if (!row.status.ok())
       row.status = Error(StatusCode::kUnavailable, "Model {} cannot be served: {}", name, Message(model->fault));
     for (const auto& [number, entry] : model->entries) {
-    row.name = name;
       Snapshot::VersionRow& version = row.versions[number];
       if (entry.slot != nullptr) {
         version.slot = row.serving = entry.slot;
@@ -431,16 +436,16 @@ std::string Manager::OwnName(std::string_view name) const {
   return model == snapshot.models.end() ? std::string(name) : model->second.name;
 }
 
-                                                    const VersionLabel& label) {
-  if (label.name.empty()) return std::optional<int64_t>();
-  const auto model = snapshot.models.find(name);
-  if (model == snapshot.models.end()) {
-    return Error(StatusCode::kNotFound, "Model with requested name is not found - Name: {}", name);
 StatusOr<std::optional<int64_t>> Manager::VersionOf(std::string_view name, const VersionLabel& label) const {
   return VersionIn(snapshot_.Current(), name, label);
 }
 
 StatusOr<std::optional<int64_t>> Manager::VersionIn(const Snapshot& snapshot, std::string_view name,
+                                                    const VersionLabel& label) {
+  if (label.name.empty()) return std::optional<int64_t>();
+  const auto model = snapshot.models.find(name);
+  if (model == snapshot.models.end()) {
+    return Error(StatusCode::kNotFound, "Model with requested name is not found - Name: {}", name);
   }
   const auto found = model->second.labels.find(label.name);
   if (found != model->second.labels.end()) return std::optional<int64_t>(found->second);

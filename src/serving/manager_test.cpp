@@ -13,6 +13,8 @@ namespace switchyard {
 namespace {
 
 using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
 
 class ManagerTest : public testing::Test {
  protected:
@@ -145,6 +147,36 @@ TEST_F(ManagerTest, AnAliasMovesWhenItsNewModelServes) {
   EXPECT_EQ(StateOf("second", 1), VersionState::kGone);
   EXPECT_EQ(manager_->OwnName("second"), "second");
   EXPECT_EQ(Listed(), (std::vector<std::string>{"first", "second", "third"}));
+}
+
+TEST_F(ManagerTest, NothingIsKeptOfAModelThatNeverServed) {
+  MetricsRegistry metrics;
+  runtime_.Update("bad", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("no"); });
+  ModelSettings missing{.name = "missing"};
+  missing.base_path = (repository_.path() / "nowhere").string();
+  ModelSettings good = repository_.Add("good", {1});
+  good.aliases = {"front"};
+  Start({.metrics = &metrics});
+  Want({good, repository_.Add("bad", {1}), missing}, {{"ugly", "shape: expected (1,2)"}});
+  manager_->WaitForLoads();
+  EXPECT_EQ(Listed(), (std::vector<std::string>{"bad", "good", "missing", "ugly"}));
+  EXPECT_THAT(metrics.Text(), HasSubstr(R"(switchyard_load_failures_total{model="bad",reason="INTERNAL"})"));
+  Want({});
+  EXPECT_EQ(Listed(), std::vector<std::string>{"good"});
+  EXPECT_EQ(manager_->StatusOf("bad").status().code(), StatusCode::kNotFound);
+  EXPECT_THAT(metrics.Text(), Not(HasSubstr(R"(model="bad")")));
+  EXPECT_THAT(metrics.Text(), HasSubstr(R"(switchyard_loads_total{model="good"} 1)"));
+  const ModelStatus gone = *manager_->StatusOf("good");
+  EXPECT_THAT(gone.aliases, IsEmpty());
+  EXPECT_EQ(gone.versions[0].state, VersionState::kGone);
+  // What it served with is told of no more, nor that a later load failed.
+  runtime_.Update("good", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("no"); });
+  Want({good});
+  manager_->WaitForLoads();
+  EXPECT_EQ(StateOf("good", 1), VersionState::kFailed);
+  Want({});
+  EXPECT_EQ(StateOf("good", 1), VersionState::kGone);
+  EXPECT_TRUE(manager_->StatusOf("good")->versions[0].error.ok());
 }
 
 TEST_F(ManagerTest, ALabelMovesWhenItsNewVersionServes) {
