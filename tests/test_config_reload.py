@@ -308,6 +308,33 @@ def test_a_faulty_entry_at_the_start_leaves_the_others(two):
         assert answer_of(server, "b") == 1
 
 
+def test_of_models_that_left_only_those_that_served_are_listed(two):
+    (two / "b" / "1" / "model.xml").write_text("<broken")
+    labels = {"labels": {"stable": 1}, "aliases": ["front"]}
+    models = [entry("a"), entry("b"), entry("c", base_path="nowhere"), entry("d", base_path="a", **labels)]
+    write_config(two / "config.json", models)
+    with serve(two) as server:
+        status = server.http("GET", "/v1/config").json()
+        assert {name: status[name]["model_version_status"][0]["status"]["error_code"] for name in status} == {
+            "a": "OK",
+            "b": "UNKNOWN",
+            "c": "UNKNOWN",
+            "d": "OK",
+        }
+        write_config(two / "config.json", [entry("a")])
+        assert server.http("POST", "/v1/config/reload").code == 201
+        ended = {"version": "1", "state": "END", "status": {"error_code": "OK", "error_message": "OK"}}
+        gone = {"model_version_status": [ended]}
+        status = server.http("GET", "/v1/config").json()
+        assert set(status) == {"a", "d", "last_reload"} and status["d"] == gone
+        assert server.http("GET", "/v1/models/d").json() == gone
+        assert [server.http("GET", f"/v1/models/{name}").code for name in "bc"] == [404, 404]
+        index = server.http("POST", "/v2/repository/index").json()
+        rows = [(row["name"], row["state"], row["reason"]) for row in index]
+        assert rows == [("a", "READY", ""), ("d", "UNAVAILABLE", "unloaded")]
+        assert b'model="b"' not in server.http("GET", "/metrics").body
+
+
 def test_methods_of_the_routes(two):
     with serve(two) as server:
         for method, path in (("GET", "/v1/config/reload"), ("POST", "/v1/config"), ("GET", "/v2/repository/index")):

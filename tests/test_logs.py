@@ -81,8 +81,10 @@ def test_a_model_has_its_own_name_where_an_alias_is_called(models, tmp_path):
         client = KserveRest(server)
         assert client.infer("front", [tensor("b", "FP32", TEN)]).ok
         assert not client.infer("front", [tensor("wrong", "FP32", TEN)]).ok
+        assert not client.infer("front", [tensor("b", "FP32", TEN)], version="7").ok
+        assert not client.infer("front", [tensor("b", "FP32", TEN)], version="no_label").ok
         client.close()
-        assert [line["model"] for line in wait_lines(tmp_path / "access.log", 2)] == ["dummy", "dummy"]
+        assert [line["model"] for line in wait_lines(tmp_path / "access.log", 4)] == ["dummy"] * 4
 
 
 def test_the_request_id_is_the_protocols_or_the_headers(logged):

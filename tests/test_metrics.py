@@ -193,6 +193,27 @@ def test_metadata_readiness_and_status_are_counted(server):
     assert after.value("ovms_requests_fail", **failed) - before.value("ovms_requests_fail", **failed) == 1
 
 
+def test_calls_by_an_alias_count_for_its_model(models, tmp_path):
+    entry = {"name": "dummy", "base_path": str(models / "dummy"), "target_device": "CPU", "aliases": ["front"]}
+    config = write_config(tmp_path / "config.json", [entry])
+    with Server(tmp_path, "--config_path", config, "--metrics_enable") as server:
+        kserve, tfs = KserveGrpc(server), TfsGrpc(server)
+        assert kserve.stub.ModelReady(pb.ModelReadyRequest(name="front")).ready
+        assert tfs.status("front")[0].ok
+        assert server.http("GET", "/v2/models/front/ready").code == 200
+        assert server.http("GET", "/v1/models/front").code == 200
+        assert server.http("GET", "/v2/models/front/versions/9/ready").code == 404
+        kserve.close()
+        tfs.close()
+        page = scrape(server)
+        for api, method in (("KServe", "ModelReady"), ("TensorFlowServing", "GetModelStatus")):
+            for interface in ("gRPC", "REST"):
+                labels = {"api": api, "interface": interface, "method": method, "name": "dummy"}
+                assert page.value("ovms_requests_success", **labels) == 1, labels
+        assert page.value("ovms_requests_fail", api="KServe", interface="REST", method="ModelReady", name="dummy") == 1
+        assert "front" not in str(page.samples)
+
+
 def test_a_stream_counts_its_messages(server):
     labels = {"api": "KServe", "interface": "gRPC", "method": "ModelInferStream", "name": "dummy", "version": "1"}
     client = KserveGrpc(server)

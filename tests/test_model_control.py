@@ -96,18 +96,37 @@ def test_a_refused_load_says_what_is_wrong(folder, flavour):
         triton.close()
 
 
-def test_a_model_that_cannot_be_loaded(folder):
+def test_nothing_is_kept_of_a_model_whose_first_load_failed(folder):
+    """The answer has the reason; the name is as unknown as before, and no call can fill the pages with names."""
     (folder / "m" / "4" / "model.xml").write_text("<broken")
     with serve(folder) as server:
         parameters = {"config": '{"base_path": "m", "target_device": "CPU"}'}
-        answer = server.http("POST", "/v2/repository/models/m/load", {"parameters": parameters})
-        assert answer.code >= 400 and "could not be loaded" in answer.error, answer
+        for name in ("m", "n"):
+            answer = server.http("POST", f"/v2/repository/models/{name}/load", {"parameters": parameters})
+            assert answer.code >= 400 and f"Model {name} version 4 could not be loaded" in answer.error, answer
         index = server.http("POST", "/v2/repository/index").json()
-        row = next(row for row in index if row["name"] == "m")
-        assert row["state"] == "UNAVAILABLE" and row["reason"], row
+        assert [(row["name"], row["state"]) for row in index] == [("a", "READY")]
         Api().check("RepositoryIndex", index)
-        ready = server.http("POST", "/v2/repository/index", {"ready": True}).json()
-        assert [row["name"] for row in ready] == ["a"]
+        assert set(server.http("GET", "/v1/config").json()) == {"a"}
+        for path in ("/v1/models/m", "/v2/models/m/ready", "/v2/models/m/stats"):
+            answer = server.http("GET", path)
+            assert answer.code == 404 and "not found" in answer.error, (path, answer)
+        metrics = server.http("GET", "/metrics").body.decode()
+        assert 'model="a"' in metrics and 'model="m"' not in metrics and 'model="n"' not in metrics
+        assert "Model m version 4 failed to load" in server.log and "trying again" not in server.log
+
+
+def test_a_model_that_served_stays_listed_when_a_later_load_fails(folder):
+    with serve(folder) as server:
+        parameters = {"config": '{"base_path": "m", "target_device": "CPU"}'}
+        assert server.http("POST", "/v2/repository/models/m/load", {"parameters": parameters}).code == 200
+        assert server.http("POST", "/v2/repository/models/m/unload").code == 200
+        (folder / "m" / "4" / "model.xml").write_text("<broken")
+        assert server.http("POST", "/v2/repository/models/m/load").code >= 400
+        (status,) = server.http("GET", "/v1/models/m").json()["model_version_status"]
+        assert (status["version"], status["state"], status["status"]["error_code"]) == ("4", "END", "OK")
+        (row,) = [row for row in server.http("POST", "/v2/repository/index").json() if row["name"] == "m"]
+        assert (row["version"], row["state"], row["reason"]) == ("4", "UNAVAILABLE", "unloaded")
 
 
 def test_hostile_repository_calls(folder):
@@ -201,6 +220,44 @@ def test_aliases(labelled):
     assert answer_of(labelled, "front") == 4 and answer_of(labelled, "front", "/versions/stable") == 3
     assert labelled.http("GET", "/v1/models/front").code == 200
     assert labelled.http("GET", "/v2/models/front/ready").code == 200
+    for path in ("/v2/models/{}/stats", "/v2/models/{}", "/v1/models/{}", "/v1/models/{}/metadata"):
+        of_alias, of_model = (labelled.http("GET", path.format(name)).json() for name in ("front", "m"))
+        assert of_alias == of_model, path
+    assert [model["version"] for model in labelled.http("GET", "/v2/models/front/stats").json()["model_stats"]] == ["3", "4"]
+    with grpc_client.InferenceServerClient(labelled.grpc) as client:
+        both = client.get_inference_statistics("front", as_json=True)["model_stats"]
+        assert [(model["name"], model["version"]) for model in both] == [("m", "3"), ("m", "4")]
+        (one,) = client.get_inference_statistics("front", "3", as_json=True)["model_stats"]
+        assert (one["name"], one["version"]) == ("m", "3")
+
+
+def test_a_renamed_model_answers_under_its_old_name(folder):
+    """The old name is an alias now: everything that is asked by it is told of the model that serves."""
+    with serve(folder) as server:
+        write_config(folder / "config.json", [entry("renamed", base_path="a", aliases=["a"])])
+        assert server.http("POST", "/v1/config/reload").code == 201
+        assert answer_of(server, "a") == 1
+        for path in ("/v1/models/{}", "/v1/models/{}/versions/1", "/v2/models/{}", "/v2/models/{}/stats"):
+            of_alias, of_model = (server.http("GET", path.format(name)).json() for name in ("a", "renamed"))
+            assert of_alias == of_model, path
+        assert server.http("GET", "/v1/models/a").json()["model_version_status"][0]["state"] == "AVAILABLE"
+        assert server.http("GET", "/v2/models/a").json()["versions"] == ["1"]
+        front_end = TfsGrpc(server)
+        request = get_model_status_pb2.GetModelStatusRequest()
+        request.model_spec.name = "a"
+        response, failed = rpc(front_end.models.GetModelStatus, request)
+        assert failed is None and [row.state for row in response.model_version_status] == [30]
+        front_end.close()
+        index = server.http("POST", "/v2/repository/index").json()
+        assert [(row["name"], row["state"]) for row in index] == [("renamed", "READY")]
+        assert set(server.http("GET", "/v1/config").json()) == {"renamed", "last_reload"}
+        metrics = server.http("GET", "/metrics").body.decode()
+        assert metrics.count("switchyard_load_seconds{") == 1, "one model serves"
+        # Without the alias the name is one of a model that is gone.
+        write_config(folder / "config.json", [entry("renamed", base_path="a")])
+        assert server.http("POST", "/v1/config/reload").code == 201
+        assert server.http("GET", "/v1/models/a").json()["model_version_status"][0]["state"] == "END"
+        assert server.http("GET", "/v2/models/a").code == 404
 
 
 def test_a_label_moves_without_a_load(folder):

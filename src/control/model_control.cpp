@@ -174,9 +174,7 @@ void ModelControl::AnswerWaiting() {
   }
   if (restored) {
     wanted_ = std::move(wanted);
-    manager_.SetWanted(wanted_.Models(), wanted_.FaultyModels());
-    MutexLock lock(&mutex_);
-    names_ = wanted_.Names();
+    TellManager();
   }
   for (auto& [waiting, outcome] : ended) waiting.done(outcome);
 }
@@ -275,13 +273,25 @@ void ModelControl::Apply(WantedSet wanted, Waiting waiting) {
     waiting.words[name] = {wanted_.LastWord(name), wanted.LastWord(name)};
   }
   wanted_ = std::move(wanted);
+  waiting.before = Served(manager_);
+  waiting_.push_back(std::move(waiting));
+  TellManager();
+}
+
+// What is wanted by now. Loads that are to be taken back if they fail are on trial.
+void ModelControl::TellManager() {
   {
     MutexLock lock(&mutex_);
     names_ = wanted_.Names();
   }
-  waiting.before = Served(manager_);
-  manager_.SetWanted(wanted_.Models(), wanted_.FaultyModels());
-  waiting_.push_back(std::move(waiting));
+  std::set<std::string> on_trial;
+  for (const Waiting& waiting : waiting_) {
+    if (!waiting.failures_are_errors) continue;
+    for (const auto& [name, words] : waiting.words) {
+      if (words.first != words.second) on_trial.insert(name);
+    }
+  }
+  manager_.SetWanted(wanted_.Models(), wanted_.FaultyModels(), on_trial);
 }
 
 void ModelControl::RunLoad(const std::string& called, const std::optional<std::string>& entry, Done done) {

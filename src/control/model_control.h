@@ -128,6 +128,7 @@ class ModelControl {
   Inventory Devices();
   std::string BaseDir() const;
   void Apply(WantedSet wanted, Waiting waiting);
+  void TellManager();
   std::optional<VersionStatus> FailureOf(const std::string& model) const;
   ControlOutcome OutcomeOf(const Waiting& waiting) const;
 

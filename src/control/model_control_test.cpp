@@ -228,6 +228,7 @@ TEST_F(ModelControlTest, NothingIsKeptOfALoadThatFailed) {
   repository_.Add("x", {1});
   runtime_.Update("x", [](FakeRuntime::Script& script) { script.load_error = InvalidArgument("the file is broken"); });
   EXPECT_EQ(Load("x", R"({"base_path": "x"})")->code(), 400);
+  EXPECT_EQ(StateOf("x"), "not there");
   EXPECT_EQ(Load("x")->code(), 404);
 }
 

@@ -61,7 +61,7 @@ void RecordCall(const InferCall& call, StatusCode code, TimePoint now, const Man
     return;
   }
   const auto named = manager.Acquire(call.request.model_name, call.request.version, call.request.label);
-  TellJournal(call, named.ok() ? std::string_view((*named)->model_name()) : call.request.model_name, record, now,
+  TellJournal(call, named.ok() ? (*named)->model_name() : manager.OwnName(call.request.model_name), record, now,
               manager.journal());
   if (named.ok()) (*named)->metrics().Record(record);
 }

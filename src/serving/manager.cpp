@@ -25,6 +25,7 @@ struct Manager::Snapshot {
     Status status;
   };
   struct ModelRow {
+    std::string name;  // the model's own
     std::map<int64_t, VersionRow> versions;
     std::shared_ptr<VersionSlot> serving;  // the highest available version
     Status status;                         // why there is none
@@ -134,7 +135,8 @@ void Manager::Wake() {
   woken_ = true;
 }
 
-void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty) {
+void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty,
+                        const std::set<std::string>& on_trial) {
   MutexLock lock(&mutex_);
   for (auto& [name, model] : models_) model->wanted = false;
   const auto model_of = [&](const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) -> Model& {
@@ -143,6 +145,7 @@ void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyMod
     model->wanted = true;
     model->lent = false;
     model->look = model->retry = model->pending = true;
+    model->on_trial = on_trial.contains(name);
     model->faulty = false;
     model->failed_looks = 0;
     model->settle_until = timer_.Now() + 5 * options_.settle;
@@ -340,7 +343,10 @@ void Manager::StepPlacers() {
   }
   RetireUnwanted();
   ForgetGone();
-  for (const auto& [name, model] : models_) model->pending = LoadPending(*model, timer_.Now());
+  for (const auto& [name, model] : models_) {
+    model->pending = LoadPending(*model, timer_.Now());
+    model->on_trial = model->on_trial && model->pending;
+  }
   loads_pending_ = due_ || LoadsPending();
   first_loads_tried_ = first_loads_tried_ || !loads_pending_;
   Publish();
@@ -379,6 +385,7 @@ void Manager::Publish() {
   for (const auto& [name, model] : models_) {
     if (!model->wanted && !model->lent) continue;
     Snapshot::ModelRow& row = model->wanted ? next->models[name] : lent[name];
+    row.name = name;
     for (const auto& [label, number] : model->labels) row.labels[label] = LeadOf(*model, label, number);
     row.status = model->fault;
     if (!row.status.ok())
@@ -406,7 +413,7 @@ void Manager::Publish() {
     any = any || (serves && model->wanted);
     all = all && (serves || !model->wanted);
   }
-  std::map<std::string, std::string> led_to;
+  std::map<std::string, std::string, std::less<>> led_to;
   for (const auto& [name, model] : models_) {
     if (!model->wanted) continue;
     for (const std::string& alias : model->aliases) {
@@ -421,6 +428,12 @@ void Manager::Publish() {
   ready_.store(first_loads_tried_ && !shutting_down_ && enough);
   next->id = ++last_snapshot_id;
   snapshot_.Publish(std::move(next));
+}
+
+std::string Manager::OwnName(std::string_view name) const {
+  const Snapshot& snapshot = snapshot_.Current();
+  const auto model = snapshot.models.find(name);
+  return model == snapshot.models.end() ? std::string(name) : model->second.name;
 }
 
 StatusOr<std::optional<int64_t>> Manager::VersionOf(std::string_view name, const VersionLabel& label) const {
@@ -486,50 +499,12 @@ StatusOr<Handle> Manager::Acquire(std::string_view name, std::optional<int64_t> 
   }
 }
 
-ModelStatus Manager::StatusOf(const std::string& name, const Model& model) const {
-  ModelStatus status{name, {}, model.labels, model.aliases};
-  for (const auto& [number, entry] : model.entries) {
-    VersionStatus version{number, entry.state, entry.error};
-    if (entry.slot != nullptr) {
-      // A version that is loaded anew after a change goes on serving; one that no device serves does not.
-      const Version& loaded = *entry.slot->get();
-      version.state = loaded.executor().serving() ? VersionState::kAvailable : VersionState::kLoading;
-      if (version.state == VersionState::kLoading) version.error = loaded.placer()->Why();
-      if (version.error.ok()) version.error = model.fault;  // why it is no newer one
-    }
-    status.versions.push_back(version);
-  }
-  if (status.versions.empty()) {
-    status.versions.push_back(VersionStatus{0, model.fault.ok() ? VersionState::kWanted : VersionState::kFailed, model.fault});
-  }
-  return status;
-}
-
 StatusOr<PlacementReport> Manager::Placement(std::string_view name, std::optional<int64_t> version,
                                              const VersionLabel& label) const {
   SY_ASSIGN_OR_RETURN(const Handle handle, Acquire(name, version, label));
   PlacementReport report = handle->placer()->Report();
   if (handle->batcher() != nullptr) report.batching = handle->batcher()->Report();
   return report;
-}
-
-std::vector<ModelStatus> Manager::Statuses() const {
-  MutexLock lock(&mutex_);
-  std::vector<ModelStatus> statuses;
-  for (const auto& [name, model] : models_) statuses.push_back(StatusOf(name, *model));
-  return statuses;
-}
-
-StatusOr<ModelStatus> Manager::StatusOf(std::string_view name) const {
-  MutexLock lock(&mutex_);
-  auto model = models_.find(name);
-  if (model == models_.end()) {
-    model = std::find_if(models_.begin(), models_.end(), [&](const auto& one) {
-      return one.second->wanted && std::count(one.second->aliases.begin(), one.second->aliases.end(), name) > 0;
-    });
-  }
-  if (model == models_.end()) return Error(StatusCode::kNotFound, "Model with requested name is not found - Name: {}", name);
-  return StatusOf(model->first, *model->second);
 }
 
 bool Manager::Ready() const { return ready_.load(); }

@@ -113,8 +113,10 @@ class Manager {
   // them goes on. What is changed is loaded beside the old one, and takes its place when it is there; what failed before is
   // tried again at once, and else by itself, after a while (base/backoff.h). An alias that is a model's name, or another's
   // alias before it, is not heeded. A label that is given to another version moves when that serves, and so does an alias that
-  // is given to another model: what it led to goes on serving it, wanted or not.
-  void SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty);
+  // is given to another model: what it led to goes on serving it, wanted or not. What of the models `on_trial` cannot be loaded
+  // is not tried again before the next call of this: the caller decides what becomes of them when their loads were tried.
+  void SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty,
+                 const std::set<std::string>& on_trial = {});
   // Until every load that the last SetWanted asked for was tried, or Shutdown was called. Files that go on changing are not
   // waited for longer than a few times Options::settle.
   void WaitForLoads();
@@ -129,8 +131,13 @@ class Manager {
   // model or label; InvalidArgument: neither a label nor the number that it might have been.
   StatusOr<std::optional<int64_t>> VersionOf(std::string_view model, const VersionLabel& label) const;
 
-  // What every version of every model is, by name.
+  // The name of the model that `model`, which may be an alias, leads to; `model` itself where it leads to none. Without a lock.
+  std::string OwnName(std::string_view model) const;
+
+  // What every version of every model is, by name: also of those that are not wanted any more, but not under a name that leads
+  // to another model now.
   std::vector<ModelStatus> Statuses() const;
+  // `model` may be an alias, and is one before it is the name of a model that is not wanted any more.
   StatusOr<ModelStatus> StatusOf(std::string_view model) const;
 
   // The first load of every model was tried and at least one serves (or all of them, if the options say so; with no model
@@ -205,7 +212,7 @@ class Manager {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void LoadAnew(Model& model, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeLoad(const std::string& name, Model& model, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Fail(const std::string& name, Entry& entry, const Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Fail(const Model& model, Entry& entry, const std::string& name, const Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool LoadsPending() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HeldByDevices() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool LoadPending(const Model& model, TimePoint now) const;
@@ -236,7 +243,7 @@ class Manager {
 
   mutable Mutex mutex_;
   std::map<std::string, std::unique_ptr<Model>, std::less<>> models_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::string, std::string> alias_led_to_ ABSL_GUARDED_BY(mutex_);  // when the map was published last
+  std::map<std::string, std::string, std::less<>> alias_led_to_ ABSL_GUARDED_BY(mutex_);  // when the map was published last
   // The way out of a Version: retired_ (to be closed, outside the mutex, since closing may call back) -> draining_ (in use) ->
   // drained_ (to be destroyed by the loader's thread, never by a callback of the device).
   std::vector<std::shared_ptr<VersionSlot>> retired_ ABSL_GUARDED_BY(mutex_);

@@ -13,6 +13,8 @@ namespace switchyard {
 namespace {
 
 using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
 
 class ManagerTest : public testing::Test {
  protected:
@@ -30,6 +32,12 @@ class ManagerTest : public testing::Test {
       if (status.version == version) return status.state;
     }
     return VersionState::kWanted;
+  }
+
+  std::vector<std::string> Listed() {
+    std::vector<std::string> names;
+    for (const ModelStatus& model : manager_->Statuses()) names.push_back(model.name);
+    return names;
   }
 
   FakeRuntime runtime_;
@@ -122,11 +130,53 @@ TEST_F(ManagerTest, AnAliasMovesWhenItsNewModelServes) {
   Want({third});
   EXPECT_EQ(serves("front"), "second");
   EXPECT_EQ(serves("second"), "second");
+  EXPECT_EQ(manager_->StatusOf("second")->name, "second") << "it lends its versions until the other serves";
+  EXPECT_EQ(manager_->OwnName("front"), "second");
   runtime_.Update("third", [](FakeRuntime::Script& script) { script.hold_load = false; });
   manager_->WaitForLoads();
   EXPECT_EQ(serves("front"), "third");
   EXPECT_EQ(serves("second"), "third");
   EXPECT_EQ(serves("third"), "third");
+  EXPECT_EQ(manager_->StatusOf("second")->name, "third");
+  EXPECT_EQ(StateOf("second", 1), VersionState::kAvailable);
+  EXPECT_EQ(manager_->OwnName("second"), "third");
+  EXPECT_EQ(Listed(), (std::vector<std::string>{"first", "third"}));
+  // A name that is no alias any more is that of a model that is gone.
+  third.aliases = {};
+  Want({third});
+  EXPECT_EQ(StateOf("second", 1), VersionState::kGone);
+  EXPECT_EQ(manager_->OwnName("second"), "second");
+  EXPECT_EQ(Listed(), (std::vector<std::string>{"first", "second", "third"}));
+}
+
+TEST_F(ManagerTest, NothingIsKeptOfAModelThatNeverServed) {
+  MetricsRegistry metrics;
+  runtime_.Update("bad", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("no"); });
+  ModelSettings missing{.name = "missing"};
+  missing.base_path = (repository_.path() / "nowhere").string();
+  ModelSettings good = repository_.Add("good", {1});
+  good.aliases = {"front"};
+  Start({.metrics = &metrics});
+  Want({good, repository_.Add("bad", {1}), missing}, {{"ugly", "shape: expected (1,2)"}});
+  manager_->WaitForLoads();
+  EXPECT_EQ(Listed(), (std::vector<std::string>{"bad", "good", "missing", "ugly"}));
+  EXPECT_THAT(metrics.Text(), HasSubstr(R"(switchyard_load_failures_total{model="bad",reason="INTERNAL"})"));
+  Want({});
+  EXPECT_EQ(Listed(), std::vector<std::string>{"good"});
+  EXPECT_EQ(manager_->StatusOf("bad").status().code(), StatusCode::kNotFound);
+  EXPECT_THAT(metrics.Text(), Not(HasSubstr(R"(model="bad")")));
+  EXPECT_THAT(metrics.Text(), HasSubstr(R"(switchyard_loads_total{model="good"} 1)"));
+  const ModelStatus gone = *manager_->StatusOf("good");
+  EXPECT_THAT(gone.aliases, IsEmpty());
+  EXPECT_EQ(gone.versions[0].state, VersionState::kGone);
+  // What it served with is told of no more, nor that a later load failed.
+  runtime_.Update("good", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("no"); });
+  Want({good});
+  manager_->WaitForLoads();
+  EXPECT_EQ(StateOf("good", 1), VersionState::kFailed);
+  Want({});
+  EXPECT_EQ(StateOf("good", 1), VersionState::kGone);
+  EXPECT_TRUE(manager_->StatusOf("good")->versions[0].error.ok());
 }
 
 TEST_F(ManagerTest, ALabelMovesWhenItsNewVersionServes) {

@@ -24,6 +24,9 @@ struct LoadSource {
 };
 
 struct Manager::Entry {
+  // Gone before it ever served: nothing to be told of.
+  bool forgotten() const { return state == VersionState::kGone && served.path.empty(); }
+
   int64_t version = 0;
   VersionState state = VersionState::kWanted;
   Status error;
@@ -66,6 +69,7 @@ struct Manager::Model {
   bool awaits_copy = false;  // its files are being copied from cloud storage: it is looked at when they are there
   bool pending = true;       // what came of that, and of its loads, was not taken up yet
   bool retry = false;        // what failed is tried again at the next look, changed or not
+  bool on_trial = false;     // what fails until `pending` ends is not tried again by itself
   TimePoint look_at = kNoDeadline;
   int failed_looks = 0;
   TimePoint settle_until{};  // WaitForLoads waits so long for files that change

@@ -291,6 +291,23 @@ TEST_F(ReloadTest, AVersionThatDoesNotLoadLeavesTheOneBeforeItServingAndIsTriedA
   EXPECT_TRUE(Eventually([&] { return StatusOf(1).state == VersionState::kGone; }));
 }
 
+TEST_F(ReloadTest, WhatFailsOnTrialIsNotTriedAgainByItself) {
+  Start();
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("no"); });
+  const ModelSettings settings = repository_.Add("dummy", {1});
+  manager_->SetWanted({settings}, {}, {"dummy"});
+  manager_->WaitForLoads();
+  EXPECT_EQ(StatusOf(1).state, VersionState::kFailed);
+  timer_.Advance(hours(1));
+  manager_->WaitForLoads();
+  EXPECT_EQ(runtime_.loads(), 1u);
+  Want({settings});
+  EXPECT_EQ(runtime_.loads(), 2u);
+  timer_.Advance(seconds(1));
+  manager_->WaitForLoads();
+  EXPECT_EQ(runtime_.loads(), 3u);
+}
+
 TEST_F(ReloadTest, AnAskedForReloadTriesAtOnceWhatFailed) {
   Start();
   runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("no"); });

@@ -265,7 +265,7 @@ void Manager::StartLoads() {
       entry.state = VersionState::kLoading;
       if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
       if (const Status room = MakeRoom(entry.tried.bytes, entry, name); !room.ok()) {
-        Fail(name, entry, room);
+        Fail(*model, entry, name, room);
         continue;
       }
       LogInfo("Loading model {} version {} from {}", name, number, entry.tried.path);
@@ -273,7 +273,7 @@ void Manager::StartLoads() {
       if (placer.ok()) {
         entry.placer = *std::move(placer);
       } else {
-        Fail(name, entry, placer.status());
+        Fail(*model, entry, name, placer.status());
       }
     }
   }
@@ -317,15 +317,16 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
   return std::make_shared<Placer>(std::move(environment), std::move(base), *std::move(plan));
 }
 
-void Manager::Fail(const std::string& name, Entry& entry, const Status& why) {
+void Manager::Fail(const Model& model, Entry& entry, const std::string& name, const Status& why) {
   entry.error = why;
   entry.state = VersionState::kFailed;
   if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
   metrics_.CountLoad(name, why);
   const Duration wait = Backoff(++entry.failures);
-  entry.retry_at = timer_.Now() + wait;
-  LogError("Model {} version {} failed to load: {}; {}trying again in {} s", name, entry.version, Message(why),
-           entry.slot != nullptr ? "the one before it goes on serving; " : "", Seconds(wait));
+  entry.retry_at = model.on_trial ? kNoDeadline : timer_.Now() + wait;
+  LogError("Model {} version {} failed to load: {}{}{}", name, entry.version, Message(why),
+           entry.slot != nullptr ? "; the one before it goes on serving" : "",
+           model.on_trial ? "" : fmt::format("; trying again in {} s", Seconds(wait)));
 }
 
 // A load that found other files than it was to be made of: what lies there now is loaded, when a look says that it is whole.
@@ -343,7 +344,7 @@ void Manager::LoadAnew(Model& model, Entry& entry) {
 void Manager::TakeLoad(const std::string& name, Model& model, Entry& entry) {
   const Placer::Phase phase = entry.placer->phase();
   if (phase == Placer::Phase::kFailed && entry.placer->files()->changed()) return LoadAnew(model, entry);
-  if (phase == Placer::Phase::kFailed) return Fail(name, entry, entry.placer->why());
+  if (phase == Placer::Phase::kFailed) return Fail(model, entry, name, entry.placer->why());
   if (phase == Placer::Phase::kDown) {
     entry.error = entry.placer->why();
   } else if (entry.slot == nullptr || phase == Placer::Phase::kServing) {
@@ -390,7 +391,6 @@ void Manager::RetireSuperseded(Model& model) {
     all = all && entry.slot != nullptr;
   }
   const bool replaced = any ? all : !settling && !model.faulty && !model.look && model.failed_looks == 0;
-  size_t gone = 0;
   for (auto& [number, entry] : model.entries) {
     if (!entry.wanted && entry.state != VersionState::kGone) {
       if (replaced || entry.slot == nullptr) {
@@ -401,8 +401,11 @@ void Manager::RetireSuperseded(Model& model) {
         entry.tried = entry.served;
       }
     }
-    if (entry.state == VersionState::kGone) ++gone;
   }
+  std::erase_if(model.entries, [](const auto& item) { return item.second.forgotten(); });
+  auto gone = static_cast<size_t>(std::count_if(model.entries.begin(), model.entries.end(), [](const auto& item) {
+    return item.second.state == VersionState::kGone;
+  }));
   for (auto it = model.entries.begin(); it != model.entries.end() && gone > kMostGone;) {
     const bool erase = it->second.state == VersionState::kGone;
     if (erase) --gone;
@@ -423,6 +426,7 @@ void Manager::ForgetGone() {
   for (auto it = models_.begin(); surplus > 0;) {
     const bool erase = gone(*it->second);
     if (erase) --surplus;
+    if (erase) metrics_.Forget(it->first);
     it = erase ? models_.erase(it) : std::next(it);
   }
 }
@@ -434,11 +438,13 @@ void Manager::Retire(Entry& entry) {
   }
   if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
   entry.state = VersionState::kGone;
+  entry.error = absl::OkStatus();
   entry.wanted = entry.settling = false;
   entry.missing_since.reset();
 }
 
-// What nobody wants goes, but for models that an alias leads to until the model that has it now serves.
+// What nobody wants goes, but for models that an alias leads to until the model that has it now serves. Nothing is kept of one
+// that never served.
 void Manager::RetireUnwanted() {
   std::set<std::string> needed;
   for (const auto& [name, model] : models_) {
@@ -448,6 +454,9 @@ void Manager::RetireUnwanted() {
   for (auto& [name, model] : models_) {
     if (model->wanted) continue;
     model->lent = needed.contains(name);
+    model->fault = absl::OkStatus();
+    model->aliases.clear();
+    if (!model->lent) model->labels.clear();
     for (auto& [number, entry] : model->entries) {
       if (!model->lent || entry.slot == nullptr) {
         if (entry.state != VersionState::kGone) Retire(entry);
@@ -456,7 +465,10 @@ void Manager::RetireUnwanted() {
         entry.state = VersionState::kAvailable;
       }
     }
+    std::erase_if(model->entries, [](const auto& item) { return item.second.forgotten(); });
+    if (model->entries.empty()) metrics_.Forget(name);
   }
+  std::erase_if(models_, [](const auto& item) { return !item.second->wanted && item.second->entries.empty(); });
 }
 
 void Manager::CloseRetired() {

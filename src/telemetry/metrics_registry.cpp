@@ -60,6 +60,15 @@ void MetricsRegistry::CountLoad(const std::string& model, const Status& status) 
   }
 }
 
+void MetricsRegistry::Forget(const std::string& model) {
+  MutexLock lock(&mutex_);
+  models_.erase(model);
+  loads_.erase(model);
+  std::erase_if(load_failures_, [&model](const auto& entry) { return entry.first.first == model; });
+  std::erase_if(retries_, [&model](const auto& entry) { return entry.first.first == model; });
+  std::erase_if(failovers_, [&model](const auto& entry) { return std::get<0>(entry.first) == model; });
+}
+
 void MetricsRegistry::AddCollector(std::function<void(MetricsPage&)> collect) {
   MutexLock lock(&collecting_);
   collectors_.push_back(std::move(collect));

@@ -44,6 +44,9 @@ class MetricsRegistry {
   // A version of `model` was loaded (OK), or could not be, for this reason.
   void CountLoad(const std::string& model, const Status& status);
 
+  // The model is unknown from now on, and its counts leave the page (but for cells that are held).
+  void Forget(const std::string& model);
+
   // `collect` runs at each scrape, on the scraping thread, one scrape at a time. It must not block, nor add a collector.
   void AddCollector(std::function<void(MetricsPage&)> collect);
 

@@ -33,7 +33,7 @@ StatusOr<std::string> ServerReady(const Manager& manager, ZeroCopyInputStream& m
 StatusOr<std::string> ModelReady(const Manager& manager, ZeroCopyInputStream& message) {
   SY_ASSIGN_OR_RETURN(const auto request, ParseMessage<inference::ModelReadyRequest>(message));
   const StatusOr<bool> ready = IsModelReady(manager, request.name(), request.version());
-  manager.metrics().CountQuery(request.name(), Endpoint::kKserveGrpcReady, ready.ok());
+  manager.metrics().CountQuery(manager.OwnName(request.name()), Endpoint::kKserveGrpcReady, ready.ok());
   SY_RETURN_IF_ERROR(ready.status());
   inference::ModelReadyResponse response;
   response.set_ready(*ready);

@@ -75,13 +75,17 @@ ModelStatistics StatisticsOf(const Version& version) {
 
 StatusOr<std::vector<ModelStatistics>> Collect(const Manager& manager, std::string_view name, std::string_view version) {
   const VersionText text = ParseVersion(version);
+  std::vector<ModelStatus> models;
   std::vector<ModelStatistics> reports;
   if (!name.empty()) {
     SY_ASSIGN_OR_RETURN(const Handle handle, manager.Acquire(name, text.number, text.label));
     if (text.number || !text.label.name.empty()) return std::vector<ModelStatistics>{StatisticsOf(*handle)};
+    SY_ASSIGN_OR_RETURN(models.emplace_back(), manager.StatusOf(name));
+    models.back().name = name;  // by which it can be asked, also while another model lends an alias its versions
+  } else {
+    models = manager.Statuses();
   }
-  for (const ModelStatus& model : manager.Statuses()) {
-    if (!name.empty() && model.name != name) continue;
+  for (const ModelStatus& model : models) {
     for (const VersionStatus& entry : model.versions) {
       if (const auto handle = manager.Acquire(model.name, entry.version); handle.ok())
         reports.push_back(StatisticsOf(**handle));

@@ -264,7 +264,7 @@ HttpReply RestApi::SharedMemory(const Route& route, HttpRequest& request) const 
 
 HttpReply RestApi::ModelReady(const Route& route) const {
   const bool ready = manager_.ModelReady(route.model, route.version, route.label);
-  manager_.metrics().CountQuery(route.model, Endpoint::kKserveRestReady, ready);
+  manager_.metrics().CountQuery(manager_.OwnName(route.model), Endpoint::kKserveRestReady, ready);
   if (ready) return HttpReply();
   const auto handle = manager_.Acquire(route.model, route.version, route.label);
   if (!handle.ok()) return ErrorReply(handle.status());
@@ -283,7 +283,7 @@ HttpReply RestApi::TfsStatus(const Route& route) const {
   const auto labelled = manager_.VersionOf(route.model, route.label);
   if (!labelled.ok()) return ErrorReply(labelled.status());
   const auto versions = tfs::ReportModel(manager_, route.model, *labelled ? *labelled : route.version);
-  manager_.metrics().CountQuery(route.model, Endpoint::kTfsRestStatus, versions.ok());
+  manager_.metrics().CountQuery(manager_.OwnName(route.model), Endpoint::kTfsRestStatus, versions.ok());
   return versions.ok() ? JsonReply(EncodeTfsStatus(*versions)) : ErrorReply(versions.status());
 }
 

@@ -71,7 +71,7 @@ StatusOr<std::vector<ReportedVersion>> ReportOf(const Manager& manager, const pr
 StatusOr<std::string> GetModelStatus(const Manager& manager, ZeroCopyInputStream& message) {
   SY_ASSIGN_OR_RETURN(const auto request, ParseMessage<proto::GetModelStatusRequest>(message));
   const StatusOr<std::vector<ReportedVersion>> versions = ReportOf(manager, request.model_spec());
-  manager.metrics().CountQuery(request.model_spec().name(), Endpoint::kTfsGrpcStatus, versions.ok());
+  manager.metrics().CountQuery(manager.OwnName(request.model_spec().name()), Endpoint::kTfsGrpcStatus, versions.ok());
   SY_RETURN_IF_ERROR(versions.status());
   proto::GetModelStatusResponse response;
   for (const ReportedVersion& version : *versions) {
