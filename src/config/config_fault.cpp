@@ -23,7 +23,9 @@ ConfigFault FaultAt(std::string pointer, std::string_view message, std::string d
   constexpr std::string_view kExpected = "expected ";
   const size_t expected = message.find(kExpected);
   const size_t got = expected == message.npos ? message.npos : message.find(" got ", expected);
-  if (got == message.npos) return {std::move(pointer), std::string(message), std::move(described)};
+  if (got == message.npos) {
+    return {std::move(pointer), "a value that this server takes", fmt::format("{}: {}", described, message)};
+  }
   // What stands before (the name of an input, say) stays with what was expected.
   std::string wanted(message.substr(expected + kExpected.size(), got - expected - kExpected.size()));
   while (!wanted.empty() && (wanted.back() == ',' || wanted.back() == ';')) wanted.pop_back();

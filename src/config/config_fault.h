@@ -19,8 +19,8 @@ std::string ToText(const ConfigFault& fault);
 // The first hundred in one line, separated by "; ", and how many more there are.
 std::string ToText(const std::vector<ConfigFault>& faults);
 
-// A message of a value's parser ("expected X, got Y; do Z", or a sentence) about the value at `pointer`, which
-// `described` puts in words when the message does not.
+// A message of a value's parser about the value at `pointer`: "expected X, got Y; do Z", or a sentence, which is put behind
+// the value in words, `described`.
 ConfigFault FaultAt(std::string pointer, std::string_view message, std::string described);
 
 // `pointer` with one more token, escaped.

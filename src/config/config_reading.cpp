@@ -1,6 +1,7 @@
 #include "config/config_reading.h"
 
 #include <rapidjson/document.h>
+#include <rapidjson/pointer.h>
 
 #include <map>
 
@@ -226,8 +227,10 @@ ConfigReading ReadWholeConfig(std::string_view text, const std::string& base_dir
   const std::string_view message = Message(file.status());
   const size_t colon = message.find(": ");
   const bool placed = message.starts_with('/') && colon != message.npos;
-  reading.faults.push_back(FaultAt(std::string(placed ? message.substr(0, colon) : ""),
-                                   placed ? message.substr(colon + 2) : message, "another value"));
+  std::string pointer(placed ? message.substr(0, colon) : "");
+  const Value* const value = rapidjson::Pointer(pointer.c_str()).Get(document);
+  reading.faults.push_back(FaultAt(std::move(pointer), placed ? message.substr(colon + 2) : message,
+                                   Describe(value != nullptr ? *value : document)));
   return reading;
 }
 

@@ -67,6 +67,22 @@ TEST(ConfigReading, SaysWhatWasExpectedAndWhatCame) {
   EXPECT_EQ(one("\"shape\": \"(1,\"").pointer, "/model_config_list/0/config/shape");
   EXPECT_EQ(one(R"("aliases": ["n", "m"])").pointer, "/model_config_list/0/config/aliases/1");
   EXPECT_EQ(one(R"("labels": {"stable": 0})").expected, "the number of a version");
+  EXPECT_EQ(one(R"("nireq": 2.0)").got, "the number 2.0");
+  EXPECT_EQ(one(R"("nireq": 1e3)").got, "the number 1000.0");
+  EXPECT_EQ(one(R"("low_latency_transformation": true)"),
+            (ConfigFault{"/model_config_list/0/config/low_latency_transformation", "a value that this server takes",
+                         "true: it makes a model that keeps state; set stateful to true as well"}));
+  EXPECT_THAT(one(R"("custom_loader_options": {})").got, HasSubstr("remove it to serve the model"));
+}
+
+TEST(ConfigReading, SaysWhatIsWrongBesideTheModels) {
+  const std::string text =
+      R"({"model_config_list": [], "monitoring": {"metrics": {"enable": true, "metrics_list": ["nope"]}}})";
+  const auto faults = ReadWholeConfig(text, "/").faults;
+  ASSERT_EQ(faults.size(), 1u) << ToText(faults);
+  EXPECT_EQ(faults[0].pointer, "/monitoring/metrics/metrics_list");
+  EXPECT_EQ(faults[0].expected, "a value that this server takes");
+  EXPECT_THAT(faults[0].got, HasSubstr("a list of 1: the metric \"nope\" is not known"));
 }
 
 TEST(ConfigReading, MembersThatBelongTogetherAreJudgedTogether) {

@@ -71,7 +71,8 @@ std::string Describe(const rapidjson::Value& value) {
   }
   if (value.IsInt64()) return fmt::format("the number {}", value.GetInt64());
   if (value.IsUint64()) return fmt::format("the number {}", value.GetUint64());
-  return fmt::format("the number {}", value.GetDouble());
+  // With the point that tells it from an integer.
+  return fmt::format("the number {:#}", value.GetDouble());
 }
 
 }  // namespace switchyard

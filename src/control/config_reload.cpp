@@ -117,9 +117,7 @@ ControlOutcome ModelControl::JudgeFile(const std::string& text, WantedSet* wante
   if (reading.faults.empty()) {
     *changed = wanted->SetFile(std::move(reading.file.models), {});
     // With the models that the API loaded.
-    if (const std::string conflict = wanted->Conflict(); !conflict.empty()) {
-      reading.faults.push_back({"/model_config_list", "models that share no name", conflict});
-    }
+    if (auto conflict = wanted->Conflict(reading.models, "/model_config_list")) reading.faults.push_back(*std::move(conflict));
   }
   if (!reading.faults.empty()) return Refuse("The configuration", std::move(reading.faults));
   TellOfServer(std::move(reading.file.server));

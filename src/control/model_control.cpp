@@ -297,7 +297,6 @@ void ModelControl::TellManager() {
 void ModelControl::RunLoad(const std::string& called, const std::optional<std::string>& entry, Done done) {
   WantedSet wanted = wanted_;
   const std::string own = wanted.OwnName(called);
-  const bool is_alias = own != called;
   // Settings are of a model by its own name: there may be a new one.
   const std::string model = entry ? called : own;
   const ModelSettings* const known = wanted.Known(model);
@@ -316,9 +315,7 @@ void ModelControl::RunLoad(const std::string& called, const std::optional<std::s
     return done(Fault(NotKnown(model)));
   }
   std::vector<ConfigFault> faults = Check({checked});
-  if (const std::string conflict = wanted.Conflict(); !conflict.empty()) {
-    faults.push_back({is_alias ? "/name" : "/aliases", "names that no other model has", conflict});
-  }
+  if (auto conflict = wanted.Conflict({checked}, "/aliases")) faults.push_back(*std::move(conflict));
   if (!faults.empty()) return done(Refuse("Loading model " + model, std::move(faults)));
   LogInfo("Model {} is to be loaded, as a call asks", model);
   Apply(std::move(wanted),
@@ -364,9 +361,7 @@ void ModelControl::RunReplace(const std::vector<ListedModel>& models, Done done)
     checked.push_back(std::move(model));
   }
   for (ConfigFault& fault : Check(checked)) faults.push_back(std::move(fault));
-  if (const std::string conflict = wanted.Conflict(); !conflict.empty()) {
-    faults.push_back({"/model_config_list", "models that share no name", conflict});
-  }
+  if (auto conflict = wanted.Conflict(checked, "/model_config_list")) faults.push_back(*std::move(conflict));
   if (!faults.empty()) return done(Refuse("The list of models", std::move(faults)));
   LogInfo("{} models are to be served and no others, as a call asks", models.size());
   Apply(std::move(wanted),

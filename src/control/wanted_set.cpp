@@ -8,6 +8,16 @@
 #include "config/text.h"
 
 namespace switchyard {
+namespace {
+
+// Where of a model's entry the name stands; empty when it does not.
+std::string PlaceOf(const std::string& name, const ModelSettings& model) {
+  if (model.name == name) return "/name";
+  const auto found = std::find(model.aliases.begin(), model.aliases.end(), name);
+  return found == model.aliases.end() ? "" : fmt::format("/aliases/{}", found - model.aliases.begin());
+}
+
+}  // namespace
 
 std::set<std::string> WantedSet::SetFile(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty) {
   std::map<std::string, ModelSettings> file;
@@ -109,7 +119,7 @@ std::vector<FaultyModel> WantedSet::FaultyModels() const {
   return models;
 }
 
-std::string WantedSet::Conflict() const {
+std::optional<ConfigFault> WantedSet::Conflict(const std::vector<CheckedModel>& asked, std::string pointer) const {
   std::map<std::string, std::string> taken;  // to whose it is
   const std::vector<ModelSettings> models = Models();
   for (const ModelSettings& model : models) taken.emplace(model.name, model.name);
@@ -117,11 +127,20 @@ std::string WantedSet::Conflict() const {
     for (const std::string& alias : model.aliases) {
       const auto [owner, is_new] = taken.emplace(alias, model.name);
       if (is_new) continue;
-      return fmt::format("the alias {} of model {} is a name of model {}", Quote(alias), Quote(model.name),
-                         Quote(owner->second));
+      const auto shown = [this](const std::string& name) {
+        const auto said = said_.find(name);
+        return Quote(name) + (said != said_.end() && said->second.settings ? ", which a call loaded" : "");
+      };
+      for (const CheckedModel& one : asked) {
+        if (const std::string place = PlaceOf(alias, one.settings); !place.empty()) pointer = one.pointer + place;
+      }
+      return ConfigFault{std::move(pointer), "names that no other model has",
+                         fmt::format("the alias {} of model {}, and the same name of model {}; give one of them another, or "
+                                     "unload a model",
+                                     Quote(alias), shown(model.name), shown(owner->second))};
     }
   }
-  return {};
+  return std::nullopt;
 }
 
 }  // namespace switchyard

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/config_reading.h"
 #include "config/settings.h"
 
 namespace switchyard {
@@ -49,8 +50,8 @@ class WantedSet {
   // What the Manager is to be given.
   std::vector<ModelSettings> Models() const;
   std::vector<FaultyModel> FaultyModels() const;
-  // Of two models that would be served under one name or alias, a sentence; empty when there are none.
-  std::string Conflict() const;
+  // Of two models that would be served under one name or alias: at the one of `asked` that has it, else at `pointer`.
+  std::optional<ConfigFault> Conflict(const std::vector<CheckedModel>& asked, std::string pointer) const;
 
  private:
   bool IsWanted(const std::string& name) const;

@@ -9,7 +9,6 @@ namespace switchyard {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAre;
 
@@ -74,9 +73,18 @@ TEST(WantedSet, NoNameTwice) {
   ModelSettings a = Model("a");
   a.aliases = {"x"};
   wanted.SetFile({a, Model("b")}, {});
-  EXPECT_EQ(wanted.Conflict(), "");
+  const auto told = [&](const ModelSettings& asked) {
+    const auto fault = wanted.Conflict({{.settings = asked, .pointer = "/at", .faulty_keys = {}}}, "/list");
+    return fault ? ToText(*fault) : "";
+  };
+  EXPECT_EQ(told(a), "");
   wanted.Load(Model("x"));
-  EXPECT_THAT(wanted.Conflict(), HasSubstr("\"x\""));
+  const std::string rest =
+      ": expected names that no other model has, got the alias \"x\" of model \"a\", and the same name of model \"x\", which a "
+      "call loaded; give one of them another, or unload a model";
+  EXPECT_EQ(told(Model("x")), "/at/name" + rest);
+  EXPECT_EQ(told(a), "/at/aliases/0" + rest);
+  EXPECT_EQ(told(Model("b")), "/list" + rest);
 }
 
 TEST(ConfigWatch, ReadsAChangeThatIsQuiet) {
