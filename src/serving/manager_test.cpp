@@ -177,6 +177,7 @@ TEST_F(ManagerTest, NothingIsKeptOfAModelThatNeverServed) {
   Want({});
   EXPECT_EQ(StateOf("good", 1), VersionState::kGone);
   EXPECT_TRUE(manager_->StatusOf("good")->versions[0].error.ok());
+  manager_.reset();  // before the metrics
 }
 
 TEST_F(ManagerTest, ALabelMovesWhenItsNewVersionServes) {

@@ -403,9 +403,8 @@ void Manager::RetireSuperseded(Model& model) {
     }
   }
   std::erase_if(model.entries, [](const auto& item) { return item.second.forgotten(); });
-  auto gone = static_cast<size_t>(std::count_if(model.entries.begin(), model.entries.end(), [](const auto& item) {
-    return item.second.state == VersionState::kGone;
-  }));
+  auto gone = static_cast<size_t>(std::count_if(model.entries.begin(), model.entries.end(),
+                                                [](const auto& item) { return item.second.state == VersionState::kGone; }));
   for (auto it = model.entries.begin(); it != model.entries.end() && gone > kMostGone;) {
     const bool erase = it->second.state == VersionState::kGone;
     if (erase) --gone;
