@@ -136,7 +136,8 @@ std::variant<InferOptions, InferUsage> ParseInferOptions(int argc, const char* c
   app.add_option("--shape", shapes, "name=1,3,224,224 or name=scalar: the shape to send, instead of the one deduced")
       ->allow_extra_args(false)
       ->option_text("NAME=DIMS");
-  app.add_option("--repeat", options.repeat, "how many calls to make; more than one prints latencies")
+  app.add_option("--repeat", options.repeat,
+                 "how many calls to make, --concurrency if not given; more than one prints latencies")
       ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 40))
       ->option_text("N");
   app.add_option("--concurrency", options.concurrency, "how many connections call at the same time")
@@ -172,6 +173,7 @@ std::variant<InferOptions, InferUsage> ParseInferOptions(int argc, const char* c
   if (!status.ok()) {
     return InferUsage{kExitUsage, fmt::format("{}\nRun `switchyard infer --help` for the flags.\n", Message(status))};
   }
+  if (app.count("--repeat") == 0) options.repeat = options.concurrency;
   options.protocol = *spoken;
   options.address = *address;
   options.timeout = std::chrono::milliseconds(timeout_ms);

@@ -38,6 +38,18 @@ TEST(InferOptions, TakesEveryFlag) {
   EXPECT_TRUE(options.json);
 }
 
+TEST(InferOptions, EachConnectionCallsOnceUnlessToldOtherwise) {
+  const std::vector<const char*> wanted = {"--url", "h:1", "--protocol", "tfs-rest", "--model", "m"};
+  const auto repeat = [&](std::vector<const char*> more) {
+    more.insert(more.begin(), wanted.begin(), wanted.end());
+    const auto parsed = Parse(more);
+    return std::holds_alternative<InferOptions>(parsed) ? std::get<InferOptions>(parsed).repeat : 0;
+  };
+  EXPECT_EQ(repeat({}), 1u);
+  EXPECT_EQ(repeat({"--concurrency", "3"}), 3u);
+  EXPECT_EQ(repeat({"--concurrency", "3", "--repeat", "2"}), 2u);
+}
+
 TEST(InferOptions, HelpIsNoError) {
   const InferUsage usage = Refused({"--help"});
   EXPECT_EQ(usage.exit_code, 0);

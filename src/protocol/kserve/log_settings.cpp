@@ -24,9 +24,18 @@ std::string_view NameOf(LogFormat format) {
 std::string Show(const LogSettingValue& value) {
   if (const auto* flag = std::get_if<bool>(&value)) return *flag ? "true" : "false";
   if (const auto* number = std::get_if<uint32_t>(&value)) return std::to_string(*number);
+  if (const auto* unfit = std::get_if<UnfitLogValue>(&value)) return unfit->shown;
   std::string text;
   AppendJsonString(text, std::get<std::string>(value));
   return text;
+}
+
+std::string UnfitText(const rapidjson::Value& value) {
+  if (value.IsInt64()) return std::to_string(value.GetInt64());
+  if (value.IsUint64()) return std::to_string(value.GetUint64());
+  // With the point that tells it from an integer.
+  if (value.IsDouble()) return fmt::format("{:#}", value.GetDouble());
+  return value.IsNull() ? "null" : value.IsObject() ? "an object" : "a list";
 }
 
 Status Wrong(const std::string& name, std::string_view expected, const LogSettingValue& value) {
@@ -44,7 +53,7 @@ Status Apply(const std::string& name, const LogSettingValue& value, LogSettings&
     return absl::OkStatus();
   }
   if (name == "log_verbose_level") {
-    if (!std::holds_alternative<uint32_t>(value)) return Wrong(name, "a number from 0 to 4294967295", value);
+    if (!std::holds_alternative<uint32_t>(value)) return Wrong(name, "an integer from 0 to 4294967295", value);
     settings.verbose = std::get<uint32_t>(value);
     return absl::OkStatus();
   }
@@ -113,7 +122,7 @@ Status ChangeLog(std::string_view json) {
     } else if (value.IsString()) {
       changes.emplace_back(std::move(name), std::string(value.GetString(), value.GetStringLength()));
     } else {
-      return InvalidArgument("{}: expected true, false, a number from 0 to 4294967295 or a string", name);
+      changes.emplace_back(std::move(name), UnfitLogValue{UnfitText(value)});
     }
   }
   return ChangeLog(changes);

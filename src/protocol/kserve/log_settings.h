@@ -15,7 +15,11 @@ namespace switchyard::kserve {
 
 inline constexpr size_t kMaxLogChangeBytes = 65536;
 
-using LogSettingValue = std::variant<bool, uint32_t, std::string>;
+// A JSON value that no setting takes, in words.
+struct UnfitLogValue {
+  std::string shown;
+};
+using LogSettingValue = std::variant<bool, uint32_t, std::string, UnfitLogValue>;
 using LogSettingList = std::vector<std::pair<std::string, LogSettingValue>>;
 
 // log_file, log_info, log_warning, log_error, log_verbose_level, log_format, in this order.

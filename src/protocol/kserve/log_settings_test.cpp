@@ -32,6 +32,13 @@ TEST_F(LogSettingsTest, AFaultChangesNothing) {
   EXPECT_THAT(Message(ChangeLog(R"({"log_info": false, "log_format": "xml"})")),
               AllOf(HasSubstr("log_format"), HasSubstr("xml")));
   EXPECT_TRUE(LogEnabled(LogLevel::kInfo));
+  const auto told = [](const char* json) { return std::string(Message(ChangeLog(std::string_view(json)))); };
+  const std::string integer = "log_verbose_level: expected an integer from 0 to 4294967295, got ";
+  EXPECT_EQ(told(R"({"log_verbose_level": -1})"), integer + "-1");
+  EXPECT_EQ(told(R"({"log_verbose_level": 2.0})"), integer + "2.0");
+  EXPECT_EQ(told(R"({"log_verbose_level": true})"), integer + "true");
+  EXPECT_EQ(told(R"({"log_info": null})"), "log_info: expected true or false, got null");
+  EXPECT_THAT(told(R"({"log_infos": {}})"), HasSubstr("there is no such setting"));
   for (const char* json : {"", "[]", "{", R"({"log_infos": true})", R"({"log_info": 1})", R"({"log_error": null})",
                            R"({"log_verbose_level": -1})", R"({"log_verbose_level": true})",
                            R"({"log_verbose_level": 4294967296})", R"({"log_file": "/etc/passwd"})", R"({"log_file": 3})"}) {

@@ -99,10 +99,12 @@ std::optional<HttpReply> ReadModel(const Segments& segments, Route& route, size_
   used = 3;
   if (segments.size() < 5 || (segments[3] != "versions" && segments[3] != "labels")) return std::nullopt;
   used = 5;
-  const std::string_view text = segments[4];
+  const std::string_view what = segments[3] == "versions" ? "version" : "label";
+  auto decoded = PercentDecode(segments[4]);
+  if (!decoded) return ErrorReply(400, fmt::format("The {} {} is not percent-encoded correctly", what, segments[4]));
+  const std::string_view text = *decoded;
   const bool kserve = segments[0] == "v2";
   if (text.empty() && (!kserve || segments[3] == "versions")) {
-    const std::string_view what = segments[3] == "versions" ? "version" : "label";
     return ErrorReply(400, fmt::format("The {0} in the path is empty - Expected: /{1}/<{0}>, or no /{1}", what, segments[3]));
   }
   const std::string_view digits = text.substr(text.starts_with('-') ? 1 : 0);
@@ -111,9 +113,7 @@ std::optional<HttpReply> ReadModel(const Segments& segments, Route& route, size_
     if (kserve && segments[3] == "labels") {
       return ErrorReply(404, "KServe v2 has no path for labels; a label stands in the place of a version: /versions/{label}");
     }
-    auto label = PercentDecode(text);
-    if (!label) return ErrorReply(400, fmt::format("Label {} is not percent-encoded correctly", text));
-    route.label = {*std::move(label), kserve};
+    route.label = {*std::move(decoded), kserve};
     return std::nullopt;
   }
   int64_t version = 0;
@@ -123,7 +123,7 @@ std::optional<HttpReply> ReadModel(const Segments& segments, Route& route, size_
   }
   if (parsed.ec != std::errc()) {
     // Longer than any version's: the Manager says of it what it says of others.
-    route.label = {std::string(text), true};
+    route.label = {*std::move(decoded), true};
   } else if (version != 0) {
     route.version = version;
   }
