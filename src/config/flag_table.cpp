@@ -202,7 +202,9 @@ const std::vector<FlagGroup>& FlagGroups() {
             "the largest JPEG or PNG that is decoded for an input, width times height; read in its header"},
            {"sequence_cleaner_poll_wait_minutes", "MIN", "5",
             "a sequence of a model with state that has had no call for so long is ended; 0: never"},
-           {"grace_seconds", "S", "30", "time for the calls in flight to finish when the server is told to stop"},
+           {"grace_seconds", "S", "30",
+            "time for the calls in flight to finish when the server is told to stop (SIGTERM, SIGINT); a SIGINT after that "
+            "ends it at once, a SIGTERM does nothing more"},
            {"readiness", "any|all", "any", "ready when any of the models serves, or only when all of them do"},
            {"ready_file", "FILE", "",
             "written once the server is ready, removed when it stops, and before a start: {\"grpc\": \"host:port\", \"rest\": "

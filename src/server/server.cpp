@@ -102,6 +102,7 @@ class Server {
   Endpoints endpoints_;
   std::atomic<bool> stopping_{false};
   pthread_t main_thread_ = pthread_self();
+  std::atomic<bool> start_failed_{false};
   std::thread start_up_;
 };
 
@@ -147,6 +148,7 @@ void Server::AwaitModels() {
   if (stopping_.load()) return;
   if (settings_.single_model && !SingleModelFault().ok()) {
     pthread_kill(main_thread_, kStartFailed);
+    start_failed_.store(true);
     return;
   }
   Announce();
@@ -199,7 +201,7 @@ void Server::ReadLogsAgain() {
 int Server::Wait() {
   const sigset_t signals = WaitedSignals();
   int signal = 0;
-  while (sigwait(&signals, &signal) != 0 || signal == SIGHUP) {
+  while (sigwait(&signals, &signal) != 0 || signal == SIGHUP || (signal == kStartFailed && !start_failed_.load())) {
     if (signal == SIGHUP) ReadLogsAgain();
   }
   int exit_code = kExitOk;
@@ -210,9 +212,11 @@ int Server::Wait() {
   } else {
     LogInfo("{}: finishing what is in flight, {} s at most", signal == SIGINT ? "SIGINT" : "SIGTERM", settings_.grace_seconds);
   }
-  // A second signal ends the process at once.
-  ::signal(SIGHUP, SIG_IGN);
-  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  // A person's second Ctrl-C ends the process at once; a supervisor's second SIGTERM must not cost the calls in flight.
+  sigset_t interrupt;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, SIGINT);
+  pthread_sigmask(SIG_UNBLOCK, &interrupt, nullptr);
   Stop(exit_code);
   return exit_code;
 }
