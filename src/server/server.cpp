@@ -37,7 +37,8 @@
 namespace switchyard {
 namespace {
 
-// What the start-up thread sends to the main thread when the one model of the command line failed.
+// What the start-up thread sends to the main thread when the one model of the command line failed; nothing when another process
+// sends it.
 constexpr int kStartFailed = SIGUSR1;
 
 // A version's files are taken when nothing of them has changed for so long.
@@ -101,8 +102,8 @@ class Server {
   std::unique_ptr<HttpServer> http_;
   Endpoints endpoints_;
   std::atomic<bool> stopping_{false};
-  pthread_t main_thread_ = pthread_self();
   std::atomic<bool> start_failed_{false};
+  pthread_t main_thread_ = pthread_self();
   std::thread start_up_;
 };
 
@@ -147,8 +148,8 @@ void Server::AwaitModels() {
   manager_->WaitForLoads();
   if (stopping_.load()) return;
   if (settings_.single_model && !SingleModelFault().ok()) {
-    pthread_kill(main_thread_, kStartFailed);
     start_failed_.store(true);
+    pthread_kill(main_thread_, kStartFailed);
     return;
   }
   Announce();
@@ -193,8 +194,11 @@ void Server::ReadLogsAgain() {
     if (file.ok() && !settings_.log_level_given) level = file->log_level.value_or(LogLevel::kInfo);
   }
   if (read.ok()) ChangeLogLevel(level);
-  LogInfo("SIGHUP: log files were opened again");
-  if (!opened.ok()) LogWarning("{}; the old file goes on", Message(opened));
+  if (opened.ok()) {
+    LogInfo("SIGHUP: log files were opened again");
+  } else {
+    LogWarning("SIGHUP: {}; the old file goes on", Message(opened));
+  }
   if (!read.ok()) LogWarning("SIGHUP: the log level stays, since the config file cannot be read: {}", Message(read));
 }
 
