@@ -188,7 +188,7 @@ const std::vector<FlagGroup>& FlagGroups() {
        {
            {"rest_port", "PORT", "0", "TCP port; 0: off; auto: a free one"},
            {"rest_bind_address", "LIST", "0.0.0.0", "addresses, host names or unix:/path, separated by commas"},
-           {"rest_workers", "N", "one per core", "threads, from 2 to 10000; needs --rest_port"},
+           {"rest_workers", "N", "one per core", "threads, up to 10000; fewer than 2 are 2, as with OVMS; needs --rest_port"},
            {"max_body_bytes", "BYTES", "1073741824", "the largest body that is taken, also when it unpacks"},
            {"max_connections", "N", "10000", "most connections at once"},
            {"header_timeout_ms", "MS", "10000", "time for the header of a request to arrive"},
