@@ -112,7 +112,7 @@ def test_check_names_keys_that_are_there_twice(tmp_path):
 
 def test_check_of_no_file_and_no_command(tmp_path):
     done = run_binary("check", tmp_path / "nowhere.json")
-    assert done.returncode == 1 and "cannot be read" in done.stdout
+    assert done.returncode == 1 and "cannot be read" in done.stdout and "--config_path" not in done.stdout
     assert run_binary("check").returncode == 64
     assert run_binary("check", "a", "b").returncode == 64
     assert run_binary("check", "--port", "1").returncode == 64
