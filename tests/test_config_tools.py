@@ -112,7 +112,7 @@ def test_check_names_keys_that_are_there_twice(tmp_path):
 
 def test_check_of_no_file_and_no_command(tmp_path):
     done = run_binary("check", tmp_path / "nowhere.json")
-    assert done.returncode == 1 and "cannot be read" in done.stdout
+    assert done.returncode == 1 and "cannot be read" in done.stdout and "--config_path" not in done.stdout
     assert run_binary("check").returncode == 64
     assert run_binary("check", "a", "b").returncode == 64
     assert run_binary("check", "--port", "1").returncode == 64
@@ -204,6 +204,32 @@ def test_what_a_server_would_refuse_is_not_written(tmp_path, flags, code, part):
     done = run_binary("--add_to_config", "--config_path", config, "--model_name", "a", *path, *flags)
     assert done.returncode == code and part in done.stderr, done
     assert config.read_text() == before and sorted(os.listdir(tmp_path)) == ["a", "config.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]"])
+def test_a_file_that_is_no_config_is_at_fault_not_the_command_line(tmp_path, text):
+    add_model(tmp_path, "a")
+    config = tmp_path / "config.json"
+    config.write_text(text)
+    flags = ["--config_path", config, "--model_name", "a"]
+    for command in (["--add_to_config", *flags, "--model_path", tmp_path / "a"], ["--remove_from_config", *flags]):
+        done = run_binary(*command)
+        assert done.returncode == 1 and str(config) in done.stderr, done
+    assert config.read_text() == text
+    config.unlink()
+    done = run_binary("--remove_from_config", *flags)
+    assert done.returncode == 1 and "cannot be read" in done.stderr, done
+
+
+def test_only_the_new_entry_is_held_against_the_machine(tmp_path):
+    add_model(tmp_path, "a")
+    config = write_config(tmp_path / "config.json", [entry("elsewhere", base_path="elsewhere")])
+    assert run_binary("check", config).returncode == 1
+    done = run_binary("--add_to_config", "--config_path", config, "--model_name", "a", "--model_path", tmp_path / "a")
+    assert done.returncode == 0 and [m["name"] for m in models_of(config)] == ["elsewhere", "a"], done
+    write_config(config, [entry("elsewhere", nireq=-1)])
+    done = run_binary("--add_to_config", "--config_path", config, "--model_name", "a", "--model_path", tmp_path / "a")
+    assert done.returncode == 1 and "/model_config_list/0/config/nireq" in done.stderr, done
 
 
 def test_edits_at_the_same_time_lose_nothing(tmp_path):

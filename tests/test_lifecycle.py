@@ -151,6 +151,49 @@ def test_calls_in_flight_finish_after_sigterm(slow_args, tmp_path):
         server.kill()
 
 
+def call_then_signals(server, how):
+    """Calls that take long together, and `how` twice while they run. The channel and the calls' futures."""
+    channel, stub = stub_of(server.grpc)
+    calls = [stub.ModelInfer.future(slow_request(server), timeout=30) for _ in range(4)]
+    time.sleep(0.2)
+    server.process.send_signal(how)
+    wait_until(lambda: "finishing what is in flight" in server.log, 10, "the line about stopping")
+    server.process.send_signal(how)
+    return channel, calls
+
+
+def test_second_sigterm_does_no_harm(slow_args, tmp_path):
+    server = Server(tmp_path, *slow_args).wait_ready()
+    try:
+        channel, calls = call_then_signals(server, signal.SIGTERM)
+        assert [call.result().model_name for call in calls] == ["slow"] * 4
+        assert server.wait_exit() == 0
+        channel.close()
+    finally:
+        server.kill()
+
+
+def test_second_sigint_ends_at_once(slow_args, tmp_path):
+    server = Server(tmp_path, *slow_args).wait_ready()
+    try:
+        channel, calls = call_then_signals(server, signal.SIGINT)
+        assert server.wait_exit() == -signal.SIGINT
+        assert not all(call.exception() is None for call in calls)
+        channel.close()
+    finally:
+        server.kill()
+
+
+def test_sigusr1_of_another_process_does_no_harm(models, tmp_path):
+    args = ["--model_name", "dummy", "--model_path", models / "dummy", "--target_device", "CPU"]
+    with Server(tmp_path, *args) as server:
+        server.process.send_signal(signal.SIGUSR1)
+        # Taken after it, so it has been seen.
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "SIGHUP" in server.log, 10, "the line about SIGHUP")
+        assert server.http("GET", "/v2/models/dummy/ready").code == 200
+
+
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
 @pytest.mark.parametrize("warm", [False, True], ids=["thought_cheap", "known_dear"])
 def test_grace_ends_calls_that_take_too_long(models, tmp_path, protocol, warm):

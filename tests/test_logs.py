@@ -239,6 +239,16 @@ def test_sighup_opens_files_again_and_reads_the_level(models, tmp_path):
         assert server.http("POST", "/v2/models/dummy/infer", body()).code == 200
 
 
+def test_sighup_keeps_the_old_file_when_the_new_one_cannot_be_opened(models, tmp_path):
+    log = tmp_path / "file.log"
+    with serve_dummy(tmp_path, models, "--log_path", log) as server:
+        old = log.rename(tmp_path / "file.old")
+        log.mkdir()
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "the old file goes on" in old.read_text(), 10, "the warning")
+        assert str(log) in old.read_text() and "opened again" not in old.read_text()
+
+
 def test_the_level_is_said_in_one_place(models, tmp_path):
     entry = {"name": "dummy", "base_path": str(models / "dummy"), "target_device": "CPU"}
     config = write_config(tmp_path / "config.json", [entry])

@@ -316,6 +316,10 @@ def one_processor():
             (folder / "cpu.max").write_text("100000 100000")
         procs = folder / "cgroup.procs"
         # Some machines let a group be made, but nobody be put into it.
+    for command in ("plan", "tune"):
+        done = run_binary(command, "--target_device", "CPU")
+        assert done.returncode == 64 and f"{command}: expected --model_path PATH" in done.stderr, done
+        assert "--config_path" not in done.stderr, done
         subprocess.run(["sh", "-c", f"echo $$ > {procs}"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         if folder.is_dir():

@@ -251,7 +251,7 @@ StatusOr<std::string> ReadConfigText(const std::string& path) {
   std::ifstream stream(absolute, std::ios::binary);
   if (!stream) {
     const std::error_code reason(errno, std::generic_category());
-    return InvalidArgument("{}: the config file cannot be read: {}; give --config_path a file that is there", path,
+    return InvalidArgument("{}: the config file cannot be read: {}; give the path of a file that is there", path,
                            reason.message());
   }
   // Read by pieces, because what is named may be a pipe, whose length nobody knows.

@@ -188,7 +188,7 @@ const std::vector<FlagGroup>& FlagGroups() {
        {
            {"rest_port", "PORT", "0", "TCP port; 0: off; auto: a free one"},
            {"rest_bind_address", "LIST", "0.0.0.0", "addresses, host names or unix:/path, separated by commas"},
-           {"rest_workers", "N", "one per core", "threads, from 2 to 10000; needs --rest_port"},
+           {"rest_workers", "N", "one per core", "threads, up to 10000; fewer than 2 are 2, as with OVMS; needs --rest_port"},
            {"max_body_bytes", "BYTES", "1073741824", "the largest body that is taken, also when it unpacks"},
            {"max_connections", "N", "10000", "most connections at once"},
            {"header_timeout_ms", "MS", "10000", "time for the header of a request to arrive"},
@@ -202,7 +202,9 @@ const std::vector<FlagGroup>& FlagGroups() {
             "the largest JPEG or PNG that is decoded for an input, width times height; read in its header"},
            {"sequence_cleaner_poll_wait_minutes", "MIN", "5",
             "a sequence of a model with state that has had no call for so long is ended; 0: never"},
-           {"grace_seconds", "S", "30", "time for the calls in flight to finish when the server is told to stop"},
+           {"grace_seconds", "S", "30",
+            "time for the calls in flight to finish when the server is told to stop (SIGTERM, SIGINT); a SIGINT after that "
+            "ends it at once, a SIGTERM does nothing more"},
            {"readiness", "any|all", "any", "ready when any of the models serves, or only when all of them do"},
            {"ready_file", "FILE", "",
             "written once the server is ready, removed when it stops, and before a start: {\"grpc\": \"host:port\", \"rest\": "

@@ -195,7 +195,7 @@ TEST_F(ModelControlTest, ALoadThatFailsSaysWhy) {
   const auto answer = Load("x", R"({"base_path": "x"})");
   EXPECT_EQ(answer->code(), 400);
   EXPECT_THAT(std::string(Message(answer->outcome.status)), HasSubstr("the file is broken"));
-  EXPECT_EQ(StateOf("x"), "UNAVAILABLE");
+  EXPECT_EQ(StateOf("x"), "not there");
   runtime_.Update("a", [](FakeRuntime::Script& script) { script.load_error = InvalidArgument("out of luck"); });
   const auto again = Load("a", R"({"nireq": 4})");
   EXPECT_THAT(std::string(Message(again->outcome.status)), HasSubstr("goes on serving: out of luck"));

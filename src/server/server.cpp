@@ -37,7 +37,8 @@
 namespace switchyard {
 namespace {
 
-// What the start-up thread sends to the main thread when the one model of the command line failed.
+// What the start-up thread sends to the main thread when the one model of the command line failed; nothing when another process
+// sends it.
 constexpr int kStartFailed = SIGUSR1;
 
 // A version's files are taken when nothing of them has changed for so long.
@@ -102,6 +103,7 @@ class Server {
   std::unique_ptr<HttpServer> http_;
   Endpoints endpoints_;
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> start_failed_{false};
   pthread_t main_thread_ = pthread_self();
   std::thread start_up_;
 };
@@ -147,6 +149,7 @@ void Server::AwaitModels() {
   manager_->WaitForLoads();
   if (stopping_.load()) return;
   if (settings_.single_model && !SingleModelFault().ok()) {
+    start_failed_.store(true);
     pthread_kill(main_thread_, kStartFailed);
     return;
   }
@@ -192,15 +195,18 @@ void Server::ReadLogsAgain() {
     if (file.ok() && !settings_.log_level_given) level = file->server.log_level.value_or(LogLevel::kInfo);
   }
   if (read.ok()) ChangeLogLevel(level);
-  LogInfo("SIGHUP: log files were opened again");
-  if (!opened.ok()) LogWarning("{}; the old file goes on", Message(opened));
+  if (opened.ok()) {
+    LogInfo("SIGHUP: log files were opened again");
+  } else {
+    LogWarning("SIGHUP: {}; the old file goes on", Message(opened));
+  }
   if (!read.ok()) LogWarning("SIGHUP: the log level stays, since the config file cannot be read: {}", Message(read));
 }
 
 int Server::Wait() {
   const sigset_t signals = WaitedSignals();
   int signal = 0;
-  while (sigwait(&signals, &signal) != 0 || signal == SIGHUP) {
+  while (sigwait(&signals, &signal) != 0 || signal == SIGHUP || (signal == kStartFailed && !start_failed_.load())) {
     if (signal == SIGHUP) ReadLogsAgain();
   }
   int exit_code = kExitOk;
@@ -211,9 +217,11 @@ int Server::Wait() {
   } else {
     LogInfo("{}: finishing what is in flight, {} s at most", signal == SIGINT ? "SIGINT" : "SIGTERM", settings_.grace_seconds);
   }
-  // A second signal ends the process at once.
-  ::signal(SIGHUP, SIG_IGN);
-  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  // A person's second Ctrl-C ends the process at once; a supervisor's second SIGTERM must not cost the calls in flight.
+  sigset_t interrupt;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, SIGINT);
+  pthread_sigmask(SIG_UNBLOCK, &interrupt, nullptr);
   Stop(exit_code);
   return exit_code;
 }

@@ -290,8 +290,11 @@ class Editor {
       file_.Parse(R"({"model_config_list": []})");
       return absl::OkStatus();
     }
-    SY_ASSIGN_OR_RETURN(const std::string text, ReadConfigText(edited_.path().string()));
-    SY_RETURN_IF_ERROR(Annotate(ParseJsonText(text, &file_), edited_.path().string()));
+    const auto text = ReadConfigText(edited_.path().string());
+    if (!text.ok()) return Failed(std::string(Message(text.status())));
+    if (const Status parsed = ParseJsonText(*text, &file_); !parsed.ok()) {
+      return Failed(fmt::format("{}: {}", Quote(edited_.path().string()), Message(parsed)));
+    }
     const bool listed = file_.IsObject() && file_.HasMember("model_config_list") && file_["model_config_list"].IsArray() &&
                         std::all_of(file_["model_config_list"].Begin(), file_["model_config_list"].End(),
                                     [](const Value& element) { return element.IsObject(); });

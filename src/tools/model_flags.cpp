@@ -8,10 +8,16 @@
 namespace switchyard {
 
 std::variant<ServerSettings, SettingsError> ParseModelFlags(std::string_view tool, std::vector<std::string> arguments) {
-  const bool named = std::any_of(arguments.begin() + 1, arguments.end(), [](const std::string& argument) {
-    return argument == "--model_name" || argument.starts_with("--model_name=");
-  });
-  if (!named) arguments.insert(arguments.end(), {"--model_name", "model"});
+  const auto given = [&](std::string_view flag) {
+    return std::any_of(arguments.begin() + 1, arguments.end(), [&](std::string_view argument) {
+      return argument.starts_with(flag) && (argument.size() == flag.size() || argument[flag.size()] == '=');
+    });
+  };
+  if (!given("--model_path")) {
+    return SettingsError{kExitUsage,
+                         fmt::format("expected --model_path PATH, a model's file or folder; see `switchyard {} --help`", tool)};
+  }
+  if (!given("--model_name")) arguments.insert(arguments.end(), {"--model_name", "model"});
   arguments.insert(arguments.end(), {"--port", "auto"});
   std::vector<const char*> pointers;
   for (const std::string& argument : arguments) pointers.push_back(argument.c_str());
