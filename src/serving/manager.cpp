@@ -379,6 +379,7 @@ std::string Manager::AliasLeadsTo(const std::string& alias, const std::string& o
 
 void Manager::Publish() {
   auto next = std::make_shared<Snapshot>();
+  bool none = true;  // is wanted
   bool any = false;
   bool all = true;
   std::map<std::string, Snapshot::ModelRow> lent;
@@ -410,6 +411,7 @@ void Manager::Publish() {
     }
     if (row.serving == nullptr && row.status.ok()) row.status = NotLoadedYet(name);
     const bool serves = row.serving != nullptr && row.serving->get()->executor().serving();
+    none = none && !model->wanted;
     any = any || (serves && model->wanted);
     all = all && (serves || !model->wanted);
   }
@@ -424,7 +426,7 @@ void Manager::Publish() {
     }
   }
   alias_led_to_ = std::move(led_to);
-  const bool enough = next->models.empty() || (options_.ready_needs_all ? all : any);
+  const bool enough = none || (options_.ready_needs_all ? all : any);
   ready_.store(first_loads_tried_ && !shutting_down_ && enough);
   next->id = ++last_snapshot_id;
   snapshot_.Publish(std::move(next));
