@@ -25,6 +25,16 @@ std::string WhyMissing(ov::Core& core, const std::string& device) {
   }
 }
 
+// Whether the canonical name `device` is among the available ones. Asks its plugin alone.
+bool IsThere(ov::Core& core, const std::string& device) {
+  const std::vector<std::string> available = DevicesOfKind(core, device.substr(0, device.find('.')));
+  return std::any_of(available.begin(), available.end(), [&](const std::string& name) {
+    // "GPU.0.1" is a tile of "GPU.0", which the plugin judges.
+    const std::string there = CanonicalDevice(name);
+    return there == device || device.starts_with(there + ".");
+  });
+}
+
 // Those of `properties` that `told` has, or that are OpenVINO's own.
 ov::AnyMap Known(const PropertyMap& properties, const std::map<std::string, bool>& told) {
   ov::AnyMap result;
@@ -68,15 +78,6 @@ std::vector<std::string> DevicesOfKind(ov::Core& core, const std::string& kind) 
     LogDebug("{} does not tell its devices: {}", kind, ReadableMessage(exception.what()));
   }
   return names;
-}
-
-bool IsThere(ov::Core& core, const std::string& device) {
-  const std::vector<std::string> available = DevicesOfKind(core, device.substr(0, device.find('.')));
-  return std::any_of(available.begin(), available.end(), [&](const std::string& name) {
-    // "GPU.0.1" is a tile of "GPU.0", which the plugin judges.
-    const std::string there = CanonicalDevice(name);
-    return there == device || device.starts_with(there + ".");
-  });
 }
 
 Status CheckTarget(ov::Core& core, const std::string& target) {

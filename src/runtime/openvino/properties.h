@@ -23,9 +23,6 @@ std::map<std::string, bool> ToldProperties(ov::Core& core, const std::string& de
 // plugin; never throws.
 std::vector<std::string> DevicesOfKind(ov::Core& core, const std::string& kind);
 
-// Whether the canonical name `device` is among the available ones. Asks its plugin alone.
-bool IsThere(ov::Core& core, const std::string& device);
-
 // NotFound when a device of the canonical `target` is not there, with what its plugin says and the others that it has.
 Status CheckTarget(ov::Core& core, const std::string& target);
 

@@ -89,10 +89,12 @@ StatusOr<std::vector<std::string>> PropertyChecker::Check(ov::Core& core, const 
   MissingDevices missing = MissingOf(target, devices);
   scope.absent = std::move(missing.devices);
   for (const std::string& device : devices) {
-    // It may have gone since, and a plugin without a device tells some keys all the same.
-    if (IsThere(core, device)) {
-      scope.Add(device, ToldProperties(core, device));
+    const auto told = ToldProperties(core, device);
+    if (CheckTarget(core, device).ok()) {
+      scope.Add(device, told);
     } else {
+      // It has gone since; its plugin may tell its keys all the same, and be of use for the nearest one.
+      for (const auto& [key, settable] : told) scope.known.insert(key);
       scope.absent.push_back(device);
     }
   }
