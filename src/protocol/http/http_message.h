@@ -56,7 +56,8 @@ struct HttpReply {
   Frame body;
 };
 
-// The way back to the client of one request. Kept alive by whoever will reply.
+// The way back to the client of one request. Kept alive by whoever will reply. Where there is no memory for it, or `work`
+// throws, the client is told so (503) and the connection is closed.
 class HttpResponder {
  public:
   // Exactly once, from any thread.

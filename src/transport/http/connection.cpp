@@ -1,14 +1,17 @@
 #include "transport/http/connection.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <exception>
+#include <new>
 
 #include <boost/asio/socket_base.hpp>
 #include <fmt/format.h>
 
 #include "protocol/http/http_error.h"
 #include "transport/http/cors.h"
+#include "transport/http/reason.h"
 
 namespace switchyard {
 namespace {
@@ -27,42 +30,8 @@ constexpr size_t kPiece = kFirstBody;
 // Less is not worth the two calls that set the mark.
 constexpr size_t kSmallPiece = size_t{32} << 10;
 constexpr uint32_t kLingerMs = 2000;
-
-std::string_view ReasonOf(int code) {
-  switch (code) {
-    case 200: return "OK";
-    case 201: return "Created";
-    case 400: return "Bad Request";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 412: return "Precondition Failed";
-    case 413: return "Content Too Large";
-    case 415: return "Unsupported Media Type";
-    case 417: return "Expectation Failed";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 499: return "Client Closed Request";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    default: return "Error";
-  }
-}
-
-uint64_t JsonLengthOf(const HttpRequest& request) {
-  uint64_t length = 0;
-  if (!request.inference_header_length) return 0;
-  for (const char c : *request.inference_header_length) {
-    // A faulty value is the codec's to refuse; here it only places the body.
-    if (c < '0' || c > '9' || length > kMaxJsonLength / 16) return 0;
-    length = length * 10 + static_cast<uint64_t>(c - '0');
-  }
-  return length;
-}
+// The server is stopping: so long it waits for the next byte of a request that has begun.
+constexpr uint32_t kDrainMs = 1000;
 
 bool WouldBlock(const ErrorCode& error) {
   return error == boost::asio::error::would_block || error == boost::asio::error::try_again;
@@ -79,7 +48,51 @@ Connection::~Connection() {
   if (state_ != State::kClosed) server_.ConnectionClosed();
 }
 
+// The turn's work; what it throws, for want of memory most likely, is the end of this connection and of nothing else.
+template <typename Work>
+void Connection::Turn(Work work) {
+  try {
+    work();
+  } catch (const std::exception&) {
+    return Abandon();
+  }
+  if (lost_.load(std::memory_order_relaxed)) Abandon();
+}
+
+// Answers with what needs no memory, when a request waits for its answer, and closes.
+void Connection::Abandon() {
+  static constexpr std::string_view kHead =
+      "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 90\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n";
+  static constexpr std::string_view kBody =
+      R"({"error":"The server has no memory left for this request; send less at once or try later"})";
+  static_assert(kBody.size() == 90);
+  lost_.store(false, std::memory_order_relaxed);
+  inside_ = false;
+  if (idle() || state_ == State::kWriting || state_ == State::kLingering) return Close();
+  if (state_ == State::kClosed) return;
+  const std::shared_ptr<Connection> self = shared_from_this();
+  state_ = State::kLingering;
+  reply_ = HttpReply();
+  if (!reading_) body_ = HttpBody();
+  DropCall();
+  const std::array<boost::asio::const_buffer, 2> answer = {
+      boost::asio::buffer(kHead.data(), kHead.size()), boost::asio::buffer(kBody.data(), head_only_ ? 0 : kBody.size())};
+  ErrorCode error;
+  socket_.write_some(answer, error);
+  if (error || (whole_ && begin_ == end_)) return Close();
+  Linger();
+  try {
+    Read();
+  } catch (const std::exception&) {
+    Close();
+  }
+}
+
 void Connection::Start() {
+  Turn([this] { Open(); });
+}
+
+void Connection::Open() {
   worker_->Add(shared_from_this());
   ErrorCode error;
   socket_.non_blocking(true, error);
@@ -89,15 +102,18 @@ void Connection::Start() {
 }
 
 void Connection::Refuse(int code, std::string_view text) {
-  worker_->Add(shared_from_this());
-  ErrorCode error;
-  socket_.non_blocking(true, error);
-  if (error) return Close();
-  Fail(code, text);
-  Advance();
+  Turn([&] {
+    worker_->Add(shared_from_this());
+    ErrorCode error;
+    socket_.non_blocking(true, error);
+    if (error) return Close();
+    Fail(code, text);
+    Advance();
+  });
 }
 
 void Connection::SetDeadline(uint32_t milliseconds) {
+  if (server_.draining && state_ != State::kWriting) milliseconds = std::min(milliseconds, kDrainMs);
   deadline_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
 }
 
@@ -167,8 +183,9 @@ void Connection::Read() {
     target = {input_.data() + end_, input_.size() - end_};
   }
   reading_ = true;
-  socket_.async_read_some(target,
-                          [self = shared_from_this()](const ErrorCode& error, size_t bytes) { self->OnRead(error, bytes); });
+  socket_.async_read_some(target, [self = shared_from_this()](const ErrorCode& error, size_t bytes) {
+    self->Turn([&] { self->OnRead(error, bytes); });
+  });
 }
 
 boost::asio::mutable_buffer Connection::BodyRoom() {
@@ -185,12 +202,14 @@ bool Connection::ReadPiece() {
   SetLowWater(static_cast<int>(piece));
   reading_ = true;
   socket_.async_wait(Socket::wait_read, [self = shared_from_this()](const ErrorCode& failure) {
-    if (failure || self->state_ != State::kBody) return self->OnRead(failure, 0);
-    ErrorCode error;
-    const size_t bytes = self->socket_.read_some(self->BodyRoom(), error);
-    if (!WouldBlock(error)) return self->OnRead(error, bytes);
-    self->reading_ = false;
-    self->Read();
+    self->Turn([&] {
+      if (failure || self->state_ != State::kBody) return self->OnRead(failure, 0);
+      ErrorCode error;
+      const size_t bytes = self->socket_.read_some(self->BodyRoom(), error);
+      if (!WouldBlock(error)) return self->OnRead(error, bytes);
+      self->reading_ = false;
+      self->Read();
+    });
   });
   return true;
 }
@@ -248,7 +267,10 @@ bool Connection::ReadHeader() {
   } else if (error == http::error::header_limit) {
     Fail(431, fmt::format("Request header is larger than {} bytes", kMaxHeaderBytes));
   } else if (error == http::error::body_limit) {
-    Fail(413, fmt::format("Request body is larger than {} bytes", server_.options.max_body_bytes));
+    FailTooLarge();
+  } else if (error == http::error::bad_version &&
+             SaysVersion({reinterpret_cast<const char*>(input_.data()) + begin_, end_ - begin_})) {
+    Fail(505, "This server speaks HTTP/1.0 and HTTP/1.1");
   } else {
     Fail(400, fmt::format("This is not an HTTP/1.1 request: {}", error.message()));
   }
@@ -323,7 +345,7 @@ bool Connection::ReadChunks() {
     begin_ += parser_->put(boost::asio::const_buffer(input_.data() + begin_, end_ - begin_), error);
     if (error == http::error::need_more) return false;
     if (error == http::error::body_limit) {
-      Fail(413, fmt::format("Request body is larger than {} bytes", server_.options.max_body_bytes));
+      FailTooLarge();
       return true;
     }
     if (error) {
@@ -348,6 +370,8 @@ void Connection::Dispatch() {
   inside_ = true;
   try {
     server_.handler.Handle(std::move(request), shared_from_this());
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const std::exception& e) {
     keep_alive_ = false;
     if (!replied_) Reply(ErrorReply(500, fmt::format("The request could not be handled: {}", e.what())));
@@ -363,16 +387,29 @@ void Connection::Reply(HttpReply reply) {
     cancel_ = nullptr;
     return;
   }
-  Run([this, reply = std::move(reply)]() mutable { Reply(std::move(reply)); });
+  Hand([this, reply = std::move(reply)]() mutable { Reply(std::move(reply)); });
 }
 
 void Connection::Run(absl::AnyInvocable<void()> work) {
   // Directly only within this connection's own turn: the thread may be in the middle of another connection's.
-  if (worker_->OnThread() && inside_) return work();
-  worker_->Post([self = shared_from_this(), work = std::move(work)]() mutable { self->RunInside(work); });
+  if (!worker_->OnThread() || !inside_) return Hand(std::move(work));
+  try {
+    work();
+  } catch (const std::exception&) {
+    lost_.store(true, std::memory_order_relaxed);
+  }
 }
 
-void Connection::RunInside(absl::AnyInvocable<void()>& work) {
+template <typename Work>
+void Connection::Hand(Work work) {
+  const bool posted = worker_->Post([self = shared_from_this(), work = std::move(work)]() mutable {
+    self->Turn([&] { self->RunInside(work); });
+  });
+  if (!posted) lost_.store(true, std::memory_order_relaxed);
+}
+
+template <typename Work>
+void Connection::RunInside(Work& work) {
   inside_ = true;
   work();
   inside_ = false;
@@ -386,6 +423,16 @@ void Connection::Cancel() {
   RunInside(cancel);
 }
 
+// As Cancel, for a connection that answers no more.
+void Connection::DropCall() {
+  try {
+    Cancel();
+  } catch (const std::exception&) {
+    inside_ = false;
+  }
+  cancel_ = nullptr;
+}
+
 void Connection::Fail(int code, std::string_view text, std::string headers) {
   reply_ = ErrorReply(code, text);
   reply_.headers = std::move(headers);
@@ -394,9 +441,11 @@ void Connection::Fail(int code, std::string_view text, std::string headers) {
   BeginWrite();
 }
 
+void Connection::FailTooLarge() {
+  Fail(413, fmt::format("Request body is larger than {} bytes (--max_body_bytes)", server_.options.max_body_bytes));
+}
+
 void Connection::BeginWrite() {
-  state_ = State::kWriting;
-  SetDeadline(server_.options.body_timeout_ms);
   if (server_.draining) keep_alive_ = false;
   head_.clear();
   fmt::format_to(std::back_inserter(head_), "HTTP/1.1 {} {}\r\nContent-Length: {}\r\n", reply_.code, ReasonOf(reply_.code),
@@ -417,8 +466,12 @@ void Connection::BeginWrite() {
   out_.clear();
   out_next_ = 0;
   out_.emplace_back(head_.data(), head_.size());
-  if (head_only_) return;
-  for (const Frame::Segment& segment : reply_.body.segments()) out_.emplace_back(segment.begin(), segment.size);
+  if (!head_only_) {
+    for (const Frame::Segment& segment : reply_.body.segments()) out_.emplace_back(segment.begin(), segment.size);
+  }
+  // Last: until here nothing of it went out, and another answer may.
+  state_ = State::kWriting;
+  SetDeadline(server_.options.body_timeout_ms);
 }
 
 // False: the rest leaves when the socket takes it.
@@ -432,7 +485,7 @@ bool Connection::Write() {
         if (self->state_ != State::kWriting) return;
         if (failure) return self->Close();
         self->SetDeadline(self->server_.options.body_timeout_ms);
-        self->Advance();
+        self->Turn([&] { self->Advance(); });
       });
       return false;
     }
@@ -478,9 +531,17 @@ void Connection::Linger() {
   SetDeadline(kLingerMs);
 }
 
-void Connection::OnDeadline() {
+void Connection::OnTick(TimePoint now) {
+  const bool due = deadline_ <= now;
+  if (!due && !lost_.load(std::memory_order_relaxed)) return;
   // Somebody else's hands may hold the last reference but this one.
   const std::shared_ptr<Connection> self = shared_from_this();
+  Turn([&] {
+    if (due) OnDeadline();
+  });
+}
+
+void Connection::OnDeadline() {
   switch (state_) {
     case State::kHeader:
       if (idle()) return Close();
@@ -507,8 +568,14 @@ bool Connection::HasBytes() {
   return socket_.available(ignored) > 0;
 }
 
-void Connection::CloseIfIdle() {
-  if (idle()) Close();
+void Connection::Drain() {
+  switch (state_) {
+    case State::kHeader: return Close();
+    case State::kBody:
+    case State::kChunks:
+    case State::kLingering: return SetDeadline(kDrainMs);
+    default: return;
+  }
 }
 
 void Connection::Close() {
@@ -520,7 +587,7 @@ void Connection::Close() {
   socket_.close(ignored);
   worker_->Remove(*this);
   server_.ConnectionClosed();
-  if (handling) Cancel();
+  if (handling) DropCall();
   cancel_ = nullptr;
 }
 

@@ -2,6 +2,7 @@
 // thread.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,9 +37,9 @@ class Connection final : public HttpResponder, public BodySink, public std::enab
   void AppendBody(const char* data, size_t size) override;
 
   // For the worker.
-  TimePoint deadline() const { return deadline_; }
-  void OnDeadline();
-  void CloseIfIdle();
+  void OnTick(TimePoint now);
+  // The server is stopping: closes what no request has come to whole, and lets a body that comes go on for a little.
+  void Drain();
   void Close();
   size_t index() const { return index_; }
   void set_index(size_t index) { index_ = index; }
@@ -54,6 +55,10 @@ class Connection final : public HttpResponder, public BodySink, public std::enab
     kClosed,
   };
 
+  template <typename Work>
+  void Turn(Work work);
+  void Abandon();
+  void Open();
   void Advance();
   void Read();
   bool ReadPiece();
@@ -74,15 +79,21 @@ class Connection final : public HttpResponder, public BodySink, public std::enab
   bool AllowBody();
 
   void Dispatch();
-  void RunInside(absl::AnyInvocable<void()>& work);
+  template <typename Work>
+  void Hand(Work work);
+  template <typename Work>
+  void RunInside(Work& work);
   void Cancel();
+  void DropCall();
   // Answers with an error on behalf of the handler, and closes after it.
   void Fail(int code, std::string_view text, std::string headers = {});
+  void FailTooLarge();
   void BeginWrite();
   bool Write();
   void OnWritten();
   void Linger();
   void SetDeadline(uint32_t milliseconds);
+  void OnDeadline();
   bool idle() const { return state_ == State::kHeader && !parser_ && begin_ == end_; }
 
   const std::shared_ptr<Worker> worker_;
@@ -107,6 +118,8 @@ class Connection final : public HttpResponder, public BodySink, public std::enab
   int low_water_ = 1;         // of the socket: see SetLowWater
 
   bool inside_ = false;  // the handler, or work of its own, is on the stack
+  // There was no memory for what a request waits for; the next turn answers so. The only member that other threads write.
+  std::atomic<bool> lost_{false};
   bool replied_ = false;
   bool whole_ = false;  // the request was read to its end
   bool keep_alive_ = true;

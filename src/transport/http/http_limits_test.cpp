@@ -40,7 +40,7 @@ TEST_F(HttpLimitsTest, BodiesAboveTheLimitAreRefusedBeforeTheyAreRead) {
   announced.Send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n");
   const ClientReply reply = announced.Receive();
   EXPECT_EQ(reply.code, 413);
-  EXPECT_THAT(reply.body, HasSubstr("{\"error\":"));
+  EXPECT_THAT(reply.body, HasSubstr("{\"error\":\"Request body is larger than 1000 bytes (--max_body_bytes)\"}"));
   EXPECT_EQ(TestClient::Header(reply, "Connection"), "close");
 
   TestClient chunked(server_->address());
@@ -70,7 +70,7 @@ TEST_F(HttpLimitsTest, FaultyRequestsAreRefused) {
   const std::vector<std::string> faulty = {
       "garbage\r\n\r\n",
       std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11) + "\r\n\r\n",
-      "GET / HTTP/9.9\r\n\r\n",
+      "GET / HTTX/1.1\r\n\r\n",
       "GET /\r\n\r\n",
       "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
       "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
@@ -91,6 +91,20 @@ TEST_F(HttpLimitsTest, FaultyRequestsAreRefused) {
     EXPECT_TRUE(client.AtEnd());
   }
   ExpectServing();
+}
+
+TEST_F(HttpLimitsTest, WhatIsWrongWithTheHeaderIsNamed) {
+  StartServer();
+  TestClient version(server_->address());
+  const ClientReply reply = version.Exchange("GET / HTTP/2.0\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(reply.code, 505);
+  EXPECT_THAT(reply.head, HasSubstr("505 HTTP Version Not Supported"));
+  TestClient twice(server_->address());
+  const std::string length = "Inference-Header-Content-Length: 1\r\n";
+  EXPECT_THAT(twice.Exchange(Post("/echo", "a", length + length)).body,
+              HasSubstr("Expected one Inference-Header-Content-Length header"));
+  TestClient empty(server_->address());
+  EXPECT_EQ(empty.Exchange(Post("/echo", "a", "Expect:\r\nContent-Encoding:\r\n")).body, "a");
 }
 
 // What is behind such a header is a body to some, and the next request to others: it must not be answered.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "device/cpu_facts.h"
@@ -43,7 +44,7 @@ struct HttpServer::Impl {
 
   void CloseListeners() {
     for (const auto& listener : listeners) {
-      workers[0]->Post([listener] { listener->Close(); });
+      std::ignore = workers[0]->Post([listener] { listener->Close(); });  // without memory it ends with its worker
     }
   }
 
@@ -61,9 +62,15 @@ StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpServerOptions&
   const uint32_t workers = options.workers != 0 ? options.workers : cores;
   for (uint32_t i = 0; i < workers; ++i) impl->workers.push_back(std::make_shared<Worker>(impl->state));
   SY_RETURN_IF_ERROR(impl->Open());
+  // A listener whose next step was lost for want of memory takes it again.
+  impl->workers[0]->OnFault([listeners = impl->listeners] {
+    for (const auto& listener : listeners) listener->Accept();
+  });
   for (const auto& worker : impl->workers) worker->StartThread();
   for (const auto& listener : impl->listeners) {
-    impl->workers[0]->Post([listener] { listener->Accept(); });
+    if (!impl->workers[0]->Post([listener] { listener->Accept(); })) {
+      return Error(StatusCode::kResourceExhausted, "There is no memory to listen on {}", listener->address());
+    }
   }
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }
@@ -78,7 +85,8 @@ bool HttpServer::Drain(TimePoint deadline) {
   state.draining = true;
   impl_->CloseListeners();
   for (const auto& worker : impl_->workers) {
-    worker->Post([worker] { worker->DrainConnections(); });
+    // Without memory they end with the deadline.
+    std::ignore = worker->Post([worker] { worker->DrainConnections(); });
   }
   std::unique_lock lock(state.mutex);
   return state.none_left.wait_until(lock, deadline, [&] { return state.connections.load() == 0; });

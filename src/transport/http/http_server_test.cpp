@@ -249,6 +249,21 @@ TEST_F(HttpServerTest, AHandlerThatThrowsIsAnErrorOfTheServer) {
   EXPECT_THAT(reply.body, HasSubstr("{\"error\":"));
 }
 
+TEST_F(HttpServerTest, DrainDoesNotWaitForRequestsThatDoNotCome) {
+  const auto server = StartServer();
+  TestClient header(server->address()), body(server->address());
+  EXPECT_EQ(header.Exchange(Get("/first")).code, 200);
+  EXPECT_EQ(body.Exchange(Get("/first")).code, 200);
+  header.Send("GET /never HT");
+  body.Send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf");
+  EXPECT_EQ(TestClient(server->address()).Exchange(Get("/after")).code, 200);
+  std::thread drain([&] { EXPECT_TRUE(server->Drain(std::chrono::steady_clock::now() + std::chrono::seconds(15))); });
+  EXPECT_TRUE(header.AtEnd());
+  EXPECT_EQ(body.Receive().code, 408);
+  body.Close();
+  drain.join();
+}
+
 TEST_F(HttpServerTest, DrainFinishesWhatIsInFlight) {
   const auto server = StartServer();
   TestClient idle(server->address());

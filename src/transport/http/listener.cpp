@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -63,11 +64,12 @@ class SocketListener final : public Listener, public std::enable_shared_from_thi
   uint16_t port() const override { return port_; }
 
   void Accept() override {
+    if (waiting_ || !acceptor_.is_open()) return;
     const std::shared_ptr<Worker>& worker = workers_[next_++ % workers_.size()];
-    acceptor_.async_accept(worker->io(),
-                           [self = this->shared_from_this(), worker](const ErrorCode& error, typename Protocol::socket socket) {
-                             self->OnAccept(error, std::move(socket), worker);
-                           });
+    acceptor_.async_accept(worker->io(), [wait = Wait(this->shared_from_this()), worker](
+                                             const ErrorCode& error, typename Protocol::socket socket) mutable {
+      wait.End()->OnAccept(error, std::move(socket), worker);
+    });
   }
 
   void Close() override {
@@ -78,13 +80,32 @@ class SocketListener final : public Listener, public std::enable_shared_from_thi
   }
 
  private:
+  // Keeps the listener while it waits for something, and says that it does: also when the library drops the handler uncalled,
+  // as it does without memory for the socket that came.
+  class Wait {
+   public:
+    explicit Wait(std::shared_ptr<SocketListener> listener) : listener_(std::move(listener)) { listener_->waiting_ = true; }
+    Wait(Wait&&) = default;
+    ~Wait() {
+      if (listener_) End();
+    }
+    std::shared_ptr<SocketListener> End() {
+      listener_->waiting_ = false;
+      return std::move(listener_);
+    }
+
+   private:
+    std::shared_ptr<SocketListener> listener_;
+  };
+
   void OnAccept(const ErrorCode& error, typename Protocol::socket socket, const std::shared_ptr<Worker>& worker) {
     if (!acceptor_.is_open()) return;
     if (error) {
       // Out of descriptors, most likely. The waiting connection stays in the backlog, so that trying at once would spin.
       LogWarning("Cannot take a connection on {}: {}; trying again shortly", name_, error.message());
       pause_.expires_after(kAcceptPause);
-      pause_.async_wait([self = this->shared_from_this()](const ErrorCode& stopped) {
+      pause_.async_wait([wait = Wait(this->shared_from_this())](const ErrorCode& stopped) mutable {
+        const auto self = wait.End();
         if (!stopped) self->Accept();
       });
       return;
@@ -97,7 +118,8 @@ class SocketListener final : public Listener, public std::enable_shared_from_thi
     if (count < state_->options.max_connections + kRefusals) {
       const bool refuse = count >= state_->options.max_connections;
       auto connection = std::make_shared<Connection>(worker, Connection::Socket(std::move(socket)));
-      worker->Post([connection = std::move(connection), refuse] {
+      // Without memory for that it is closed.
+      std::ignore = worker->Post([connection = std::move(connection), refuse] {
         if (!refuse) return connection->Start();
         connection->Refuse(503, "The server has as many connections as it may have (--max_connections); try again later");
       });
@@ -118,6 +140,7 @@ class SocketListener final : public Listener, public std::enable_shared_from_thi
   std::string file_;
   uint16_t port_ = 0;
   size_t next_ = 0;
+  bool waiting_ = false;
 };
 
 StatusOr<std::shared_ptr<Listener>> ListenLocal(const std::string& path, std::shared_ptr<ServerState> state, Workers workers) {

@@ -17,7 +17,7 @@ class Listener {
   virtual std::string address() const = 0;
   // The port as bound; 0 for a Unix socket.
   virtual uint16_t port() const = 0;
-  // The first accept; further ones follow by themselves.
+  // The first accept; further ones follow by themselves. Does nothing while one is under way.
   virtual void Accept() = 0;
   // On the thread of workers[0].
   virtual void Close() = 0;

@@ -24,6 +24,26 @@ bool IsHost(std::string_view value) {
 
 }  // namespace
 
+uint64_t JsonLengthOf(const HttpRequest& request) {
+  uint64_t length = 0;
+  if (!request.inference_header_length) return 0;
+  for (const char c : *request.inference_header_length) {
+    // A faulty value is the codec's to refuse; here it only places the body.
+    if (c < '0' || c > '9' || length > kMaxJsonLength / 16) return 0;
+    length = length * 10 + static_cast<uint64_t>(c - '0');
+  }
+  return length;
+}
+
+bool SaysVersion(std::string_view input) {
+  constexpr std::string_view kName = " HTTP/";
+  const std::string_view line = input.substr(0, input.find("\r\n"));
+  const size_t at = line.rfind(kName);
+  if (at == line.npos || line.size() != at + kName.size() + 3) return false;
+  const std::string_view version = line.substr(at + kName.size());
+  return version[0] >= '0' && version[0] <= '9' && version[1] == '.' && version[2] >= '0' && version[2] <= '9';
+}
+
 RequestParser::RequestParser(BodySink& sink, uint64_t max_body_bytes) : sink_(sink) {
   header_limit(kMaxHeaderBytes);
   body_limit(max_body_bytes);
@@ -36,11 +56,12 @@ void RequestParser::on_request_impl(http::verb verb, View method, View target, i
   http11 = version >= 11;
 }
 
-void RequestParser::on_field_impl(http::field name, View name_text, View value, ErrorCode& ec) {
+void RequestParser::on_field_impl(http::field name, View name_text, View value, ErrorCode&) {
   // A trailer of a chunked body must not change how the request is read.
   if (header_done_) return;
   switch (name) {
     case http::field::content_encoding:
+      if (value.empty()) return;  // RFC 9110, 5.6.1: lists may have such
       if (!request.content_encoding.empty()) request.content_encoding += ", ";
       request.content_encoding.append(value.data(), value.size());
       return;
@@ -63,7 +84,9 @@ void RequestParser::on_field_impl(http::field name, View name_text, View value, 
     case http::field::origin:
       origin.assign(value.data(), value.size());
       return;
-    case http::field::expect: expect.emplace(value.data(), value.size()); return;
+    case http::field::expect:
+      if (!value.empty()) expect.emplace(value.data(), value.size());
+      return;
     case http::field::unknown: break;
     default: return;
   }
@@ -79,10 +102,7 @@ void RequestParser::on_field_impl(http::field name, View name_text, View value, 
   }
   if (!boost::beast::iequals(name_text, "Inference-Header-Content-Length")) return;
   // Two values would leave open where the JSON ends.
-  if (request.inference_header_length) {
-    ec = http::error::bad_field;
-    return;
-  }
+  json_lengths_ += 1;
   request.inference_header_length.emplace(value.data(), value.size());
 }
 
@@ -91,6 +111,7 @@ std::optional<HeaderFault> RequestParser::Fault() const {
     return HeaderFault{400, fmt::format("Expected one Host header; Actual: {}", hosts_ == 0 ? "none" : "several")};
   }
   if (!host_readable_) return HeaderFault{400, "The Host header is no name or address with a port or without"};
+  if (json_lengths_ > 1) return HeaderFault{400, "Expected one Inference-Header-Content-Length header; Actual: several"};
   return transfer_encoding_ ? FaultOfTransferEncoding() : std::nullopt;
 }
 

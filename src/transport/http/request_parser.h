@@ -1,8 +1,10 @@
 // Beast's parser, keeping only what the server needs of a header.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <boost/beast/http/basic_parser.hpp>
 
@@ -24,6 +26,12 @@ struct HeaderFault {
   int code = 400;
   std::string text;
 };
+
+// What Inference-Header-Content-Length says; 0 without it, and for what is no length of JSON.
+uint64_t JsonLengthOf(const HttpRequest& request);
+
+// Does the first line of `input` end with a version of HTTP, whichever?
+bool SaysVersion(std::string_view input);
 
 class RequestParser final : public boost::beast::http::basic_parser<true> {
  public:
@@ -60,6 +68,7 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
   bool header_done_ = false;
   std::optional<std::string> transfer_encoding_;  // all of them, with commas between
   int hosts_ = 0;
+  int json_lengths_ = 0;
   bool host_readable_ = true;
 };
 

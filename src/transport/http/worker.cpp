@@ -1,6 +1,7 @@
 #include "transport/http/worker.h"
 
 #include <algorithm>
+#include <exception>
 
 #include <boost/asio/executor_work_guard.hpp>
 
@@ -9,6 +10,9 @@
 
 namespace switchyard {
 namespace asio = boost::asio;
+
+// Until there may be memory again.
+static constexpr auto kFaultPause = std::chrono::milliseconds(10);
 
 void ServerState::ConnectionClosed() {
   if (connections.fetch_sub(1) != 1) return;
@@ -29,16 +33,35 @@ void Worker::StartThread() {
     NameThread("sy-http");
     thread_id_.store(std::this_thread::get_id(), std::memory_order_relaxed);
     const auto guard = asio::make_work_guard(io_);
-    io_.run();
+    Work();
   });
 }
 
+// Connections handle what is thrown in their turn. The rest, the library's own steps and the clock, fails for want of memory
+// alone: the next try may have it.
+void Worker::Work() {
+  for (bool again = false;; again = true) {
+    try {
+      if (again) {
+        std::this_thread::sleep_for(kFaultPause);
+        if (!ticking_ && !connections_.empty()) ScheduleTick();
+        if (resume_) resume_();
+      }
+      io_.run();
+      return;
+    } catch (const std::exception&) {
+    }
+  }
+}
+
 void Worker::Stop() {
-  Post([this] {
+  const bool posted = Post([this] {
     while (!connections_.empty()) connections_.back()->Close();
     io_.stop();
   });
+  if (!posted) io_.stop();
   if (thread_.joinable()) thread_.join();
+  while (!connections_.empty()) connections_.back()->Close();
   {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
@@ -51,12 +74,6 @@ void Worker::Stop() {
   thread_id_.store(std::thread::id(), std::memory_order_relaxed);
 }
 
-void Worker::Post(absl::AnyInvocable<void()> work) {
-  const std::lock_guard lock(mutex_);
-  if (stopped_) return;
-  asio::post(io_, [work = std::move(work)]() mutable { work(); });
-}
-
 void Worker::Add(std::shared_ptr<Connection> connection) {
   connection->set_index(connections_.size());
   connections_.push_back(std::move(connection));
@@ -65,6 +82,7 @@ void Worker::Add(std::shared_ptr<Connection> connection) {
 
 void Worker::Remove(Connection& connection) {
   const size_t index = connection.index();
+  if (index >= connections_.size() || connections_[index].get() != &connection) return;  // there was no memory to add it
   const std::shared_ptr<Connection> removed = std::move(connections_[index]);
   if (index + 1 != connections_.size()) {
     connections_[index] = std::move(connections_.back());
@@ -76,23 +94,23 @@ void Worker::Remove(Connection& connection) {
 void Worker::DrainConnections() {
   // From the back: a connection that goes is replaced by one that was seen already.
   for (size_t i = connections_.size(); i-- > 0;) {
-    if (i < connections_.size()) connections_[i]->CloseIfIdle();
+    if (i < connections_.size()) connections_[i]->Drain();
   }
 }
 
 void Worker::ScheduleTick() {
-  ticking_ = true;
   timer_.expires_after(tick_);
   timer_.async_wait([this](boost::system::error_code error) {
     ticking_ = false;
     if (!error) Tick();
   });
+  ticking_ = true;
 }
 
 void Worker::Tick() {
   const TimePoint now = std::chrono::steady_clock::now();
   for (size_t i = connections_.size(); i-- > 0;) {
-    if (i < connections_.size() && connections_[i]->deadline() <= now) connections_[i]->OnDeadline();
+    if (i < connections_.size()) connections_[i]->OnTick(now);
   }
   if (!connections_.empty()) ScheduleTick();
 }

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -44,8 +45,20 @@ class Worker : public std::enable_shared_from_this<Worker> {
   // Closes all connections, ends the thread, and drops what was posted meanwhile.
   void Stop();
 
-  // From any thread; dropped when the worker has stopped.
-  void Post(absl::AnyInvocable<void()> work);
+  // From any thread; dropped when the worker has stopped. False, and `work` will not run: there is no memory for it.
+  template <typename Work>
+  [[nodiscard]] bool Post(Work work) noexcept {
+    try {
+      const std::lock_guard lock(mutex_);
+      if (!stopped_) boost::asio::post(io_, std::move(work));
+      return true;
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+  }
+  // Before StartThread. `resume` runs on the thread after something was thrown there that no connection answers for: what was
+  // to come next may be lost.
+  void OnFault(absl::AnyInvocable<void()> resume) { resume_ = std::move(resume); }
   bool OnThread() const { return std::this_thread::get_id() == thread_id_.load(std::memory_order_relaxed); }
   boost::asio::io_context& io() { return io_; }
   ServerState& state() { return *state_; }
@@ -56,6 +69,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   void DrainConnections();
 
  private:
+  void Work();
   void ScheduleTick();
   void Tick();
 
@@ -67,6 +81,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   bool ticking_ = false;
   std::vector<std::shared_ptr<Connection>> connections_;
   std::atomic<std::thread::id> thread_id_{};
+  absl::AnyInvocable<void()> resume_;
   std::thread thread_;
   std::mutex mutex_;
   bool stopped_ = false;  // guarded by mutex_
