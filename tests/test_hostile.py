@@ -3,6 +3,7 @@
 import gzip
 import http.client
 import json
+import pathlib
 import random
 import resource
 import socket
@@ -15,7 +16,7 @@ import pytest
 from tritonclient.grpc import service_pb2 as pb
 
 from clients import KserveGrpc, KserveRestBinary, TfsGrpc, rpc, tensor
-from harness import Server, wait_until
+from harness import Server, sanitized, wait_until
 
 TEN = np.zeros((1, 10), np.float32)
 BODY = {"inputs": [{"name": "b", "shape": [1, 10], "datatype": "FP32", "data": [0.0] * 10}]}
@@ -243,6 +244,30 @@ def test_thousands_of_half_requests(lenient):
     finally:
         for connection in held:
             connection.close()
+
+
+@pytest.mark.skipif(sanitized(), reason="sanitizers take address space for themselves")
+def test_more_than_the_memory_holds(models, tmp_path):
+    """A body, and an answer, for which the system has no memory: an error of that call, over REST as over gRPC."""
+    values = np.zeros(8_000_000, np.float32)
+    with Server(tmp_path, "--model_name", "p", "--model_path", models / "passthrough_fp32", "--target_device", "CPU") as server:
+        small = {"inputs": [{"name": "data", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}
+        assert server.http("POST", "/v2/models/p/infer", small).code == 200
+        size = int(pathlib.Path(f"/proc/{server.process.pid}/statm").read_text().split()[0]) * resource.getpagesize()
+        place = {"binary_data_size": values.nbytes}
+        inputs = [{"name": "data", "shape": [1, values.size], "datatype": "FP32", "parameters": place}]
+        head = json.dumps({"inputs": inputs}).encode()
+        for slack in (8, 20, 100, 150):
+            limit = (size + slack * MIB, resource.RLIM_INFINITY)
+            resource.prlimit(server.process.pid, resource.RLIMIT_AS, limit)
+            try:
+                headers = {"Inference-Header-Content-Length": str(len(head))}
+                code = server.http("POST", "/v2/models/p/infer", head + values.tobytes(), headers).code
+                assert code in (200, 500, 503) and (code != 200 or slack > 20)
+            except (OSError, http.client.HTTPException):
+                pass
+            resource.prlimit(server.process.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            assert server.http("POST", "/v2/models/p/infer", small).code == 200
 
 
 def test_a_gigabyte_promised_and_some_of_it_sent(lenient):

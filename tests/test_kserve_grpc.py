@@ -195,6 +195,18 @@ def test_stream_tells_errors_in_band_and_goes_on(front_end):
     assert "no_such_model" in answers[3].error_message
 
 
+def test_stream_outlives_an_error_about_a_name_that_is_cut(front_end):
+    """Clients refuse a message, and with it the stream, for half a character."""
+    good = front_end.request("dummy", [tensor("b", "FP32", TEN)])
+    bad = pb.ModelInferRequest()
+    bad.CopyFrom(good)
+    bad.inputs.add(name="x" + "é" * 40, datatype="FP32", shape=[1, 10])
+    bad.raw_input_contents.append(bytes(40))
+    answers = stream(front_end, [bad, good])
+    assert "Invalid number of inputs" in answers[0].error_message and not answers[1].error_message
+    assert answers[1].infer_response.parameters["triton_final_response"].bool_param
+
+
 def test_streams_of_several_models(front_end):
     requests = [
         front_end.request("dummy", [tensor("b", "FP32", TEN)]),

@@ -435,3 +435,18 @@ def test_no_memory_is_kept_per_call(server):
     assert server.resident_bytes() - before < 60_000_000
     assert pathlib.Path(f"/proc/{server.process.pid}").exists()
     front_end.close()
+
+
+def test_requests_that_never_come_whole_do_not_hold_up_the_end(models, tmp_path):
+    args = ["--model_name", "dummy", "--model_path", models / "dummy", "--target_device", "CPU", "--grace_seconds", "30"]
+    server = Server(tmp_path, *args).wait_ready()
+    try:
+        host, port = server.rest.split(":")
+        with socket.create_connection((host, int(port))) as header, socket.create_connection((host, int(port))) as body:
+            header.sendall(b"POST /v2/mod")
+            body.sendall(b"POST /v2/models/dummy/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            assert server.http("GET", "/v2/health/live").code == 200
+            server.process.send_signal(signal.SIGTERM)
+            assert server.wait_exit(20) == 0
+    finally:
+        server.kill()

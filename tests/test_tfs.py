@@ -70,6 +70,7 @@ LAYOUTS = [
     ("passthrough_string", {"instances": [{"my_name": "one"}]}, {"predictions": ["one"]}),
     ("passthrough_string", {"instances": [{"b64": base64.b64encode(b"abc").decode()}]}, {"predictions": ["abc"]}),
     ("passthrough_string", {"instances": [{"my_name": {"b64": "YWJj"}}]}, {"predictions": ["abc"]}),
+    ("passthrough_string", {"instances": [{"b64": "YW\nJj\n"}]}, {"predictions": ["abc"]}),
     ("passthrough_string", {"inputs": {"my_name": [{"b64": "YWJj"}, {"b64": ""}]}}, {"outputs": ["abc", ""]}),
     # numbers of one kind for a model of the other
     ("dummy", {"instances": [[int(v) for v in ROW]]}, {"predictions": [ROW_PLUS]}),

@@ -1,17 +1,9 @@
 #include "base/json_string.h"
 
-#include <simdjson.h>
+#include "base/utf8.h"
 
 namespace switchyard {
 namespace {
-
-// Bytes of the UTF-8 sequence at the start of `text`, or 0 when it is not one.
-size_t Utf8SequenceLength(std::string_view text) {
-  const auto lead = static_cast<unsigned char>(text[0]);
-  const size_t length = lead < 0x80 ? 1 : (lead & 0xE0) == 0xC0 ? 2 : (lead & 0xF0) == 0xE0 ? 3 : (lead & 0xF8) == 0xF0 ? 4 : 0;
-  if (length == 0 || length > text.size() || !simdjson::validate_utf8(text.data(), length)) return 0;
-  return length;
-}
 
 void AppendUnicodeEscape(std::string& out, unsigned character) {
   static constexpr char kHex[] = "0123456789abcdef";
@@ -52,8 +44,6 @@ unsigned Troublemaker(std::string_view text) {
 }
 
 }  // namespace
-
-bool IsUtf8(std::string_view text) { return simdjson::validate_utf8(text.data(), text.size()); }
 
 void AppendJsonString(std::string& out, std::string_view text) {
   const bool valid = IsUtf8(text);

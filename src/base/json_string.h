@@ -10,6 +10,4 @@ namespace switchyard {
 // no text ends a line of a log or commands a terminal.
 void AppendJsonString(std::string& out, std::string_view text);
 
-bool IsUtf8(std::string_view text);
-
 }  // namespace switchyard

@@ -12,6 +12,8 @@
 #include <cstring>
 #include <mutex>
 
+#include "base/utf8.h"
+
 namespace switchyard {
 namespace {
 
@@ -129,7 +131,7 @@ StatusOr<std::unique_ptr<SharedMapping>> SharedMapping::Open(std::string_view ke
     return InvalidArgument(
         "Invalid key of shared memory - Expected: a name as shm_open takes it, such as /input_data, of at most {} characters "
         "and without a further slash; Actual: {}",
-        kLongestKey, key.substr(0, kLongestKey));
+        kLongestKey, CutUtf8(key, kLongestKey));
   }
   if (size == 0) return InvalidArgument("Invalid size of shared memory - Expected: at least 1 byte; Actual: 0; key: {}", key);
   const OpenObject file(shm_open(("/" + std::string(name)).c_str(), O_RDWR | O_NONBLOCK, 0));

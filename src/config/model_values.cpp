@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "base/log.h"
+#include "base/utf8.h"
 #include "config/batching_values.h"
 #include "config/cloud_url.h"
 #include "config/json_text.h"
@@ -246,6 +247,8 @@ Status CheckModelName(std::string_view name) {
   if (name.empty() || control) {
     return InvalidArgument("expected a name that is not empty and has no control characters, got {}", Quote(name));
   }
+  // Clients of gRPC would refuse every message that has it.
+  if (!IsUtf8(name)) return InvalidArgument("expected a name in UTF-8, got {}", Quote(name));
   if (name.size() > kLongestName) {
     return InvalidArgument("expected a name of at most {} bytes, got one of {}", kLongestName, name.size());
   }

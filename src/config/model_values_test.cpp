@@ -189,6 +189,7 @@ TEST(ModelNameTest, IsOneThatClientsCanAskFor) {
   for (const std::string name : {"", ".", "..", "../a", "a/../b", "a/.", "a\n"})
     EXPECT_FALSE(CheckModelName(name).ok()) << name;
   EXPECT_FALSE(CheckModelName(std::string(kLongestName + 1, 'a')).ok());
+  EXPECT_THAT(std::string(Message(CheckModelName("n\xE9"))), ::testing::HasSubstr("expected a name in UTF-8, got \"n\\xe9\""));
 }
 
 TEST(TextTest, QuotesWhatStrangersWrote) {

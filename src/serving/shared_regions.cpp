@@ -1,5 +1,7 @@
 #include "serving/shared_regions.h"
 
+#include "base/utf8.h"
+
 namespace switchyard {
 
 bool SharedRegion::Acquire() {
@@ -95,7 +97,7 @@ StatusOr<RegionHandle> SharedRegions::Acquire(std::string_view name) const {
     const auto found = regions.find(name);
     if (found == regions.end()) {
       return InvalidArgument("There is no shared memory region {}; register it before it is used",
-                             name.substr(0, kLongestName));
+                             CutUtf8(name, kLongestName));
     }
     region = found->second;
     // Closed: the snapshot without it was there before.

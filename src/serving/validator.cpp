@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "base/utf8.h"
+
 namespace switchyard {
 namespace {
 
@@ -16,7 +18,7 @@ std::string NamesOf(const Range& named) {
   for (const auto& item : named) {
     if (count == kMost) break;
     const std::string_view name = item.name;
-    text += fmt::format("{}{}", count++ == 0 ? "" : ", ", name.substr(0, kLongest));
+    text += fmt::format("{}{}", count++ == 0 ? "" : ", ", CutUtf8(name, kLongest));
     if (name.size() > kLongest) text += "...";
   }
   if (named.size() > kMost) text += fmt::format(", and {} more", named.size() - kMost);

@@ -56,6 +56,13 @@ TEST_F(ValidatorTest, NumberOfInputs) {
   EXPECT_THAT(Fault(), HasSubstr("Invalid number of inputs - Expected: 2; Actual: 1"));
 }
 
+TEST_F(ValidatorTest, LongNamesAreCutBetweenCharacters) {
+  std::string name = "x";
+  for (int i = 0; i < 40; ++i) name += "\xC3\xA9";
+  call_->request.inputs.push_back({name, {ElementType::kFp32, Shape{1, 10}, data_, 40}});
+  EXPECT_THAT(Fault(), HasSubstr("\xC3\xA9..."));
+}
+
 TEST_F(ValidatorTest, MissingInput) {
   call_->request.inputs[1].name = "c";
   EXPECT_THAT(Fault(), HasSubstr("Missing input with specific name - Required input: b"));

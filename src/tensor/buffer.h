@@ -15,8 +15,8 @@ inline constexpr size_t kBufferAlignment = 64;
 class Buffer {
  public:
   Buffer() = default;
-  // At least `bytes`, aligned to kBufferAlignment; data() is never null, also for 0 bytes. Throws std::bad_alloc when the system
-  // has no memory.
+  // At least `bytes`, aligned to kBufferAlignment; data() is never null, also for 0 bytes. Throws std::bad_alloc when the
+  // system has no memory.
   static Buffer Allocate(size_t bytes);
 
   Buffer(Buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}

@@ -1,7 +1,9 @@
 #include "protocol/http/base64.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <iterator>
 
 namespace switchyard {
 namespace {
@@ -21,7 +23,7 @@ constexpr std::array<uint8_t, 256> kTable = MakeTable();
 
 }  // namespace
 
-std::optional<std::string> DecodeBase64(std::string_view text) {
+static std::optional<std::string> DecodePacked(std::string_view text) {
   if (text.size() % 4 == 0) {
     for (int i = 0; i < 2 && text.ends_with('='); ++i) text.remove_suffix(1);
   }
@@ -41,6 +43,16 @@ std::optional<std::string> DecodeBase64(std::string_view text) {
     }
   }
   return out;
+}
+
+std::optional<std::string> DecodeBase64(std::string_view text) {
+  constexpr std::string_view kBlanks = " \t\n\v\f\r";
+  std::optional<std::string> bytes = DecodePacked(text);
+  // Nothing that is read as it is has blanks.
+  if (bytes || text.find_first_of(kBlanks) == text.npos) return bytes;
+  std::string packed;
+  std::copy_if(text.begin(), text.end(), std::back_inserter(packed), [&](char c) { return kBlanks.find(c) == kBlanks.npos; });
+  return DecodePacked(packed);
 }
 
 void AppendBase64(std::string& out, std::string_view bytes) {

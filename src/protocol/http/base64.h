@@ -7,7 +7,8 @@
 
 namespace switchyard {
 
-// Nothing when `text` is not base64. Takes the URL-safe alphabet too, and the padding may be left out.
+// Nothing when `text` is not base64. Takes the URL-safe alphabet too; the padding may be left out, and blanks and ends of lines
+// may stand anywhere.
 std::optional<std::string> DecodeBase64(std::string_view text);
 void AppendBase64(std::string& out, std::string_view bytes);
 

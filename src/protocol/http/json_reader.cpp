@@ -9,6 +9,7 @@
 #include <rapidjson/memorystream.h>
 #include <rapidjson/reader.h>
 
+#include "base/utf8.h"
 #include "protocol/http/http_message.h"
 
 namespace switchyard {
@@ -99,7 +100,9 @@ Status DescribeFault(std::string_view text, simdjson::error_code error) {
   rapidjson::MemoryStream input(text.data(), text.size());
   rapidjson::BaseReaderHandler<> ignore;
   rapidjson::Reader reader;
-  reader.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(input, ignore);
+  constexpr unsigned kFlags =
+      rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag | rapidjson::kParseNanAndInfFlag;
+  reader.Parse<kFlags>(input, ignore);
   if (reader.HasParseError()) {
     return InvalidArgument("Request body is not valid json - Error: {} Offset: {}",
                            rapidjson::GetParseError_En(reader.GetParseErrorCode()), reader.GetErrorOffset());
@@ -127,7 +130,7 @@ StatusOr<JsonValue> JsonDocument::Parse(std::string_view text) {
   if (relaxed.empty()) return DescribeFault(text, error);
   relaxed.reserve(relaxed.size() + kBodyPadding);
   // What was read points into the parser's own memory, never into `relaxed`.
-  if (const auto second = ParseWith(parser, relaxed).get(root)) return DescribeFault(relaxed, second);
+  if (const auto second = ParseWith(parser, relaxed).get(root)) return DescribeFault(text, second);
   return root;
 }
 
@@ -168,7 +171,7 @@ std::string_view JsonTypeName(JsonValue value) {
 std::string JsonExcerpt(JsonValue value) {
   if (value.is_array() || value.is_object()) return std::string(JsonTypeName(value));
   std::string text = simdjson::minify(value);
-  if (text.size() > 40) text = text.substr(0, 40) + "...";
+  if (text.size() > 40) text = std::string(CutUtf8(text, 40)) + "...";
   return text;
 }
 

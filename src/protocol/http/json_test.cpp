@@ -73,6 +73,8 @@ TEST(JsonReader, SaysWhatIsWrongAndWhere) {
     EXPECT_THAT(std::string(Message(status)), HasSubstr("not valid json - Error: ")) << text;
   }
   EXPECT_THAT(std::string(Message(ParseStatus("{\"a\" 1}"))), HasSubstr("Offset: 5"));
+  // Of the text as it came, whatever is read beyond the standard.
+  EXPECT_THAT(std::string(Message(ParseStatus("[NaN,-Infinity,100000000000000000000,x]"))), HasSubstr("Offset: 37"));
 }
 
 TEST(JsonReader, RefusesDeepNesting) {
@@ -108,6 +110,9 @@ TEST(Base64, RoundTrips) {
   }
   EXPECT_EQ(DecodeBase64("YWI"), "ab");
   EXPECT_EQ(DecodeBase64("_-8="), std::string("\xff\xef"));
+  // Lines, as MIME and `base64` of a shell write them.
+  EXPECT_EQ(DecodeBase64("YWJj\nYW I=\r\n"), "abcab");
+  EXPECT_EQ(DecodeBase64(" \n"), "");
   for (const char* bad : {"Y", "YW=I", "Y W=", "YWI==", "===="}) EXPECT_EQ(DecodeBase64(bad), std::nullopt) << bad;
 }
 

@@ -216,7 +216,8 @@ Status Decoder::TakeTensorParameter(const ParameterEntry& entry, SharedParameter
   if (entry.key == "classification") {
     const auto* count = std::get_if<int64_t>(&entry.value);
     const auto* unsigned_count = std::get_if<uint64_t>(&entry.value);
-    if ((count != nullptr && *count > 0) || (unsigned_count != nullptr && *unsigned_count > 0)) {
+    const bool none = (count != nullptr && *count == 0) || (unsigned_count != nullptr && *unsigned_count == 0);
+    if (!none) {
       return InvalidArgument("The classification extension is not supported; ask for the output without it");
     }
   }

@@ -283,8 +283,13 @@ TEST(DecodeInferRequestTest, WhatIsNotServedIsRefused) {
   const Decoded decoded = Decode(message);
   EXPECT_THAT(Fault(decoded), HasSubstr("INVALID_ARGUMENT: The classification extension is not supported"));
   EXPECT_EQ(decoded.request.id, "late");
-  (*message.mutable_outputs(0)->mutable_parameters())["classification"].set_int64_param(0);
+  auto& classification = (*message.mutable_outputs(0)->mutable_parameters())["classification"];
+  classification.set_int64_param(0);
   EXPECT_TRUE(Decode(message).status.ok());
+  classification.set_int64_param(-1);
+  EXPECT_THAT(Fault(Decode(message)), HasSubstr("classification"));
+  classification.set_string_param("1");
+  EXPECT_THAT(Fault(Decode(message)), HasSubstr("classification"));
 }
 
 TEST(DecodeInferRequestTest, WhatLiesInSharedMemoryIsSaid) {

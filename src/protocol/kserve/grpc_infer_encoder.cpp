@@ -2,6 +2,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/utf8.h"
 #include "protocol/kserve/grpc_codec.h"
 #include "protocol/kserve/shared_memory.h"
 #include "protocol/wire/wire_writer.h"
@@ -35,6 +36,14 @@ void AppendParameter(std::string& text, std::string_view key, uint64_t value) {
   AppendField(text, 1, key);
   AppendHead(text, 2, size);
   wire::AppendVarintField(text, field, value);
+}
+
+void AppendFlag(std::string& text, std::string_view key, bool value) {
+  const size_t size = wire::VarintFieldSize(1, value);
+  AppendHead(text, 4, FieldSize(1, key.size()) + FieldSize(2, size));
+  AppendField(text, 1, key);
+  AppendHead(text, 2, size);
+  wire::AppendVarintField(text, 1, value);
 }
 
 // An InferOutputTensor without its elements.
@@ -119,8 +128,12 @@ Frame EncodeInferResponse(const InferCall& call) {
 
 Frame EncodeStreamResponse(const InferCall& call) {
   Frame response = EncodeInferResponse(call);
+  // Triton's clients, asked to, read on until an answer says that it is the last of its request.
+  std::string last;
+  AppendFlag(last, "triton_final_response", true);
   std::string head;
-  AppendHead(head, 2, response.size());
+  AppendHead(head, 2, response.size() + last.size());
+  head += last;
   Frame frame(std::move(head));
   for (Frame::Segment& segment : response.segments()) {
     if (segment.data == nullptr) {
@@ -134,7 +147,7 @@ Frame EncodeStreamResponse(const InferCall& call) {
 
 Frame EncodeStreamError(const Status& error, std::string_view id) {
   std::string text;
-  AppendField(text, 1, Message(error));
+  AppendField(text, 1, MakeUtf8(Message(error)));
   AppendHead(text, 2, id.empty() ? 0 : FieldSize(3, id.size()));
   if (!id.empty()) AppendField(text, 3, id);
   return Frame(std::move(text));

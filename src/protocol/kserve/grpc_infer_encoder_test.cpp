@@ -91,12 +91,17 @@ TEST_F(EncodeTest, StreamAnswersCarryTheSameOrTheError) {
   inference::ModelStreamInferResponse response;
   ASSERT_TRUE(response.ParseFromString(frame.Flatten()));
   EXPECT_EQ(response.error_message(), "");
+  EXPECT_TRUE(response.infer_response().parameters().at("triton_final_response").bool_param());
+  response.mutable_infer_response()->clear_parameters();
   EXPECT_EQ(response.infer_response().SerializeAsString(), EncodeInferResponse(call_).Flatten());
   ASSERT_TRUE(response.ParseFromString(EncodeStreamError(InvalidArgument("no such input"), "req-2").Flatten()));
   EXPECT_EQ(response.error_message(), "no such input");
   EXPECT_EQ(response.infer_response().id(), "req-2");
   ASSERT_TRUE(response.ParseFromString(EncodeStreamError(InvalidArgument("no such input"), "").Flatten()));
   EXPECT_TRUE(response.has_infer_response());
+  // Clients refuse the whole message, and with it the stream, for one byte that is not UTF-8.
+  ASSERT_TRUE(response.ParseFromString(EncodeStreamError(InvalidArgument("cut \xC3"), "").Flatten()));
+  EXPECT_EQ(response.error_message(), "cut \xEF\xBF\xBD");
 }
 
 TEST(ParseVersionTest, EmptyAndZeroAreTheDefault) {

@@ -217,6 +217,11 @@ TEST(KserveRestDecode, RefusesFaultyStructure) {
   }
 }
 
+TEST(KserveRestDecode, AForgottenHeaderIsNamed) {
+  const std::string json = Request(Input("FP32", "[1]", "\"parameters\":{\"binary_data_size\":4}"));
+  EXPECT_THAT(std::string(Message(Decode(json + "\xFF\xFF\x7F\x3F").status)), HasSubstr("Inference-Header-Content-Length"));
+}
+
 TEST(KserveRestDecode, ReadsWhatIsSaidAboutTheRequest) {
   const std::string ok = Input("FP32", "[1,-1]", "\"data\":[1]");
   Decoded decoded =

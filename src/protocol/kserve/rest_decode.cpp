@@ -2,6 +2,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "base/utf8.h"
 #include "protocol/http/json_elements.h"
 #include "protocol/http/json_reader.h"
 #include "protocol/kserve/request_parameters.h"
@@ -433,7 +434,12 @@ Status DecodeKserveInfer(HttpBody body, std::optional<uint64_t> json_length, con
     request.ForgetBody();
     form = KserveOutputForm();
   };
-  SY_RETURN_IF_ERROR(document.ReadBody(json, read, forget));
+  const Status done = document.ReadBody(json, read, forget);
+  if (!done.ok() && !json_length && !IsUtf8(json)) {
+    return InvalidArgument("{}; a body that has tensors behind its JSON needs the header Inference-Header-Content-Length",
+                           Message(done));
+  }
+  SY_RETURN_IF_ERROR(done);
   request.memory.push_back(std::move(body.memory));
   return Status();
 }

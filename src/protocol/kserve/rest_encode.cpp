@@ -3,6 +3,7 @@
 
 #include "protocol/kserve/rest_codec.h"
 #include "protocol/kserve/shared_memory.h"
+#include "base/utf8.h"
 #include "protocol/http/http_error.h"
 #include "protocol/http/json_writer.h"
 

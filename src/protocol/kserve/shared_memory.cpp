@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/json_string.h"
+#include "base/utf8.h"
 
 namespace switchyard::kserve {
 namespace {
@@ -38,7 +39,7 @@ StatusOr<std::vector<SharedRegionInfo>> ListRegions(const Manager& manager, Regi
   if (name.empty()) return list;
   std::erase_if(list, [&](const SharedRegionInfo& region) { return region.name != name; });
   if (!list.empty()) return list;
-  return Error(StatusCode::kNotFound, "There is no shared memory region {}", name.substr(0, SharedRegions::kLongestName));
+  return Error(StatusCode::kNotFound, "There is no shared memory region {}", CutUtf8(name, SharedRegions::kLongestName));
 }
 
 Status RegisterRegion(const Manager& manager, SharedRegionInfo info) {

@@ -1,6 +1,7 @@
 #include "protocol/rest/rest_api.h"
 
 #include <chrono>
+#include <exception>
 #include <string>
 #include <utility>
 
@@ -21,6 +22,22 @@
 namespace switchyard {
 namespace {
 
+StatusOr<HttpReply> Encode(const InferCall& call, const KserveOutputForm& form) { return EncodeKserveInfer(call, form); }
+
+struct TfsForm {
+  bool rows = false;
+};
+
+StatusOr<HttpReply> Encode(const InferCall& call, const TfsForm& form) {
+  SY_ASSIGN_OR_RETURN(std::string json, EncodeTfsPredict(call, form.rows));
+  return JsonReply(std::move(json));
+}
+
+// What an answer's encoding throws, for want of memory most likely.
+Status HandlerFailed(const std::exception& error) {
+  return Error(StatusCode::kInternal, "The call failed inside the server: {}", error.what());
+}
+
 // One inference and its way back. The answer is framed on the thread of its connection, so that the device's own is free at
 // once.
 template <typename Form>
@@ -30,6 +47,7 @@ struct RestCall final : InferCall {
   Form form;
   const Manager* manager = nullptr;
   const Timer* timer = nullptr;
+  Status result;  // of the inference
 
   // Counts the call, and answers it. Counted first: whoever has the answer may look at the metrics at once.
   void Answer(StatusCode code, HttpReply reply) {
@@ -42,32 +60,29 @@ struct RestCall final : InferCall {
     responder->Reply(std::move(reply));
   }
   void Refuse(const Status& status) { Answer(status.code(), ErrorReply(status)); }
+  // With `result`, on the thread of the connection.
+  void Finish() {
+    if (!result.ok()) return Refuse(result);
+    StatusOr<HttpReply> reply = HttpReply();
+    try {
+      reply = Encode(*this, form);
+      if (reply.ok()) EncodeContent(accept_encoding, *reply);
+    } catch (const std::exception& error) {
+      reply = HandlerFailed(error);
+    }
+    if (!reply.ok()) return Refuse(reply.status());
+    Answer(StatusCode::kOk, *std::move(reply));
+  }
 };
-
-StatusOr<HttpReply> Encode(const InferCall& call, const KserveOutputForm& form) { return EncodeKserveInfer(call, form); }
-
-struct TfsForm {
-  bool rows = false;
-};
-
-StatusOr<HttpReply> Encode(const InferCall& call, const TfsForm& form) {
-  SY_ASSIGN_OR_RETURN(std::string json, EncodeTfsPredict(call, form.rows));
-  return JsonReply(std::move(json));
-}
 
 template <typename Form>
 void Start(Handle handle, std::shared_ptr<RestCall<Form>> call) {
   call->on_done = [](InferCall& done, const Status& status) {
     auto& self = static_cast<RestCall<Form>&>(done);
-    if (!status.ok()) return self.Refuse(status);
+    self.result = status;
     HttpResponder& responder = *self.responder;
-    responder.Run([call = std::static_pointer_cast<RestCall<Form>>(done.shared_from_this())] {
-      StatusOr<HttpReply> encoded = Encode(*call, call->form);
-      const StatusCode code = encoded.status().code();
-      HttpReply reply = encoded.ok() ? *std::move(encoded) : ErrorReply(encoded.status());
-      EncodeContent(call->accept_encoding, reply);
-      call->Answer(code, std::move(reply));
-    });
+    // No larger than a function holds in itself: the device's thread has nobody to tell that there is no memory.
+    responder.Run([call = std::static_pointer_cast<RestCall<Form>>(done.shared_from_this())] { call->Finish(); });
   };
   call->responder->OnClientGone([weak = std::weak_ptr<InferCall>(call)] {
     if (const auto held = weak.lock()) held->Cancel(Error(StatusCode::kCancelled, "The client closed the connection"));

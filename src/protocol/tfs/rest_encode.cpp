@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "base/utf8.h"
 #include "protocol/http/base64.h"
 #include "protocol/http/json_writer.h"
 #include "protocol/tfs/rest_codec.h"

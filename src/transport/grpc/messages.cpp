@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/utf8.h"
+
 namespace switchyard::grpc_listener {
 namespace {
 
@@ -32,14 +34,6 @@ grpc::Slice ToSlice(Frame::Segment& segment) {
   return grpc::Slice(text->data(), text->size(), DeleteOwner<std::string>, text);
 }
 
-// Not in the middle of a character.
-std::string_view Shorten(std::string_view text) {
-  if (text.size() <= kMaxErrorText) return text;
-  size_t end = kMaxErrorText;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return text.substr(0, end);
-}
-
 }  // namespace
 
 grpc::ByteBuffer ToByteBuffer(Frame frame) {
@@ -60,7 +54,7 @@ grpc::ByteBuffer ToByteBuffer(Frame frame) {
 
 grpc::Status ToGrpcStatus(const Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(Shorten(Message(status))));
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), MakeUtf8(CutUtf8(Message(status), kMaxErrorText)));
 }
 
 RequestHeaders HeadersOf(const grpc::ServerContext& context) {

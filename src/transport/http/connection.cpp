@@ -268,7 +268,8 @@ bool Connection::ReadHeader() {
     Fail(431, fmt::format("Request header is larger than {} bytes", kMaxHeaderBytes));
   } else if (error == http::error::body_limit) {
     FailTooLarge();
-  } else if (error == http::error::bad_version && SaysVersion({reinterpret_cast<const char*>(input_.data()) + begin_, end_ - begin_})) {
+  } else if (error == http::error::bad_version &&
+             SaysVersion({reinterpret_cast<const char*>(input_.data()) + begin_, end_ - begin_})) {
     Fail(505, "This server speaks HTTP/1.0 and HTTP/1.1");
   } else {
     Fail(400, fmt::format("This is not an HTTP/1.1 request: {}", error.message()));

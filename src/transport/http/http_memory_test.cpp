@@ -1,5 +1,5 @@
-// What a client sees when the system has no memory for the listener, at any place: an error or the connection's end, and a server
-// that goes on serving. Every allocation of the threads that the server has goes through here.
+// What a client sees when the system has no memory for the listener, at any place: an error or the connection's end, and a
+// server that goes on serving. Every allocation of the threads that the server has goes through here.
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
@@ -85,8 +85,9 @@ TEST_F(HttpMemoryTest, ABodyThatIsTooLargeForTheMemoryIsAnErrorOfItsRequest) {
   largest = size_t{1} << 18;
   const std::string body(size_t{4} << 20, 'x');
   const std::string chunk = "100000\r\n" + std::string(size_t{1} << 20, 'x') + "\r\n";
-  for (const std::string& request : {Post("/echo", body), "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" +
-                                                              chunk + chunk + "0\r\n\r\n"}) {
+  const std::string chunked =
+      "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk + chunk + "0\r\n\r\n";
+  for (const std::string& request : {Post("/echo", body), chunked}) {
     TestClient client(server_->address());
     const ClientReply reply = client.Exchange(request);
     EXPECT_EQ(reply.code, 503);
@@ -108,7 +109,8 @@ TEST_F(HttpMemoryTest, AnAnswerThatIsTooLargeForTheMemoryIsAnErrorOfItsRequest) 
 TEST_F(HttpMemoryTest, AnyAllocationMayFail) {
   const std::string chunked = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n";
   const std::string long_header = Get("/ok", "Long: " + std::string(20000, 'y') + "\r\n");
-  for (const std::string& request : {Post("/echo", std::string(3000000, 'x')), chunked, long_header, Get("/throw"), Get("/big")}) {
+  const std::string large = Post("/echo", std::string(3000000, 'x'));
+  for (const std::string& request : {large, chunked, long_header, Get("/throw"), Get("/big")}) {
     for (long count = 0; count < 40; ++count) {
       SCOPED_TRACE(request.substr(0, 10) + std::to_string(count));
       left = count;
