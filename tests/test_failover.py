@@ -1,6 +1,7 @@
 """Devices that fail, hang and come back, under clients that check every answer: the real GPU plugin on Intel's recording
 driver (which computes nothing), the real NPU plugin on the software NPU (its answers are right)."""
 
+import json
 import re
 import time
 
@@ -191,6 +192,55 @@ def test_a_lone_call_of_a_batch_loses_no_device(models, tmp_path):
             assert server.http("POST", "/v2/models/dummy/infer", infer).code == 200
         assert state_is(server, "NPU", "well")
         assert server.http("GET", "/v2/health/ready").code == 200
+
+
+def serve_config(tmp_path, env, *entries):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"model_config_list": [{"config": entry} for entry in entries]}))
+    return Server(tmp_path, "--config_path", config, env=env)
+
+
+def infer(server, model, name="b"):
+    body = {"inputs": [{"name": name, "shape": [1, 10], "datatype": "FP32", "data": [1] * 10}]}
+    return server.http("POST", f"/v2/models/{model}/infer", body)
+
+
+def test_of_heteros_devices_the_one_that_hangs_is_left(models, tmp_path):
+    faults = Faults(tmp_path / "faults")
+    env = {**gpu_env(), **npu_env(fault_file=faults.path, unsupported_ops="Relu,ReLU")}
+    both = {"target_device": "HETERO:NPU,GPU", "fallback_devices": ["CPU"], "device_timeout_ms": 500}
+    first = {"name": "dummy", "base_path": str(models / "two_operations"), **both}
+    other = {"name": "other", "base_path": str(models / "dummy"), "target_device": "GPU"}
+    with serve_config(tmp_path, env, first, other) as server:
+        assert infer(server, "dummy", "x").code == 200
+        faults.set("hang")
+        assert infer(server, "dummy", "x").json()["outputs"][0]["data"] == [2] * 10
+        wait_until(lambda: not state_is(server, "NPU", "well") and not state_is(server, "NPU", "suspect"), 5, "the NPU's loss")
+        assert state_is(server, "GPU.0", "well")
+        assert server.http("GET", "/v2/models/other/ready").code == 200
+        assert server.metric(r'^switchyard_failovers_total{model="other"') == 0
+        faults.clear()
+        before = failovers(server, "NPU", "CPU", "hang")
+        wait_until(
+            lambda: server.http("GET", "/v1/models/dummy/placement").json()["execution_devices"] == ["NPU", "GPU.0"],
+            HOME_S,
+            "the return",
+        )
+        assert before == 1 == failovers(server, "NPU", "CPU", "hang")
+
+
+def test_a_models_tight_timeout_leaves_the_device_to_others(models, tmp_path):
+    tight = {"name": "dummy", "target_device": "NPU", "fallback_devices": ["CPU"], "device_timeout_ms": 10}
+    patient = {"name": "other", "target_device": "NPU"}
+    entries = [{"base_path": str(models / "dummy"), **entry} for entry in (tight, patient)]
+    with serve_config(tmp_path, npu_env(delay_ms=100), *entries) as server:
+        for _ in range(10):
+            for model in ("dummy", "other"):
+                assert infer(server, model).json()["outputs"][0]["data"] == [2] * 10
+            time.sleep(0.2)
+        assert failovers(server, "NPU", "CPU", "hang") >= 1
+        assert server.metric(r'^switchyard_failovers_total{model="other"') == 0
+        wait_until(lambda: state_is(server, "NPU", "well"), 5, "the canary's verdict")
 
 
 def test_an_idle_device_that_dies_is_noticed(models, tmp_path):

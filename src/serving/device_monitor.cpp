@@ -233,7 +233,7 @@ void DeviceMonitor::Report(const std::string& name, Kind kind, const std::string
 
 void DeviceMonitor::Watch(const std::shared_ptr<Lane>& lane, const std::string& model) {
   MutexLock lock(&mutex_);
-  for (const std::string& name : lane->options().devices) At(name).lanes.push_back({lane, model});
+  for (const std::string& name : lane->options().devices) At(name).lanes.push_back({lane, model, absl::OkStatus()});
 }
 
 Status DeviceMonitor::WhyHung(const Lane& lane) const {
@@ -325,9 +325,9 @@ bool DeviceMonitor::LookForHangs(Device& device, TimePoint now) {
     const Duration timeout = watched.lane->Timeout();
     if (!watched.hung.ok() || watched.lane->OldestAge(now) <= timeout) continue;
     const bool collects = watched.lane->options().collecting > Duration::zero();
-    watched.hung = Error(StatusCode::kDeadlineExceeded,
-                         "an inference of model {} did not end within {:.0f} ms (device_timeout_ms{})", watched.model,
-                         Milliseconds(timeout), collects ? " and AUTO_BATCH_TIMEOUT" : "");
+    watched.hung =
+        Error(StatusCode::kDeadlineExceeded, "an inference of model {} did not end within {:.0f} ms (device_timeout_ms{})",
+              watched.model, Milliseconds(timeout), collects ? " and AUTO_BATCH_TIMEOUT" : "");
     changed = true;
     const std::string reason(Message(watched.hung));
     if (!device.canary_works) return Apply(device, Kind::kHang, reason, now);  // it cannot be asked

@@ -328,9 +328,7 @@ bool Placer::KeepsDevices(const Lane& lane) const {
   return env_.monitor.Usable(options.devices) && env_.monitor.Generations(options.devices) == options.generations;
 }
 
-bool Placer::IsLost(const Lane& lane) const {
-  return lane.closed() || !KeepsDevices(lane) || !env_.monitor.WhyHung(lane).ok();
-}
+bool Placer::IsLost(const Lane& lane) const { return lane.closed() || !KeepsDevices(lane) || !env_.monitor.WhyHung(lane).ok(); }
 
 void Placer::LookAtDevices(size_t index) {
   Row& row = *rows_[index];

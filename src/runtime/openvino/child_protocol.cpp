@@ -432,7 +432,9 @@ ChildAnswer AskChild(const std::string& program, const std::string& subcommand, 
   }
   const std::string last = LastLine(run->err);
   return {ChildAnswer::Kind::kEnded,
-          Error(run->timed_out ? StatusCode::kDeadlineExceeded : StatusCode::kInternal, "{}{}", run->How(), last.empty() ? "" : "; its last words: " + last), ""};
+          Error(run->timed_out ? StatusCode::kDeadlineExceeded : StatusCode::kInternal, "{}{}", run->How(),
+                last.empty() ? "" : "; its last words: " + last),
+          ""};
 }
 
 }  // namespace switchyard

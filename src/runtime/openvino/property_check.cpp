@@ -40,8 +40,8 @@ MissingDevices MissingOf(const std::string& target, const std::vector<std::strin
     if (!any && std::ranges::find(devices, device) == devices.end()) AddOnce(missing.devices, device);
   }
   const bool schedules = parsed->kind == Target::Kind::kAuto || parsed->kind == Target::Kind::kMulti;
-  missing.every_gpu = schedules && parsed->devices.empty() && !some_gpu &&
-                      std::ranges::find(parsed->excluded, "GPU") == parsed->excluded.end();
+  missing.every_gpu =
+      schedules && parsed->devices.empty() && !some_gpu && std::ranges::find(parsed->excluded, "GPU") == parsed->excluded.end();
   return missing;
 }
 
@@ -89,9 +89,12 @@ StatusOr<std::vector<std::string>> PropertyChecker::Check(ov::Core& core, const 
   MissingDevices missing = MissingOf(target, devices);
   scope.absent = std::move(missing.devices);
   for (const std::string& device : devices) {
-    if (const auto told = ToldProperties(core, device); !told.empty()) {
+    const auto told = ToldProperties(core, device);
+    if (CheckTarget(core, device).ok()) {
       scope.Add(device, told);
     } else {
+      // It has gone since; its plugin may tell its keys all the same, and be of use for the nearest one.
+      for (const auto& [key, settable] : told) scope.known.insert(key);
       scope.absent.push_back(device);
     }
   }
