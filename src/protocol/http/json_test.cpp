@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/utf8.h"
 #include "protocol/http/base64.h"
 #include "protocol/http/http_error.h"
 #include "protocol/http/json_reader.h"
