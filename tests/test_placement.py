@@ -8,6 +8,7 @@ import subprocess
 from datetime import datetime, timedelta, timezone
 from xml.etree import ElementTree
 
+import jsonschema
 import numpy as np
 import openvino
 import pytest
@@ -134,8 +135,25 @@ def test_every_route_of_the_contract_is_served(placed):
     for method, path in API.routes():
         filled = path.replace("{model}", "cpu").replace("{version}", "1").replace("{label}", "stable")
         answer = placed.http(method, filled, "{}" if method == "POST" else None)
-        # The bodies are empty objects: 400 is a route's own answer.
-        assert answer.code not in (404, 405), (method, path, answer)
+        # The bodies are empty objects: 400 is a route's own answer. There is no region: its 404 is another than that of a path.
+        assert b"There is nothing at" not in answer.body, (method, path, answer)
+        answers = [answer, placed.http(method, filled, "{}", {"Content-Encoding": "br"})] if method == "POST" else [answer]
+        if "{" in path:
+            answers.append(placed.http(method, path.replace("{", "%").replace("}", ""), "{}" if method == "POST" else None))
+            assert answers[-1].code == 400, (method, path, answers[-1])
+        for answer in answers:
+            assert str(answer.code) in API.codes(method, path), (method, path, answer)
+
+
+def test_a_model_called_as_a_member_of_the_status(models, tmp_path):
+    entries = [{"name": "last_reload", "base_path": str(models / "dummy"), "target_device": "CPU", "aliases": ["x"]}]
+    with Server(tmp_path, "--config_path", write_config(tmp_path / "config.json", entries)) as server:
+        assert server.http("POST", "/v1/config/reload").code == 200
+        status = server.http("GET", "/v1/config").json()
+        assert status["last_reload"]["aliases"] == ["x"] and status["_last_reload"]["code"] == 200
+        API.check("Config", status)
+        with pytest.raises(jsonschema.ValidationError):
+            API.check("Config", {"last_reload": {"model_version_status": [], "code": 7}})
 
 
 @pytest.mark.parametrize("target", TARGETS.values())
@@ -298,6 +316,10 @@ def test_plan_refuses_a_faulty_command_line(models):
     for args in (["--target_device", "CPU"], ["--model_path", models / "dummy", "--nonsense"], ["--config_path", "x.json"]):
         done = run_binary("plan", *args)
         assert done.returncode == 64 and done.stderr.startswith("switchyard plan: "), done
+    for command in ("plan", "tune"):
+        done = run_binary(command, "--target_device", "CPU")
+        assert done.returncode == 64 and f"{command}: expected --model_path PATH" in done.stderr, done
+        assert "--config_path" not in done.stderr, done
 
 
 @pytest.fixture
@@ -316,10 +338,6 @@ def one_processor():
             (folder / "cpu.max").write_text("100000 100000")
         procs = folder / "cgroup.procs"
         # Some machines let a group be made, but nobody be put into it.
-    for command in ("plan", "tune"):
-        done = run_binary(command, "--target_device", "CPU")
-        assert done.returncode == 64 and f"{command}: expected --model_path PATH" in done.stderr, done
-        assert "--config_path" not in done.stderr, done
         subprocess.run(["sh", "-c", f"echo $$ > {procs}"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         if folder.is_dir():

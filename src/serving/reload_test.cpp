@@ -304,8 +304,7 @@ TEST_F(ReloadTest, WhatFailsOnTrialIsNotTriedAgainByItself) {
   Want({settings});
   EXPECT_EQ(runtime_.loads(), 2u);
   timer_.Advance(hours(1));
-  manager_->WaitForLoads();
-  EXPECT_EQ(runtime_.loads(), 3u);
+  EXPECT_TRUE(Eventually([&] { return runtime_.loads() > 2; }));
 }
 
 TEST_F(ReloadTest, AnAskedForReloadTriesAtOnceWhatFailed) {
