@@ -15,6 +15,10 @@ class Api:
         root = {"$ref": f"#/components/schemas/{schema}", "components": self.document["components"]}
         jsonschema.Draft202012Validator(root).validate(value)
 
+    def codes(self, method, path):
+        """The codes with which the route may answer, as text."""
+        return set(self.document["paths"][path][method.lower()]["responses"])
+
     def routes(self):
         """Method and path of each."""
         return [

@@ -330,7 +330,7 @@ def test_of_models_that_left_only_those_that_served_are_listed(two):
         assert server.http("GET", "/v1/models/d").json() == gone
         assert [server.http("GET", f"/v1/models/{name}").code for name in "bc"] == [404, 404]
         index = server.http("POST", "/v2/repository/index").json()
-        rows = [(row["name"], row["state"], row["reason"]) for row in index]
+        rows = [(row["name"], row["state"], row.get("reason", "")) for row in index]
         assert rows == [("a", "READY", ""), ("d", "UNAVAILABLE", "unloaded")]
         assert b'model="b"' not in server.http("GET", "/metrics").body
 

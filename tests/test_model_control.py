@@ -123,10 +123,13 @@ def test_a_model_that_served_stays_listed_when_a_later_load_fails(folder):
         assert server.http("POST", "/v2/repository/models/m/unload").code == 200
         (folder / "m" / "4" / "model.xml").write_text("<broken")
         assert server.http("POST", "/v2/repository/models/m/load").code >= 400
-        (status,) = server.http("GET", "/v1/models/m").json()["model_version_status"]
-        assert (status["version"], status["state"], status["status"]["error_code"]) == ("4", "END", "OK")
-        (row,) = [row for row in server.http("POST", "/v2/repository/index").json() if row["name"] == "m"]
-        assert (row["version"], row["state"], row["reason"]) == ("4", "UNAVAILABLE", "unloaded")
+        statuses = server.http("GET", "/v1/models/m").json()["model_version_status"]
+        told = [(status["version"], status["state"], status["status"]["error_code"]) for status in statuses]
+        assert told == [("3", "END", "OK"), ("4", "END", "OK")]
+        rows = [row for row in server.http("POST", "/v2/repository/index").json() if row["name"] == "m"]
+        assert [(row["version"], row["state"], row["reason"]) for row in rows] == [
+            (version, "UNAVAILABLE", "unloaded") for version in "34"
+        ]
 
 
 def test_hostile_repository_calls(folder):

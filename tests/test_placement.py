@@ -66,8 +66,12 @@ def test_devices_are_told_with_state_and_models(placed):
     API.check("DevicesReport", answer.json())
     devices = {device["name"]: device for device in answer.json()["devices"]}
     assert devices["CPU"]["state"] == devices["VCPU"]["state"] == "well"
-    assert set(devices["CPU"]["models"]) >= {"cpu", "batch", "multi", "hetero"}
+    assert set(devices["CPU"]["models"]) >= {"cpu", "batch", "multi"}
     assert "cpu" not in devices["VCPU"]["models"] and "multi" in devices["VCPU"]["models"]
+    # HETERO's is on those of its devices that got layers.
+    assert [name for name in ("CPU", "VCPU") if "hetero" in devices[name]["models"]] == sorted(
+        placement(placed, "hetero")["execution_devices"]
+    )
     assert 0 < devices["CPU"]["memory_used_bytes"] < devices["CPU"]["memory_total_bytes"]
     since = datetime.fromisoformat(devices["CPU"]["since"])
     assert timedelta(0) <= datetime.now(timezone.utc) - since < timedelta(minutes=5)

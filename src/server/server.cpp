@@ -218,6 +218,8 @@ int Server::Wait() {
     LogInfo("{}: finishing what is in flight, {} s at most", signal == SIGINT ? "SIGINT" : "SIGTERM", settings_.grace_seconds);
   }
   // A person's second Ctrl-C ends the process at once; a supervisor's second SIGTERM must not cost the calls in flight.
+  // Started in the background of a shell, the server has inherited that SIGINT is ignored.
+  ::signal(SIGINT, SIG_DFL);
   sigset_t interrupt;
   sigemptyset(&interrupt);
   sigaddset(&interrupt, SIGINT);
