@@ -61,6 +61,7 @@ void Worker::Stop() {
   });
   if (!posted) io_.stop();
   if (thread_.joinable()) thread_.join();
+  resume_ = nullptr;  // it may hold what holds this worker
   while (!connections_.empty()) connections_.back()->Close();
   {
     const std::lock_guard lock(mutex_);
