@@ -128,7 +128,7 @@ class ModelJudge {
 
   void FitWarmUp(const Signature& signature, int64_t version) {
     const std::string& file = settings_.warm_up.file;
-    if (file.empty() || warm_up_fault_ || IsFaulty("warmup") || !environment_.read_recorded) return;
+    if (file.empty() || warm_up_fault_ || !environment_.read_recorded) return;
     const ReadRecorded decode = DecodeRecorded(environment_.read_recorded, settings_, DecodeOptions().max_image_pixels);
     const auto calls = RecordedCalls(file, decode, signature);
     if (!calls.ok()) {

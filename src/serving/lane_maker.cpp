@@ -8,7 +8,6 @@
 
 #include "base/heap.h"
 #include "base/log.h"
-#include "base/mutex.h"
 #include "config/setting_mark.h"
 #include "device/fault.h"
 #include "device/property_rules.h"

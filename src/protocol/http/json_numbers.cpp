@@ -23,7 +23,6 @@ constexpr size_t kMostNested = 8;
 
 using json_numbers::IsDigit;
 
-
 const char* SkipSpace(const char* at, const char* end) {
   while (at < end && IsJsonSpace(*at)) ++at;
   return at;

@@ -92,21 +92,22 @@ void Connection::Start() {
   Turn([this] { Open(); });
 }
 
-void Connection::Open() {
+bool Connection::Join() {
   worker_->Add(shared_from_this());
   ErrorCode error;
   socket_.non_blocking(true, error);
-  if (error || server_.draining) return Close();
+  return !error;
+}
+
+void Connection::Open() {
+  if (!Join() || server_.draining) return Close();
   SetDeadline(server_.options.header_timeout_ms);
   Read();
 }
 
 void Connection::Refuse(int code, std::string_view text) {
   Turn([&] {
-    worker_->Add(shared_from_this());
-    ErrorCode error;
-    socket_.non_blocking(true, error);
-    if (error) return Close();
+    if (!Join()) return Close();
     Fail(code, text);
     Advance();
   });

@@ -58,6 +58,7 @@ class Connection final : public HttpResponder, public BodySink, public std::enab
   template <typename Work>
   void Turn(Work work);
   void Abandon();
+  bool Join();
   void Open();
   void Advance();
   void Read();

@@ -7,29 +7,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "transport/http/http_server.h"
-#include "transport/http/test_client.h"
+#include "transport/http/test_server.h"
 
 namespace switchyard {
 namespace {
 
 using ::testing::HasSubstr;
 
-class HttpLimitsTest : public ::testing::Test {
+class HttpLimitsTest : public HttpListenerTest {
  protected:
   void StartServer(HttpServerOptions options = {}) {
     options.workers = 2;
-    auto server = HttpServer::Start(options, handler_);
-    ASSERT_TRUE(server.ok()) << server.status();
-    server_ = *std::move(server);
+    Listen(options);
   }
-  void ExpectServing() {
-    TestClient client(server_->address());
-    EXPECT_EQ(client.Exchange(Get("/alive")).body, "/alive");
-  }
-
-  TestHandler handler_;
-  std::unique_ptr<HttpServer> server_;
 };
 
 TEST_F(HttpLimitsTest, BodiesAboveTheLimitAreRefusedBeforeTheyAreRead) {

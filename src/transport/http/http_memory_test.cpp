@@ -14,8 +14,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "transport/http/http_server.h"
-#include "transport/http/test_client.h"
+#include "transport/http/test_server.h"
 
 namespace {
 
@@ -56,7 +55,7 @@ namespace {
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
 
-class HttpMemoryTest : public ::testing::Test {
+class HttpMemoryTest : public HttpListenerTest {
  protected:
   void SetUp() override {
     spared = true;
@@ -64,21 +63,12 @@ class HttpMemoryTest : public ::testing::Test {
     options.workers = 1;
     options.idle_timeout_ms = 40000;
     options.body_timeout_ms = 400;  // a tick of 100 ms
-    auto server = HttpServer::Start(options, handler_);
-    ASSERT_TRUE(server.ok()) << server.status();
-    server_ = *std::move(server);
+    Listen(options);
   }
   void TearDown() override {
     left = -1;
     largest = SIZE_MAX;
   }
-  void ExpectServing() {
-    TestClient client(server_->address());
-    EXPECT_EQ(client.Exchange(Get("/alive")).body, "/alive");
-  }
-
-  TestHandler handler_;
-  std::unique_ptr<HttpServer> server_;
 };
 
 TEST_F(HttpMemoryTest, ABodyThatIsTooLargeForTheMemoryIsAnErrorOfItsRequest) {
