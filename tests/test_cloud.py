@@ -223,6 +223,22 @@ def test_what_did_not_change_is_not_fetched_again(cloud, tmp_path):
     assert clients.faults == []
 
 
+def test_a_version_that_is_written_anew_goes_on_as_it_was(cloud, tmp_path):
+    put(cloud, 1)
+    put(cloud, 2)
+    with serving(cloud, tmp_path) as server, Clients(server.grpc, {2, 7}) as clients:
+        cloud.put("models/dummy/2/.incomplete", b"")
+        cloud.forget()
+        wait_until(lambda: len(cloud.calls) > 3, 20, "more looks")
+        cloud.put("models/dummy/2/model.bin", model(7)["model.bin"])
+        clients.go_on()
+        assert states(server) == {2: "AVAILABLE"} and clients.seen == 2
+        cloud.delete("models/dummy/2/.incomplete")
+        wait_until(lambda: clients.seen == 7, 20, "the other weights")
+        assert fetched(cloud) == ["2/model.bin"]
+    assert clients.faults == []
+
+
 def test_a_file_that_comes_or_goes_changes_the_copy(s3, tmp_path):
     put(s3, 1)
     cache = tmp_path / "cache"

@@ -53,7 +53,7 @@ class Web:
                 body = web.files[path]
                 headers = {"ETag": f'"{hashlib.md5(body).hexdigest()}"', **step.get("headers", {})}
                 given = self.headers.get("Range")
-                if given and self.headers.get("If-Range", headers["ETag"]) == headers["ETag"]:
+                if given and "code_of_whole" not in step and self.headers.get("If-Range", headers["ETag"]) == headers["ETag"]:
                     begin = int(given.removeprefix("bytes=").rstrip("-"))
                     if begin >= len(body):
                         return self.answer(416, b"", {"Content-Range": f"bytes */{len(body)}"})
@@ -204,6 +204,22 @@ def test_retry_after_is_waited_for(web, models, tmp_path):
     assert not list((tmp_path / "x").rglob("*")), "a pull that got nothing leaves nothing"
 
 
+def test_bytes_that_came_before_are_no_progress(web, models, tmp_path):
+    data = put_model(web, models)
+    web.plan["/files/m.onnx"] = [{"code_of_whole": True, "cut": len(data) // 2} for _ in range(20)]
+    done = pull(web.url + "/files/m.onnx", "--repository", tmp_path, "--tries", "2", code=1)
+    # The first answer brought something new; then two more tries, and no others.
+    assert web.paths().count("/files/m.onnx") == 3, done.stderr
+
+
+def test_a_web_page_is_no_model(web, tmp_path):
+    for name, page in {"a.onnx": b"\n <!doctype html><html>Log in</html>", "b.xml": b"\xef\xbb\xbf<html>Log in</html>"}.items():
+        web.files["/" + name] = page
+        done = pull(f"{web.url}/{name}", "--repository", tmp_path, code=1)
+        assert "a web page came, no model" in done.stderr
+    assert not list(tmp_path.rglob("*")), "nothing is left"
+
+
 def test_a_repository_of_the_hub(web, models, tmp_path):
     xml, weights = (next((models / "dummy/1").glob(f"*.{kind}")).read_bytes() for kind in ("xml", "bin"))
     files = {"openvino_model.xml": xml, "openvino_model.bin": weights, "openvino_tokenizer.xml": b"x",
@@ -220,6 +236,30 @@ def test_a_repository_of_the_hub(web, models, tmp_path):
     put_hub(web, "Org/net", {**files, "openvino_model.xml": xml + b"\n"}, revision="v2", commit="d" * 40)
     newer = pull("Org/net", "--repository", tmp_path, "--mirror", web.url, "--revision", "v2", "--json")
     assert json.loads(newer.stdout)["version"] == 2
+
+
+def test_a_saved_model_comes_with_its_weights(web, models, tmp_path):
+    source = next(models.rglob("saved_model.pb")).parent
+    files = {f"net/{path.relative_to(source)}": path.read_bytes() for path in source.rglob("*") if path.is_file()}
+    files |= {"net/fingerprint.pb": b"f", "net/keras_metadata.pb": b"k", "README.md": b"z"}
+    put_hub(web, "Org/net", files)
+    pull("Org/net", "--repository", tmp_path, "--mirror", web.url)
+    there = {str(path.relative_to(tmp_path / "net/1")) for path in (tmp_path / "net/1").rglob("*") if path.is_file()}
+    assert there == {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
+    with Server(tmp_path / "s", "--model_name", "m", "--model_path", tmp_path / "net", "--target_device", "CPU") as server:
+        assert server.http("GET", "/v2/models/m/ready").code == 200
+
+
+def test_weights_of_an_onnx_model_in_parts(web, tmp_path):
+    put_hub(web, "Org/net", {"onnx/m.onnx": b"m", "onnx/m.onnx_data": b"0", "onnx/m.onnx_data_1": b"1", "README.md": b"z"})
+    pull("Org/net", "--repository", tmp_path, "--mirror", web.url)
+    assert versions(tmp_path / "net/1") == ["m.onnx", "m.onnx_data", "m.onnx_data_1"]
+
+
+def test_a_package_that_cannot_be_had_leaves_nothing(web, tmp_path):
+    env = {"PIP_NO_INDEX": "", "PIP_FIND_LINKS": ""}
+    done = pull("magika", "--repository", tmp_path, "--mirror", web.url + "/simple", code=1, env=env)
+    assert "pip did not fetch" in done.stderr and not list(tmp_path.rglob("*"))
 
 
 def test_a_wrong_byte_of_a_small_file_is_found_too(web, tmp_path):

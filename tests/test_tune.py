@@ -20,7 +20,8 @@ def tune(model, *arguments):
 def tuned(models, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tuned")
     output = str(folder / "best.json")
-    done = tune(models / "dummy", "--model_name", "dummy", "--time_budget", "4s", "--json", "--output", output)
+    done = tune(models / "dummy", "--model_name", "dummy", "--time_budget", "4s", "--json", "--output", output,
+                "--batch_size", "3", "--mean", "2", "--device_timeout_ms", "5000")  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder, json.loads(done.stdout), done.stderr
 
@@ -43,8 +44,9 @@ def test_a_server_takes_the_config_that_it_wrote(tuned):
     entry = json.loads((folder / "best.json").read_text())["model_config_list"][0]["config"]
     assert entry["name"] == "dummy" and result["reason"] in entry["notes"]
     with Server(folder, "--config_path", str(folder / "best.json")) as server:
-        answer = server.http("POST", "/v1/models/dummy:predict", {"instances": [list(range(10))]})
-        assert answer.json()["predictions"] == [[float(i + 1) for i in range(10)]]
+        answer = server.http("POST", "/v1/models/dummy:predict", {"instances": [list(range(10))] * 3})
+        assert answer.json()["predictions"] == [[float(i - 1) for i in range(10)]] * 3, "with the model's own settings"
+    assert (entry["batch_size"], entry["mean"], entry["device_timeout_ms"]) == ("3", "2", 5000)
 
 
 def test_the_picture_has_a_point_for_each_candidate(tuned):
@@ -89,8 +91,10 @@ def test_an_interrupt_keeps_what_it_has(models, tmp_path):
     [
         (["--objective", "speed"], "expected throughput, latency or goodput"),
         (["--input", "c=random"], "the model has no such input"),
+        (["--input_shape", "c=1,10"], "--input_shape c: the model has no such input"),
         (["--target_device", "XPU"], "XPU"),
         (["--output", "/no/such/folder/best.json", "--time_budget", "60s"], "in a folder that is there"),
+        (["--output", "/tmp", "--time_budget", "60s"], 'expected a file, got the folder "/tmp"'),
         (["--p99_ms", "5"], "limit of --objective goodput"),
     ],
 )

@@ -347,6 +347,7 @@ Status ReadConfigFile(const std::string& path, ServerSettings* settings) {
   settings->models = std::move(file.models);
   settings->faulty_models = std::move(file.faulty_models);
   settings->of_file = std::move(file.server);
+  settings->config_text = std::move(file.text);
   const ServerConfig& server = settings->of_file;
   for (const auto& [name, plugin] : server.device_plugins) {
     const Status added = AddDevicePlugin(name, plugin, "", &settings->device_plugins);

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
 #include <system_error>
 
@@ -128,8 +129,34 @@ Status ReadNames(const Value& entry, ModelSettings* model) {
   return absl::OkStatus();
 }
 
+// Of models that were read, with the pointers of their entries. One whose alias is the name of another, or an alias of one
+// before it, is faulty: whom a call would reach must not hang on an order.
+void RefuseTakenAliases(const std::set<std::string>& names, const std::vector<std::string>& pointers, ConfigFile* file) {
+  std::map<std::string, std::string> taken;  // by whom
+  std::vector<ModelSettings> good;
+  for (size_t i = 0; i < file->models.size(); ++i) {
+    ModelSettings& model = file->models[i];
+    std::string fault;
+    for (size_t j = 0; j < model.aliases.size() && fault.empty(); ++j) {
+      const std::string& alias = model.aliases[j];
+      const auto other = taken.find(alias);
+      if (!names.contains(alias) && other == taken.end()) continue;
+      fault = fmt::format("{}/aliases/{}: expected a name that no other model has, got {}, {}", pointers[i], j, Quote(alias),
+                          other == taken.end() ? "which is a model's name" : "an alias of model " + Quote(other->second));
+    }
+    if (fault.empty()) {
+      for (const std::string& alias : model.aliases) taken.emplace(alias, model.name);
+      good.push_back(std::move(model));
+    } else {
+      file->faulty_models.push_back({std::move(model.name), std::move(fault)});
+    }
+  }
+  file->models = std::move(good);
+}
+
 void ReadModels(const Value& list, const std::string& base_dir, Warnings warnings, ConfigFile* file) {
   std::set<std::string> names;
+  std::vector<std::string> pointers;
   for (rapidjson::SizeType i = 0; i < list.Size(); ++i) {
     const Value& entry = list[i]["config"];
     ModelSettings model;
@@ -143,10 +170,12 @@ void ReadModels(const Value& list, const std::string& base_dir, Warnings warning
     const Status read = ReadModelEntry(entry, base_dir, &model, warnings);
     if (read.ok()) {
       file->models.push_back(std::move(model));
+      pointers.push_back(pointer);
     } else {
       file->faulty_models.push_back({std::move(model.name), fmt::format("{}/{}", pointer, Message(read))});
     }
   }
+  RefuseTakenAliases(names, pointers, file);
 }
 
 }  // namespace
@@ -269,6 +298,7 @@ StatusOr<ConfigFile> LoadConfigFile(const std::string& path, Warnings warnings) 
   std::error_code error;
   auto file = ParseConfigFile(text, std::filesystem::absolute(path, error).parent_path().string(), warnings);
   if (!file.ok()) return At(file.status(), path);
+  file->text = text;
   return file;
 }
 

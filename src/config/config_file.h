@@ -22,6 +22,7 @@ struct ConfigFile {
   std::vector<ModelSettings> models;
   std::vector<FaultyModel> faulty_models;
   ServerConfig server;
+  std::string text = {};  // as it was read; of LoadConfigFile alone
 };
 
 // `base_dir`: the folder of the file, against which relative paths are resolved. The error names the JSON pointer, what

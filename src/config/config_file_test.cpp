@@ -125,6 +125,22 @@ TEST(ConfigFileTest, TheFirstOfTwoEntriesWithOneNameCounts) {
   EXPECT_TRUE(file->faulty_models.empty());
 }
 
+TEST(ConfigFileTest, AModelWhoseAliasIsTakenIsFaulty) {
+  const auto file = ParseConfigFile(R"({"model_config_list": [{"config": {"name": "a", "aliases": ["b"]}},
+      {"config": {"name": "b", "aliases": ["x"]}}, {"config": {"name": "c", "aliases": ["y", "x"]}}]})",
+                                    "/");
+  ASSERT_TRUE(file.ok());
+  ASSERT_EQ(file->models.size(), 1u);
+  EXPECT_EQ(file->models[0].name, "b");
+  ASSERT_EQ(file->faulty_models.size(), 2u);
+  EXPECT_EQ(
+      file->faulty_models[0].reason,
+      R"(/model_config_list/0/config/aliases/0: expected a name that no other model has, got "b", which is a model's name)");
+  EXPECT_EQ(
+      file->faulty_models[1].reason,
+      R"(/model_config_list/2/config/aliases/1: expected a name that no other model has, got "x", an alias of model "b")");
+}
+
 TEST(ConfigFileTest, AFaultOfTheSchemaCondemnsTheFile) {
   const std::string config = "/model_config_list/0/config";
   const struct {

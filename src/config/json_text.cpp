@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/json_string.h"
 #include "config/text.h"
 
 namespace switchyard {
@@ -19,7 +20,7 @@ std::string Place(std::string_view text, size_t offset) {
 
 // The parser itself recurses, so depth is bounded before it runs. A NUL would end the parser's input early and hide the rest.
 Status CheckDepth(std::string_view text) {
-  int depth = 0;
+  size_t depth = 0;
   bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -36,7 +37,7 @@ Status CheckDepth(std::string_view text) {
       if (++depth > kMaxJsonDepth) {
         return InvalidArgument("invalid JSON at {}: nested deeper than {} levels", Place(text, i), kMaxJsonDepth);
       }
-    } else if (c == '}' || c == ']') {
+    } else if ((c == '}' || c == ']') && depth > 0) {
       --depth;
     }
   }

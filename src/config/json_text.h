@@ -10,10 +10,7 @@
 
 namespace switchyard {
 
-// Deeper nesting is refused: what walks a document recurses.
-inline constexpr int kMaxJsonDepth = 100;
-
-// The fault's place is given as line and column (both from 1, in bytes).
+// Nesting deeper than kMaxJsonDepth is refused. The fault's place is given as line and column (both from 1, in bytes).
 Status ParseJsonText(std::string_view text, rapidjson::Document* document);
 
 // `the string "two"`, `the number 2`, `null`, `an object`, `a list of 3`: what came, for error messages.

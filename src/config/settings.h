@@ -207,6 +207,7 @@ struct ServerSettings {
   std::vector<std::string> metrics_list;
 
   std::string config_path;    // absolute; empty without --config_path
+  std::string config_text;    // as the start read it
   ServerConfig of_file;       // of config_path; what it says is in the fields above
   bool single_model = false;  // the one model of the command line: its failure ends the start
   std::vector<ModelSettings> models;

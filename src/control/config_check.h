@@ -16,6 +16,8 @@ struct CheckEnvironment {
   Inventory inventory;                      // the devices that there are
   std::vector<std::string> device_plugins;  // names of registered ones
   bool strict = false;                      // a warning about settings is a fault
+  // The entry is served as it is: that a device or a labelled version is not there is no news, and no fault.
+  bool as_before = false;
   // Also every version's files: those of a folder that is not whole yet, and whether the model can be read and takes its
   // settings (Runtime::Graph) and its recorded requests. Takes time.
   bool read_models = false;

@@ -113,7 +113,7 @@ void ModelControl::RunReload(bool by_call, Done done) {
 // Judges all of it, and makes `wanted` what it asks for.
 ControlOutcome ModelControl::JudgeFile(const std::string& text, WantedSet* wanted, std::set<std::string>* changed) {
   ConfigReading reading = ReadWholeConfig(text, BaseDir(), options_.strict);
-  for (ConfigFault& fault : Check(reading.models)) reading.faults.push_back(std::move(fault));
+  for (ConfigFault& fault : Check(reading.models, &wanted_)) reading.faults.push_back(std::move(fault));
   if (reading.faults.empty()) {
     *changed = wanted->SetFile(std::move(reading.file.models), {});
     // With the models that the API loaded.

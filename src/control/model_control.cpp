@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/thread_name.h"
+#include "config/config_file.h"
 #include "config/config_reading.h"
 #include "config/model_values.h"
 #include "config/text.h"
@@ -63,8 +64,15 @@ ModelControl::ModelControl(Manager& manager, Runtime& runtime, Options options)
       wanted_(options_.mode == ModelControlMode::kExplicit),
       watch_(options_.poll),
       last_server_(options_.server) {
-  if (!options_.config_path.empty())
-    watch_.Read(ConfigStamp::Of(options_.config_path), false, std::chrono::steady_clock::now());
+  if (!options_.config_path.empty()) {
+    // Before the text: a change that comes in between is seen at the next look.
+    const ConfigStamp stamp = ConfigStamp::Of(options_.config_path);
+    // Where it changed since the start read it, the first look finds that out. A pipe can be read but once.
+    std::error_code error;
+    const bool file = std::filesystem::is_regular_file(options_.config_path, error);
+    const auto text = file ? ReadConfigText(options_.config_path) : StatusOr<std::string>(options_.config_text);
+    if (text.ok() && *text == options_.config_text) watch_.Read(stamp, false, std::chrono::steady_clock::now());
+  }
   wanted_.SetFile(options_.models, options_.faulty);
   {
     MutexLock lock(&mutex_);
@@ -257,14 +265,17 @@ Inventory ModelControl::Devices() {
 }
 
 // Whether these models, and all that would be served with them, can be taken.
-std::vector<ConfigFault> ModelControl::Check(const std::vector<CheckedModel>& models) {
-  const CheckEnvironment environment{.runtime = runtime_,
-                                     .inventory = Devices(),
-                                     .device_plugins = options_.device_plugins,
-                                     .strict = options_.strict,
-                                     .read_models = false};
+std::vector<ConfigFault> ModelControl::Check(const std::vector<CheckedModel>& models, const WantedSet* before) {
+  CheckEnvironment environment{.runtime = runtime_,
+                               .inventory = Devices(),
+                               .device_plugins = options_.device_plugins,
+                               .strict = options_.strict,
+                               .read_models = false};
   std::vector<ConfigFault> faults;
-  for (const CheckedModel& model : models) CheckModel(model, environment, &faults);
+  for (const CheckedModel& model : models) {
+    environment.as_before = before != nullptr && before->HasEntry(model.settings);
+    CheckModel(model, environment, &faults);
+  }
   return faults;
 }
 

@@ -60,6 +60,7 @@ class ModelControl {
   struct Options {
     ModelControlMode mode = ModelControlMode::kPoll;
     std::string config_path;  // absolute; empty: there is none
+    std::string config_text;  // what `models`, `faulty` and `server` were read from
     Duration poll{};          // between two looks at it, beside what the kernel tells; 0: it is not watched
     bool strict = false;      // a warning about settings is a fault
     std::vector<std::string> device_plugins;
@@ -124,7 +125,8 @@ class ModelControl {
   void RunLoad(const std::string& called, const std::optional<std::string>& entry, Done done);
   void RunUnload(const std::string& called, Done done);
   void RunReplace(const std::vector<ListedModel>& models, Done done);
-  std::vector<ConfigFault> Check(const std::vector<CheckedModel>& models);
+  // `before`: an entry that it has already is judged as_before.
+  std::vector<ConfigFault> Check(const std::vector<CheckedModel>& models, const WantedSet* before = nullptr);
   Inventory Devices();
   std::string BaseDir() const;
   void Apply(WantedSet wanted, Waiting waiting);

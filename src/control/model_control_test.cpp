@@ -139,6 +139,23 @@ TEST_F(ModelControlTest, AnyFaultAndNothingChanges) {
   EXPECT_TRUE(Serves("a"));
 }
 
+// What a start took stands in no later change's way.
+TEST_F(ModelControlTest, AnEntryThatIsAsBeforeMayLackItsDevice) {
+  WriteModels({{"a", ""}, {"g", R"("target_device": "GPU")"}});
+  Start();
+  EXPECT_TRUE(Serves("a") && !Serves("g"));
+  EXPECT_EQ(Reload()->code(), 200);
+  WriteModels({{"a", ""}, {"g", R"("target_device": "GPU")"}, {"c", ""}});
+  EXPECT_EQ(Reload()->code(), 201);
+  EXPECT_TRUE(Serves("a") && Serves("c"));
+  WriteModels({{"a", ""}, {"g", R"("target_device": "GPU", "nireq": 2)"}, {"c", ""}});
+  const auto answer = Reload();
+  EXPECT_EQ(answer->code(), 400);
+  ASSERT_EQ(answer->outcome.faults.size(), 1u);
+  EXPECT_EQ(answer->outcome.faults[0].pointer, "/model_config_list/1/config/target_device");
+  EXPECT_EQ(Load("g")->code(), 400) << "it is asked for now";
+}
+
 TEST_F(ModelControlTest, OneReloadThatIsCalledForAtATime) {
   WriteModels({{"a", ""}});
   Start();

@@ -51,6 +51,11 @@ std::set<std::string> WantedSet::SetFile(std::vector<ModelSettings> models, std:
   return changed;
 }
 
+bool WantedSet::HasEntry(const ModelSettings& settings) const {
+  const auto entry = file_.find(settings.name);
+  return entry != file_.end() && entry->second == settings;
+}
+
 void WantedSet::Load(ModelSettings settings) {
   Said& said = said_[settings.name];
   said.load = true;

@@ -42,6 +42,8 @@ class WantedSet {
   const ModelSettings* Known(const std::string& name) const;
   // The model that has the alias, where no model has that name; else the name itself.
   std::string OwnName(const std::string& name) const;
+  // Whether config.json has an entry with these very settings.
+  bool HasEntry(const ModelSettings& settings) const;
   // Why config.json's entry cannot be served; null when it can, or is not there.
   const FaultyModel* Faulty(const std::string& name) const;
   // Of every model that is known, faulty ones too.

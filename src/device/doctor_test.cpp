@@ -261,6 +261,54 @@ TEST_F(DoctorTest, DriverTooNewForAnOldGpu) {
   EXPECT_EQ(Gpu(), "nothing is missing");
 }
 
+TEST_F(DoctorTest, EachOfTwoDriversForTheGpusThatItIsFor) {
+  AddWholeGpu("0x5916");
+  root_.File("/var/lib/dpkg/status",
+             "Package: intel-opencl-icd-legacy1\nStatus: install ok installed\nVersion: 24.35.30872.22\n\n"
+             "Package: intel-opencl-icd\nStatus: install ok installed\nVersion: 25.05.32567.18-1\n\n");
+  EXPECT_EQ(Gpu(), "nothing is missing");
+  AddRenderNode(129, "0x8086", "0xe20b");
+  EXPECT_EQ(Gpu(), "nothing is missing");
+}
+
+TEST_F(DoctorTest, OneGpuThatTheDriverFitsIsEnough) {
+  AddWholeGpu("0x5916");
+  AddRenderNode(129, "0x8086", "0xe20b");
+  AddDriverPackage("25.05.32567.18-1");
+  EXPECT_EQ(Gpu(), "nothing is missing");
+}
+
+TEST_F(DoctorTest, ALegacyDriverAlone) {
+  AddWholeGpu("0x4e61");
+  AddDriverPackage("25.05.32567.18-1");
+  EXPECT_THAT(Gpu(), HasSubstr("too new for this GPU (Jasper Lake, 4e61)"));
+  AddDriverPackage("24.35.30872.22", "intel-opencl-icd-legacy1");
+  EXPECT_EQ(Gpu(), "nothing is missing");
+  AddRenderNode(128, "0x8086", "0x9a49");
+  EXPECT_THAT(Gpu(), AllOf(HasSubstr("24.35.30872.22 is too old for this GPU (9a49): it is the one for Gen8 to Gen11"),
+                           HasSubstr("install intel-opencl-icd (")));
+}
+
+TEST_F(DoctorTest, KernelsThatMicrosoftBuiltForOthersAreNoWsl) {
+  root_.File("/proc/version", "Linux version 6.1.0-1041-azure (builder@microsoft.com) SMP\n");
+  EXPECT_THAT(Gpu(), Not(HasSubstr("WSL2")));
+}
+
+TEST_F(DoctorTest, InstallsAreNamedAsTheDistributionNamesThem) {
+  AddWholeGpu();
+  std::filesystem::remove(root_.path(std::string(kLibraries) + "libOpenCL.so.1"));
+  const auto told = [&](const std::string& release) {
+    root_.File("/etc/os-release", release);
+    return Gpu();
+  };
+  EXPECT_THAT(told("ID=ubuntu\nID_LIKE=debian\n"), HasSubstr("sudo apt-get install ocl-icd-libopencl1"));
+  EXPECT_THAT(told("ID=\"fedora\"\n"), HasSubstr("sudo dnf install ocl-icd"));
+  EXPECT_THAT(told("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n"), HasSubstr("sudo dnf install ocl-icd"));
+  EXPECT_THAT(told("ID=arch\n"), HasSubstr("sudo pacman -S ocl-icd"));
+  EXPECT_THAT(told("ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n"),
+              HasSubstr("install what Debian calls ocl-icd-libopencl1 and Fedora ocl-icd"));
+}
+
 TEST_F(DoctorTest, Wsl) {
   root_.File("/proc/version", "Linux version 5.15.153.1-microsoft-standard-WSL2 (root@host)\n");
   root_.Folder("/usr/lib/wsl/lib");

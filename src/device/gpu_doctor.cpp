@@ -100,31 +100,39 @@ std::vector<Icd> FindIcds(const SystemView& view) {
 }
 
 struct Driver {
-  uint64_t build = 0;   // 24595 of 22.43.24595.41; rises with every release; 0: not told
+  uint64_t build = 0;   // 24595 of 22.43.24595.41; rises with every release
   std::string version;  // as it was found
   bool legacy = false;  // Intel's package for Gen8 to Gen11
 };
 
-Driver FindDriver(const SystemView& view) {
-  const std::string status = view.Read("/var/lib/dpkg/status", size_t{64} << 20).value_or("");
-  for (const bool legacy : {true, false}) {
-    const std::string name = legacy ? "\nPackage: intel-opencl-icd-legacy1\n" : "\nPackage: intel-opencl-icd\n";
-    size_t at = ("\n" + status).find(name);
-    if (at == std::string::npos) continue;
-    const std::string_view entry = std::string_view(status).substr(at, status.find("\n\n", at) - at);
-    const std::string_view version = FieldOf(entry, "Version");
-    const std::vector<std::string_view> parts = SplitText(version, '.');
-    const auto build =
-        parts.size() > 2 ? ParseNumber(parts[2].substr(0, parts[2].find_first_not_of("0123456789"))) : std::nullopt;
-    if (FieldOf(entry, "Status").ends_with(" installed") && build) return {*build, Printable(version), legacy};
+std::optional<Driver> InstalledPackage(std::string_view status, bool legacy) {
+  const std::string name = legacy ? "\nPackage: intel-opencl-icd-legacy1\n" : "\nPackage: intel-opencl-icd\n";
+  const size_t at = status.find(name);
+  if (at == status.npos) return std::nullopt;
+  const std::string_view entry = status.substr(at + 1, status.find("\n\n", at + 1) - at - 1);
+  const std::string_view version = FieldOf(entry, "Version");
+  const std::vector<std::string_view> parts = SplitText(version, '.');
+  const auto build =
+      parts.size() > 2 ? ParseNumber(parts[2].substr(0, parts[2].find_first_not_of("0123456789"))) : std::nullopt;
+  if (!FieldOf(entry, "Status").ends_with(" installed") || !build) return std::nullopt;
+  return Driver{*build, Printable(version), legacy};
+}
+
+// The regular package's before the legacy one's: both may be there.
+std::vector<Driver> FindDrivers(const SystemView& view) {
+  const std::string status = "\n" + view.Read("/var/lib/dpkg/status", size_t{64} << 20).value_or("");
+  std::vector<Driver> drivers;
+  for (const bool legacy : {false, true}) {
+    if (auto driver = InstalledPackage(status, legacy)) drivers.push_back(*std::move(driver));
   }
+  if (!drivers.empty()) return drivers;
   // The Level Zero half of the same release tells it in its name: libze_intel_gpu.so.1.6.32567.
   if (const auto library = FindLibrary(view, "libze_intel_gpu.so.1")) {
     const std::string version = VersionInName(view.RealPath(*library).value_or(""));
     const std::vector<uint64_t> parts = ParseVersion(version);
-    if (parts.size() == 3) return {parts[2], version, false};
+    if (parts.size() == 3) drivers.push_back({parts[2], version, false});
   }
-  return {};
+  return drivers;
 }
 
 struct IdRange {
@@ -147,8 +155,9 @@ constexpr IdRange kNewer[] = {
 constexpr uint64_t kLastLegacyBuild = 30872;
 constexpr IdRange kLegacy[] = {
     {0x1600, 0x163f, "Broadwell"},   {0x1900, 0x193f, "Skylake"},      {0x3184, 0x3185, "Gemini Lake"},
-    {0x3e90, 0x3eaf, "Coffee Lake"}, {0x4500, 0x4571, "Elkhart Lake"}, {0x5900, 0x593f, "Kaby Lake"},
-    {0x5a84, 0x5a85, "Apollo Lake"}, {0x8a50, 0x8a7f, "Ice Lake"},     {0x9b00, 0x9bff, "Comet Lake"},
+    {0x3e90, 0x3eaf, "Coffee Lake"}, {0x4500, 0x4571, "Elkhart Lake"}, {0x4e51, 0x4e71, "Jasper Lake"},
+    {0x5900, 0x593f, "Kaby Lake"},   {0x5a84, 0x5a85, "Apollo Lake"},  {0x8a50, 0x8a7f, "Ice Lake"},
+    {0x9b00, 0x9bff, "Comet Lake"},
 };
 
 template <size_t N>
@@ -158,9 +167,29 @@ const char* FindName(const IdRange (&table)[N], uint32_t device) {
   return found == std::end(table) ? nullptr : found->name;
 }
 
+std::optional<Absence> Misfit(const Driver& driver, uint32_t device) {
+  const char* newer = FindName(kNewer, device);
+  if (newer != nullptr && !driver.legacy && driver.build < kKnownGoodBuild) {
+    return Absence{
+        fmt::format("the GPU driver {} is most likely too old for this GPU ({}, {:04x})", driver.version, newer, device),
+        fmt::format("install intel-opencl-icd {} or newer (https://github.com/intel/compute-runtime/releases)", kKnownGood)};
+  }
+  const char* legacy = FindName(kLegacy, device);
+  if (legacy != nullptr && !driver.legacy && driver.build >= kLastLegacyBuild) {
+    return Absence{fmt::format("the GPU driver {} is too new for this GPU ({}, {:04x}): it serves Gen12 and later",
+                               driver.version, legacy, device),
+                   "install intel-opencl-icd-legacy1 (https://github.com/intel/compute-runtime/releases/tag/24.35.30872.22)"};
+  }
+  if (legacy == nullptr && driver.legacy) {
+    return Absence{fmt::format("the GPU driver {} is too old for this GPU ({:04x}): it is the one for Gen8 to Gen11",
+                               driver.version, device),
+                   "install intel-opencl-icd (https://github.com/intel/compute-runtime/releases)"};
+  }
+  return std::nullopt;
+}
+
+// Nothing where one of the drivers fits one of the GPUs, or none is told of.
 std::optional<Absence> WhyDriverDoesNotFit(const SystemView& view) {
-  const Driver driver = FindDriver(view);
-  if (driver.build == 0) return std::nullopt;
   std::vector<uint32_t> devices;
   for (const DeviceNode& node : IntelRenderNodes(view)) {
     if (node.device) devices.push_back(*node.device);
@@ -170,21 +199,15 @@ std::optional<Absence> WhyDriverDoesNotFit(const SystemView& view) {
       devices.push_back(gpu.device);
     }
   }
-  for (const uint32_t device : devices) {
-    const char* newer = FindName(kNewer, device);
-    if (newer != nullptr && driver.build < kKnownGoodBuild) {
-      return Absence{
-          fmt::format("the GPU driver {} is most likely too old for this GPU ({}, {:04x})", driver.version, newer, device),
-          fmt::format("install intel-opencl-icd {} or newer (https://github.com/intel/compute-runtime/releases)", kKnownGood)};
-    }
-    const char* legacy = FindName(kLegacy, device);
-    if (legacy != nullptr && !driver.legacy && driver.build >= kLastLegacyBuild) {
-      return Absence{fmt::format("the GPU driver {} is too new for this GPU ({}, {:04x}): it serves Gen12 and later",
-                                 driver.version, legacy, device),
-                     "install intel-opencl-icd-legacy1 (https://github.com/intel/compute-runtime/releases/tag/24.35.30872.22)"};
+  std::optional<Absence> first;
+  for (const Driver& driver : FindDrivers(view)) {
+    for (const uint32_t device : devices) {
+      auto misfit = Misfit(driver, device);
+      if (!misfit) return std::nullopt;
+      if (!first) first = std::move(misfit);
     }
   }
-  return std::nullopt;
+  return first;
 }
 
 std::optional<Absence> WhyNoOpenCl(const SystemView& view) {
@@ -218,7 +241,10 @@ std::vector<DeviceNode> IntelRenderNodes(const SystemView& view) {
   return nodes;
 }
 
-std::string GpuDriverVersion(const SystemView& view) { return FindDriver(view).version; }
+std::string GpuDriverVersion(const SystemView& view) {
+  const std::vector<Driver> drivers = FindDrivers(view);
+  return drivers.empty() ? "" : drivers.front().version;
+}
 
 std::optional<Absence> WhyNoGpu(const SystemView& view) {
   const std::vector<DeviceNode> nodes = IntelRenderNodes(view);

@@ -16,7 +16,7 @@ bool Contains(std::string_view text, std::string_view part) { return text.find(p
 std::string NameOfUser(const SystemView& view, uint32_t uid) {
   const std::string text = view.Read("/etc/passwd").value_or("");
   for (const std::string_view line : Lines(text)) {
-    const std::vector<std::string_view> fields = SplitText(line, ':');  // name:x:uid:gid:...
+    const std::vector<std::string_view> fields = Split(line, ':');  // name:x:uid:gid:...
     if (fields.size() > 2 && ParseNumber(fields[2]) == uid) return Printable(fields[0]);
   }
   return "$USER";
@@ -30,7 +30,7 @@ struct Group {
 Group FindGroup(const SystemView& view, uint32_t gid, std::string_view user) {
   const std::string text = view.Read("/etc/group").value_or("");
   for (const std::string_view line : Lines(text)) {
-    const std::vector<std::string_view> fields = SplitText(line, ':');  // name:x:gid:user,user
+    const std::vector<std::string_view> fields = Split(line, ':');  // name:x:gid:user,user
     if (fields.size() < 3 || ParseNumber(fields[2]) != gid) continue;
     Group group{.name = Printable(fields[0])};
     if (fields.size() > 3) {
@@ -136,9 +136,11 @@ Container FindContainer(const SystemView& view) {
 }
 
 bool IsWsl(const SystemView& view) {
-  std::string version = view.Read("/proc/version", 4096).value_or("");
-  std::transform(version.begin(), version.end(), version.begin(), [](unsigned char c) { return std::tolower(c); });
-  return Contains(version, "microsoft");
+  // "Linux version 5.15.153.1-microsoft-standard-WSL2 (builder) ...": the release alone counts; the builder of other kernels
+  // may be of that name as well.
+  const std::string version = view.Read("/proc/version", 4096).value_or("");
+  const std::vector<std::string_view> words = SplitText(version, ' ');
+  return words.size() > 2 && Contains(ToUpper(words[2]), "MICROSOFT");
 }
 
 std::string PciDevice::Name() const { return fmt::format("{:04x}:{:04x} at {}", vendor, device, address); }
@@ -212,8 +214,22 @@ std::string StartAgain(Container container, std::string_view flags) {
 
 std::string Install(const SystemView& view, std::string_view debian, std::string_view fedora) {
   const std::string release = view.Read("/etc/os-release").value_or("");
-  const bool is_fedora = FieldOf(release, "ID", '=') == "fedora";
-  const std::string command = is_fedora ? fmt::format("dnf install {}", fedora) : fmt::format("apt-get install {}", debian);
+  std::string family;  // what it is, and what it is made of
+  for (const char* key : {"ID", "ID_LIKE"}) {
+    std::string_view words = FieldOf(release, key, '=');
+    while (words.starts_with('"') || words.starts_with('\'')) words.remove_prefix(1);
+    while (words.ends_with('"') || words.ends_with('\'')) words.remove_suffix(1);
+    family += fmt::format(" {} ", words);
+  }
+  const auto is = [&family](std::string_view name) { return Contains(family, fmt::format(" {} ", name)); };
+  std::string command = fmt::format("apt-get install {}", debian);
+  if (is("fedora") || is("rhel")) {
+    command = fmt::format("dnf install {}", fedora);
+  } else if (is("arch")) {
+    command = fmt::format("pacman -S {}", fedora);
+  } else if (!Trim(family).empty() && !is("debian") && !is("ubuntu")) {
+    return fmt::format("install what Debian calls {} and Fedora {}", debian, fedora);
+  }
   if (FindContainer(view) == Container::kNone) return "sudo " + command;
   return fmt::format("add to the image: {}", command);
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -197,7 +198,9 @@ class Downloading {
       PartSink sink(request_, events_, condition ? there : 0, condition.value_or(""));
       const StatusOr<HttpAnswer> answer = client_.Call(http, &sink);
       fetched_ += sink.fetched();
-      if (sink.fetched() > 0) retries_.Progress();
+      // Bytes that came before are none: of some servers every answer ends at the same place.
+      if (sink.done() > furthest_) retries_.Progress();
+      furthest_ = std::max(furthest_, sink.done());
       Status fault = answer.status();
       if (fault.code() == StatusCode::kAborted) {
         Forget();
@@ -247,6 +250,7 @@ class Downloading {
   ExpectedDigest expected_;
   Retries retries_;
   uint64_t fetched_ = 0;
+  uint64_t furthest_ = 0;  // so many of the file's bytes came at best
   std::string etag_;
 };
 

@@ -54,6 +54,7 @@ sigset_t WaitedSignals() {
 ModelControl::Options ControlOptions(const ServerSettings& settings) {
   ModelControl::Options options{.mode = settings.model_control,
                                 .config_path = settings.config_path,
+                                .config_text = settings.config_text,
                                 .poll = std::chrono::seconds(settings.file_system_poll_wait_seconds),
                                 .strict = settings.strict,
                                 .device_plugins = {},

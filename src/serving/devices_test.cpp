@@ -572,6 +572,7 @@ TEST_F(DevicesTest, AMissingDeviceIsExplained) {
   manager_->SetWanted({settings}, {});
   manager_->WaitForLoads();
   EXPECT_THAT(Call().ToString(), HasSubstr("no /dev/accel; pass --device /dev/accel"));
+  EXPECT_THAT(Call().ToString(), HasSubstr("start it again when that one is there"));
   EXPECT_EQ(Device("NPU").state, DeviceState::kAbsent);
 }
 

@@ -212,7 +212,9 @@ class Manager {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void LoadAnew(Model& model, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeLoad(const std::string& name, Model& model, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Fail(const Model& model, Entry& entry, const std::string& name, const Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // `again`: it is tried again by itself, after a pause.
+  void Fail(const Model& model, Entry& entry, const std::string& name, const Status& why, bool again = true)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool LoadsPending() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HeldByDevices() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool LoadPending(const Model& model, TimePoint now) const;

@@ -273,7 +273,8 @@ void Manager::StartLoads() {
       if (placer.ok()) {
         entry.placer = *std::move(placer);
       } else {
-        Fail(*model, entry, name, placer.status());
+        // Nothing that comes by waiting: it hangs on the settings, and on the devices that were there at the start.
+        Fail(*model, entry, name, placer.status(), /*again=*/false);
       }
     }
   }
@@ -282,7 +283,9 @@ void Manager::StartLoads() {
 StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& settings, int64_t number, const LoadSource& source) {
   auto plan = MakePlan(settings, monitor_->inventory(), options_.device_plugins);
   if (plan.status().code() == StatusCode::kNotFound) {
-    return Error(StatusCode::kNotFound, "{}{}", Message(plan.status()), ExplainAbsent(absent_, settings.target_device));
+    return Error(StatusCode::kNotFound,
+                 "{}{}; devices are looked for when the server starts: start it again when that one is there",
+                 Message(plan.status()), ExplainAbsent(absent_, settings.target_device));
   }
   SY_RETURN_IF_ERROR(plan.status());
   std::vector<std::pair<std::string, PlacementPlan::Priority>> occupied;
@@ -317,16 +320,17 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
   return std::make_shared<Placer>(std::move(environment), std::move(base), *std::move(plan));
 }
 
-void Manager::Fail(const Model& model, Entry& entry, const std::string& name, const Status& why) {
+void Manager::Fail(const Model& model, Entry& entry, const std::string& name, const Status& why, bool again) {
   entry.error = why;
   entry.state = VersionState::kFailed;
   if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
   metrics_.CountLoad(name, why);
   const Duration wait = Backoff(++entry.failures);
-  entry.retry_at = model.on_trial ? kNoDeadline : timer_.Now() + wait;
+  again = again && !model.on_trial;
+  entry.retry_at = again ? timer_.Now() + wait : kNoDeadline;
   LogError("Model {} version {} failed to load: {}{}{}", name, entry.version, Message(why),
            entry.slot != nullptr ? "; the one before it goes on serving" : "",
-           model.on_trial ? "" : fmt::format("; trying again in {} s", Seconds(wait)));
+           again ? fmt::format("; trying again in {} s", Seconds(wait)) : "");
 }
 
 // A load that found other files than it was to be made of: what lies there now is loaded, when a look says that it is whole.

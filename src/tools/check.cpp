@@ -31,8 +31,9 @@ constexpr std::string_view kCheckHelp =
     "switchyard check CONFIG [--strict] [--json]\n"
     "  --strict    every warning about settings is a fault, as with the server's --strict\n"
     "  --json      print {\"models\": n, \"faults\": [{\"pointer\", \"expected\", \"got\"}]}\n"
-    "--cpu_extension and --device_plugin are those of the server: see `switchyard --help`. Exit code: 0, 1 when there are\n"
-    "faults, 64 when the command line is at fault.\n";
+    "--cpu_extension, --tokenizers_extension and --device_plugin are those of the server: see `switchyard --help`. Exit code: "
+    "0, 1 when\n"
+    "there are faults, 64 when the command line is at fault.\n";
 
 struct CheckArguments {
   std::string config;
@@ -48,8 +49,8 @@ StatusOr<CheckArguments> ReadCheckArguments(int argc, const char* const* argv) {
     std::string_view name = argv[i];
     std::string value;
     const size_t equals = name.starts_with("--") ? name.find('=') : name.npos;
-    const bool takes_value =
-        name.starts_with("--cpu_extension") || name.starts_with("--device_plugin") || name.starts_with("--config_path");
+    const bool takes_value = name.starts_with("--cpu_extension") || name.starts_with("--tokenizers_extension") ||
+                             name.starts_with("--device_plugin") || name.starts_with("--config_path");
     if (equals != name.npos) {
       value = name.substr(equals + 1);
       name = name.substr(0, equals);
@@ -65,6 +66,8 @@ StatusOr<CheckArguments> ReadCheckArguments(int argc, const char* const* argv) {
       arguments.help = true;
     } else if (name == "--cpu_extension") {
       arguments.server.cpu_extension = value;
+    } else if (name == "--tokenizers_extension") {
+      arguments.server.tokenizers_extension = value;
     } else if (name == "--device_plugin") {
       SY_RETURN_IF_ERROR(AddDevicePlugin(value, &arguments.server.device_plugins));
     } else if (name.starts_with("-") && name != "--config_path") {

@@ -23,11 +23,13 @@
 #include "base/log.h"
 #include "config/command_line.h"
 #include "config/config_reading.h"
+#include "config/device_values.h"
 #include "config/flags.h"
 #include "config/json_text.h"
 #include "config/text.h"
 #include "control/config_check.h"
 #include "repository/source.h"
+#include "tools/entry_flags.h"
 
 namespace switchyard {
 namespace {
@@ -38,40 +40,6 @@ using rapidjson::Value;
 
 constexpr std::string_view kModes[] = {"list_models", "add_to_config", "remove_from_config"};
 constexpr const char* kRepositoryVariable = "OVMS_MODEL_REPOSITORY_PATH";
-
-// How a model's flag stands in config.json.
-enum class Form { kText, kTextOrObject, kJson, kNumber, kBoolean };
-struct EntryFlag {
-  std::string_view name;
-  Form form;
-};
-constexpr EntryFlag kEntryFlags[] = {
-    {"batch_size", Form::kText},
-    {"shape", Form::kTextOrObject},
-    {"layout", Form::kTextOrObject},
-    {"mean", Form::kTextOrObject},
-    {"scale", Form::kTextOrObject},
-    {"color_format", Form::kTextOrObject},
-    {"precision", Form::kTextOrObject},
-    {"model_version_policy", Form::kJson},
-    {"nireq", Form::kNumber},
-    {"target_device", Form::kText},
-    {"plugin_config", Form::kJson},
-    {"fallback_devices", Form::kText},
-    {"standby", Form::kBoolean},
-    {"device_timeout_ms", Form::kNumber},
-    {"strict_placement", Form::kBoolean},
-    {"isolated_compile", Form::kBoolean},
-    {"auto_shape_limit", Form::kNumber},
-    {"load_timeout_ms", Form::kNumber},
-    {"idle_unload_seconds", Form::kNumber},
-    {"warmup", Form::kTextOrObject},
-    {"stateful", Form::kBoolean},
-    {"max_sequence_number", Form::kNumber},
-    {"idle_sequence_cleanup", Form::kBoolean},
-    {"sequence_idle_seconds", Form::kNumber},
-    {"low_latency_transformation", Form::kBoolean},
-};
 
 Status UsageError(std::string message) { return InvalidArgument("{}", message); }
 Status Failed(std::string message) { return Error(StatusCode::kFailedPrecondition, "{}", message); }
@@ -187,24 +155,6 @@ class EditedFile {
   int folder_ = -1;
 };
 
-Status AddFlag(const EntryFlag& flag, const std::string& text, Document& file, Value& entry) {
-  auto& memory = file.GetAllocator();
-  Value name(flag.name.data(), static_cast<rapidjson::SizeType>(flag.name.size()), memory);
-  const bool parsed = flag.form == Form::kJson || flag.form == Form::kNumber ||
-                      (flag.form == Form::kTextOrObject && Trim(text).starts_with('{'));
-  if (flag.form == Form::kBoolean) {
-    entry.AddMember(name, Value(text == "true"), memory);
-  } else if (parsed) {
-    Document json;
-    const Status read = ParseJsonText(text, &json);
-    if (!read.ok()) return UsageError(fmt::format("--{}: {}", flag.name, Message(read)));
-    entry.AddMember(name, Value(json, memory), memory);
-  } else {
-    entry.AddMember(name, Value(text.c_str(), static_cast<rapidjson::SizeType>(text.size()), memory), memory);
-  }
-  return absl::OkStatus();
-}
-
 StatusOr<std::string> BasePath(const GivenFlags& flags) {
   std::string path;
   if (flags.Has("model_path")) {
@@ -258,10 +208,7 @@ class Editor {
     Value entry(rapidjson::kObjectType);
     entry.AddMember("name", Value(name.c_str(), memory), memory);
     entry.AddMember("base_path", Value(base_path.c_str(), memory), memory);
-    for (const EntryFlag& flag : kEntryFlags) {
-      const std::string key(flag.name);
-      if (flags_.Has(key)) SY_RETURN_IF_ERROR(AddFlag(flag, flags_.Get(key), file_, entry));
-    }
+    SY_RETURN_IF_ERROR(AddEntryFlags(flags_, memory, &entry));
     Value element(rapidjson::kObjectType);
     element.AddMember("config", entry, memory);
     file_["model_config_list"].PushBack(element, memory);
@@ -307,8 +254,14 @@ class Editor {
     ConfigReading reading = ReadWholeConfig(text, edited_.folder());
     if (!reading.faults.empty()) return Refused(reading.faults);
     if (added) {
+      // The libraries that the server is to be given as well.
       ServerSettings settings;
-      settings.device_plugins = reading.file.server.device_plugins;
+      for (const std::string& plugin : flags_.All("device_plugin")) {
+        SY_RETURN_IF_ERROR(Annotate(AddDevicePlugin(plugin, &settings.device_plugins), "--device_plugin"));
+      }
+      for (const auto& [name, plugin] : reading.file.server.device_plugins) settings.device_plugins.emplace_back(name, plugin);
+      if (flags_.Has("cpu_extension")) settings.cpu_extension = flags_.Get("cpu_extension");
+      if (flags_.Has("tokenizers_extension")) settings.tokenizers_extension = flags_.Get("tokenizers_extension");
       SY_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime, make_runtime_(settings));
       CheckEnvironment environment{.runtime = *runtime,
                                    .inventory = runtime->Devices(kListLimit).found,
@@ -366,8 +319,8 @@ Status CheckCompanions(const GivenFlags& flags, std::string_view mode) {
     if (mode == "list_models") return false;
     if (name == "model_name" || name == "config_path") return true;
     if (mode == "remove_from_config") return false;
-    return name == "model_path" || std::any_of(std::begin(kEntryFlags), std::end(kEntryFlags),
-                                               [&](const EntryFlag& flag) { return flag.name == name; });
+    return name == "model_path" || name == "cpu_extension" || name == "device_plugin" || name == "tokenizers_extension" ||
+           IsEntryFlag(name);
   };
   if (!flags.unserved().empty()) return UsageError(fmt::format("--{} cannot be used with --{}", mode, flags.unserved()));
   for (const FlagGroup& group : FlagGroups()) {

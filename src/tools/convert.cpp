@@ -78,7 +78,7 @@ Status Quantize(const ConvertOptions& options, const fs::path& folder, Converted
                       .int8_xml = (folder / "model.xml").string(),
                       .calibration = options.calibration,
                       .labels = options.labels,
-                      .samples = options.samples,
+                      .samples = options.samples.value_or(300),
                       .python = options.python};
   SY_ASSIGN_OR_RETURN(outcome.int8, QuantizeToInt8(request, Progress));
   std::error_code error;

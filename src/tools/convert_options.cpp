@@ -76,10 +76,12 @@ Status SetPrecision(const std::string& value, ConvertOptions& options) {
 }
 
 Status SetSamples(const std::string& value, ConvertOptions& options) {
-  const auto [stop, error] = std::from_chars(value.data(), value.data() + value.size(), options.samples);
-  if (error != std::errc() || stop != value.data() + value.size() || options.samples < 1 || options.samples > 1000000) {
+  int samples = 0;
+  const auto [stop, error] = std::from_chars(value.data(), value.data() + value.size(), samples);
+  if (error != std::errc() || stop != value.data() + value.size() || samples < 1 || samples > 1000000) {
     return InvalidArgument("expected a whole number from 1 to 1000000, got {}", Quote(value));
   }
+  options.samples = samples;
   return absl::OkStatus();
 }
 
@@ -133,6 +135,7 @@ Status CheckWhole(const ConvertOptions& options) {
   if (options.precision == ConvertOptions::Precision::kInt8) return absl::OkStatus();
   if (!options.calibration.empty()) return InvalidArgument("--calibration is for --precision INT8");
   if (!options.labels.empty()) return InvalidArgument("--labels is for --precision INT8");
+  if (options.samples) return InvalidArgument("--samples is for --precision INT8");
   if (!options.python.empty()) return InvalidArgument("--python is for --precision INT8");
   return absl::OkStatus();
 }

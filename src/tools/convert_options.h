@@ -18,7 +18,7 @@ struct ConvertOptions {
   // INT8 alone.
   std::vector<std::string> calibration;  // "[INPUT=]FILE_OR_FOLDER"
   std::string labels;
-  int samples = 300;
+  std::optional<int> samples;  // calibrate with at most so many; default: 300
   std::string python;  // one that has what INT8 needs; empty: an environment is made and thrown away
   bool json = false;
   bool help = false;

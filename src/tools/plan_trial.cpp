@@ -139,14 +139,19 @@ StatusOr<VersionFiles> PickVersion(const ModelSettings& model) {
     return InvalidArgument("expected a local path to try a model out, got {}; copy the version here first", model.base_path);
   }
   SY_ASSIGN_OR_RETURN(const std::vector<VersionFiles> found, ListVersions(model.base_path));
-  std::vector<int64_t> available;
-  for (const VersionFiles& files : found) available.push_back(files.version);
-  const std::vector<int64_t> wanted = WantedVersions(model.version_policy, available);
-  if (wanted.empty()) return NoVersion(model, available);
-  const auto files =
-      std::find_if(found.begin(), found.end(), [&](const VersionFiles& one) { return one.version == wanted.back(); });
-  if (files->model_path.empty()) return NoCompleteSet(*files, model.base_path);
-  return *files;
+  const auto of = [&found](int64_t version) {
+    return *std::find_if(found.begin(), found.end(), [version](const VersionFiles& one) { return one.version == version; });
+  };
+  std::vector<int64_t> there, whole;
+  for (const VersionFiles& files : found) {
+    there.push_back(files.version);
+    if (!files.model_path.empty()) whole.push_back(files.version);
+  }
+  // As a server does: a version that is not whole leaves the ones before it serving.
+  const std::vector<int64_t> wanted = WantedVersions(model.version_policy, whole);
+  if (!wanted.empty()) return of(wanted.back());
+  const std::vector<int64_t> if_whole = WantedVersions(model.version_policy, there);
+  return if_whole.empty() ? NoVersion(model, there) : NoCompleteSet(of(if_whole.back()), model.base_path);
 }
 
 StatusOr<PlacementReport> TryPlan(const ServerSettings& settings, Runtime& runtime,

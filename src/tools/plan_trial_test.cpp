@@ -51,6 +51,13 @@ TEST_F(PlanTest, LoadsEachCandidateOnceAndFreesIt) {
   EXPECT_THAT(text, HasSubstr("GPU.0   GPU.0    serving  -       f16        2        4         1      1234 ms  off"));
 }
 
+TEST_F(PlanTest, AVersionThatIsNotWholeLeavesTheOnesBeforeIt) {
+  repository_.Add("dummy", {1, 2});
+  std::filesystem::create_directories(repository_.path() / "dummy/3");
+  ASSERT_TRUE(Try("CPU").ok());
+  EXPECT_EQ(runtime_.load_requests()[0].version, 2);
+}
+
 TEST_F(PlanTest, ACandidateThatDoesNotLoadIsToldAndTheNextServes) {
   runtime_.Set("dummy@GPU.0", {.load_error = InvalidArgument("the GPU knows no such operator")});
   const auto report = Try("AUTO:GPU,CPU");

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/json_string.h"
 #include "protocol/http/http_message.h"
 #include "protocol/http/json_reader.h"
 

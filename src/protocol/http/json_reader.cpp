@@ -1,14 +1,15 @@
 #include "protocol/http/json_reader.h"
 
+#include <rapidjson/error/en.h>
+#include <rapidjson/memorystream.h>
+#include <rapidjson/reader.h>
+
 #include <bit>
 #include <charconv>
 #include <cstdint>
 #include <string>
 
-#include <rapidjson/error/en.h>
-#include <rapidjson/memorystream.h>
-#include <rapidjson/reader.h>
-
+#include "base/json_string.h"
 #include "base/utf8.h"
 #include "protocol/http/http_message.h"
 

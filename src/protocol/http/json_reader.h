@@ -17,9 +17,6 @@ using JsonValue = simdjson::dom::element;
 using JsonArray = simdjson::dom::array;
 using JsonObject = simdjson::dom::object;
 
-// How deeply arrays and objects may be nested, as in OVMS; an empty one at the bottom does not count.
-inline constexpr size_t kMaxJsonDepth = 100;
-
 // A lease of the thread's parser: at most one at a time on a thread. Everything read from it is valid while it lives.
 class JsonDocument {
  public:

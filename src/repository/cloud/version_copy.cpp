@@ -157,14 +157,13 @@ std::vector<StoredObject> ReadCopied(const std::string& version_folder) {
 
 StoredVersions ByVersion(const std::vector<StoredObject>& objects) {
   StoredVersions found;
-  std::set<int64_t> incomplete;
   for (const StoredObject& object : objects) {
     const size_t slash = object.key.find('/');
     if (slash == object.key.npos || object.key.ends_with('/')) continue;
     const auto version = VersionNumber(std::string_view(object.key).substr(0, slash));
     if (!version) continue;
     const std::string path = object.key.substr(slash + 1);
-    if (path == kIncompleteMark) incomplete.insert(*version);
+    if (path == kIncompleteMark) found.incomplete.insert(*version);
     if (path.starts_with('.') && path.find('/') == path.npos) continue;  // as in a folder of this machine
     if (!StaysInside(path)) {
       found.refused = object.key;
@@ -172,7 +171,7 @@ StoredVersions ByVersion(const std::vector<StoredObject>& objects) {
       found.versions[*version].push_back({path, object.bytes, object.tag});
     }
   }
-  for (const int64_t version : incomplete) found.versions.erase(version);
+  for (const int64_t version : found.incomplete) found.versions.erase(version);
   for (auto& [version, files] : found.versions) {
     std::sort(files.begin(), files.end(), [](const StoredObject& a, const StoredObject& b) { return a.key < b.key; });
     // Some services have markers for folders, which are objects of no bytes with a folder's name.
@@ -216,15 +215,29 @@ VersionCopies::Result VersionCopies::Update(const std::vector<VersionPolicy>& po
   if (result.status = found.status(); !found.ok()) return result;
   std::vector<int64_t> there;
   for (const auto& [version, files] : found->versions) there.push_back(version);
+  // One that is being written anew goes on as it was copied.
+  std::map<int64_t, std::vector<StoredObject>> kept;
+  for (const int64_t version : found->incomplete) {
+    std::vector<StoredObject> files = ReadCopied(PathOf(version));
+    if (files.empty()) continue;
+    there.push_back(version);
+    kept.emplace(version, std::move(files));
+  }
+  std::sort(there.begin(), there.end());
   wanted_.clear();
   for (const VersionPolicy& policy : policies) {
     for (const int64_t version : WantedVersions(policy, there)) wanted_.insert(version);
   }
   RemoveLeftovers();
-  const bool gone = RemoveVersions([&](int64_t version) { return !found->versions.contains(version); });
+  const bool gone =
+      RemoveVersions([&](int64_t version) { return !found->versions.contains(version) && !kept.contains(version); });
   Versions seen = std::exchange(seen_, {});
   Versions copied;
   for (const int64_t version : wanted_) {
+    if (const auto one = kept.find(version); one != kept.end()) {
+      copied[version] = one->second;
+      continue;
+    }
     const std::vector<StoredObject>& files = found->versions[version];
     if (IsCopy(PathOf(version), files)) {
       copied[version] = files;

@@ -17,9 +17,10 @@
 namespace switchyard {
 
 // A listing by versions: of each its files, with their paths below the version's folder in `key`, sorted. Objects that lie
-// elsewhere, and folders' markers, are left out. A version that somebody marks as `.incomplete` is not there.
+// elsewhere, and folders' markers, are left out.
 struct StoredVersions {
   std::map<int64_t, std::vector<StoredObject>> versions;
+  std::set<int64_t> incomplete;  // marked as such, and not among `versions`: not to be fetched
   std::string refused;  // an object whose path would leave its folder, hide in it, or be a folder's; empty: there is none
 };
 StoredVersions ByVersion(const std::vector<StoredObject>& objects);

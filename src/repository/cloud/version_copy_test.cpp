@@ -24,6 +24,7 @@ TEST(ByVersion, GroupsFilesAndLeavesOutTheRest) {
   EXPECT_THAT(found.versions.at(2), ElementsAre(StoredObject{"model.bin", 20, "b"}, StoredObject{"model.xml", 10, "a"},
                                                 StoredObject{"variables/x", 1, "c"}));
   EXPECT_EQ(found.refused, "");
+  EXPECT_THAT(found.incomplete, ElementsAre(3));
 }
 
 TEST(ByVersion, NoPathLeavesItsFolder) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <openvino/op/broadcast.hpp>
 #include <openvino/op/constant.hpp>
 #include <openvino/runtime/properties.hpp>
 
@@ -31,6 +32,14 @@ uint64_t BytesOf(const ov::PartialShape& shape, const ov::element::Type& type) {
   return BytesOf(elements, type);
 }
 
+bool IsConstant(const ov::Node& node) { return ov::as_type<const ov::op::v0::Constant>(&node) != nullptr; }
+
+// A constant, or one value spread to a shape (ONNX's ConstantOfShape): every device folds that to a constant.
+bool IsWeight(const ov::Node& node) {
+  return IsConstant(node) || (ov::is_type<ov::op::util::BroadcastBase>(&node) && IsConstant(*node.get_input_node_ptr(0)) &&
+                              node.get_output_partial_shape(0).is_static());
+}
+
 // "1234.5 MiB".
 std::string MiB(uint64_t bytes) { return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20)); }
 
@@ -41,7 +50,7 @@ uint64_t MemoryNeed::total() const { return Add(constants, Multiply(tensors_per_
 MemoryNeed NeedOf(const ov::Model& model, const ov::element::Type& execution, uint64_t requests) {
   MemoryNeed need{.requests = requests};
   for (const auto& node : model.get_ops()) {
-    if (ov::as_type_ptr<const ov::op::v0::Constant>(node) == nullptr) continue;
+    if (!IsWeight(*node)) continue;
     const ov::element::Type& stored = node->get_output_element_type(0);
     const bool real = stored.is_real() && stored.bitwidth() >= 16;
     need.constants = Add(need.constants, BytesOf(node->get_output_partial_shape(0), real ? execution : stored));

@@ -29,6 +29,15 @@ TEST(MemoryNeedTest, RealWeightsCountAtTheExecutionPrecision) {
   EXPECT_EQ(NeedOf(*Weighted(ov::element::u4), ov::element::f32, 1).constants, 500u);
 }
 
+TEST(MemoryNeedTest, OneValueSpreadToAShapeIsAWeightOfThatShape) {
+  auto input = Input("b", {1, 10});
+  const auto one = ops::Constant::create(ov::element::f32, ov::Shape{}, {1.0f});
+  const auto shape = ops::Constant::create(ov::element::i64, ov::Shape{2}, {1000, 10});
+  const auto weights = std::make_shared<ov::op::v3::Broadcast>(one, shape);
+  const ov::Model model(ov::OutputVector{Named(std::make_shared<ops::Add>(input, weights), "a")}, ov::ParameterVector{input});
+  EXPECT_EQ(NeedOf(model, ov::element::f16, 1).constants, 20000u + 2 + 16);
+}
+
 TEST(MemoryNeedTest, TensorsCountForEachRequest) {
   const MemoryNeed need = NeedOf(*Weighted(ov::element::f32), ov::element::f32, 3);
   EXPECT_EQ(need.tensors_per_request, 4 * (10 + 10000u));

@@ -88,6 +88,17 @@ bool IsTokenizer(const std::string& path) {
   return name == "openvino_tokenizer" || name == "openvino_detokenizer";
 }
 
+// A SavedModel's graph; its weights lie in folders beside it.
+constexpr std::string_view kSavedModel = "saved_model.pb";
+
+std::string FolderOf(const std::string& path) { return path.substr(0, path.rfind('/') + 1); }
+bool IsSavedModel(const std::string& path) { return path.substr(path.rfind('/') + 1) == kSavedModel; }
+
+// What else belongs to the SavedModel in `folder`.
+bool IsPartOfSavedModel(const std::string& path, const std::string& folder) {
+  return path.starts_with(folder + "variables/") || path.starts_with(folder + "assets/");
+}
+
 // The files of the one model among `paths`, or why there is none.
 StatusOr<std::vector<std::string>> PickModel(const std::vector<std::string>& paths, const std::string& source) {
   const auto there = [&paths](const std::string& path) { return std::find(paths.begin(), paths.end(), path) != paths.end(); };
@@ -101,9 +112,16 @@ StatusOr<std::vector<std::string>> PickModel(const std::vector<std::string>& pat
       if (!there(weights) || IsTokenizer(path)) continue;
       files.push_back(weights);
     } else if (kind == ".onnx") {
-      for (const char* more : {"_data", ".data"}) {
-        if (there(path + more)) files.push_back(path + more);
+      // One file, or several with numbers.
+      for (const std::string& other : paths) {
+        if (other.starts_with(path + "_data") || other.starts_with(path + ".data")) files.push_back(other);
       }
+    } else if (IsSavedModel(path)) {
+      for (const std::string& other : paths) {
+        if (IsPartOfSavedModel(other, FolderOf(path))) files.push_back(other);
+      }
+    } else if (kind == ".pb" && there(FolderOf(path) + std::string(kSavedModel))) {
+      continue;  // fingerprint.pb, keras_metadata.pb
     } else if (kind != ".tflite" && kind != ".pb") {
       continue;
     }
@@ -163,6 +181,7 @@ StatusOr<PullPlan> HubPlan(const std::string& repository, const std::string& rev
   if (picked.empty()) {
     SY_ASSIGN_OR_RETURN(picked, PickModel(paths, plan.source));
   }
+  const auto graph = std::find_if(picked.begin(), picked.end(), IsSavedModel);
   for (const std::string& path : picked) {
     const auto is = [&path](const Value& file) { return file.IsObject() && TextOf(file, "rfilename") == path; };
     const auto list = facts["siblings"].GetArray();
@@ -171,6 +190,7 @@ StatusOr<PullPlan> HubPlan(const std::string& repository, const std::string& rev
     PlannedFile planned;
     planned.url = fmt::format("{}/{}/resolve/{}/{}", endpoint, EncodePath(repository), EncodePath(commit), EncodePath(path));
     planned.to = fs::path(path).filename().string();
+    if (graph != picked.end() && IsPartOfSavedModel(path, FolderOf(*graph))) planned.to = path.substr(FolderOf(*graph).size());
     if (!StaysInside(path)) planned.to = path;  // to be refused
     planned.bytes = SizeOf(*file, "size");
     const auto lfs = file->FindMember("lfs");

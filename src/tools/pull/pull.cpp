@@ -1,5 +1,6 @@
 #include "tools/pull/pull.h"
 
+#include <absl/cleanup/cleanup.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -12,6 +13,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <system_error>
 #include <utility>
 
@@ -152,6 +154,20 @@ class Workplace {
   int lock_ = -1;
 };
 
+// What portals, logins and hubs answer in place of a file.
+Status CheckIsNoPage(const fs::path& path, const std::string& url) {
+  char begin[512];
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), &std::fclose);
+  std::string_view text(begin, file == nullptr ? 0 : std::fread(begin, 1, sizeof(begin), file.get()));
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+  const std::string head = ToUpper(Trim(text).substr(0, 16));
+  if (!head.starts_with("<!DOCTYPE HTML") && !head.starts_with("<HTML")) return absl::OkStatus();
+  return Error(StatusCode::kDataLoss,
+               "{}: a web page came, no model; take the address of the file itself (of a hub: the one "
+               "to download it), or log in",
+               ShownUrl(url));
+}
+
 struct FetchOutcome {
   std::string folder;
   int64_t version = 0;
@@ -203,6 +219,11 @@ Status FetchPackage(const PullPlan& plan, const Workplace& place, PullProgress& 
   const PullPlan::Package& package = *plan.package;
   const fs::path folder = place.parts() / "wheel";
   std::error_code error;
+  // Nothing in it is gone on with.
+  const absl::Cleanup leave = [&folder] {
+    std::error_code ignored;
+    fs::remove_all(folder, ignored);
+  };
   fs::remove_all(folder, error);
   fs::create_directories(folder, error);
   const std::string list = (folder / "requirements.txt").string();
@@ -280,6 +301,10 @@ Status FetchFiles(const PullPlan& plan, const PullOptions& options, const Workpl
     const DownloadEvents events{.progress = [&](uint64_t done, uint64_t total) { progress.At(file.to, done, total); },
                                 .say = [&](const std::string& text) { progress.Say(text); }};
     SY_ASSIGN_OR_RETURN(const Downloaded got, Download(client, request, events));
+    if (const Status page = got.verified ? absl::OkStatus() : CheckIsNoPage(part, file.url); !page.ok()) {
+      fs::remove(part, error);
+      return page;
+    }
     fs::rename(part, target, error);
     if (error) return Error(StatusCode::kInternal, "cannot move {}: {}", part.string(), error.message());
     outcome.fetched += got.fetched;

@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "config/batching_values.h"
+#include "config/text.h"
+#include "device/property_text.h"
 #include "device/target.h"
 
 namespace switchyard::tune {
@@ -21,6 +23,16 @@ using Properties = std::vector<std::pair<std::string, PropertyValue>>;
 PropertyValue Text(std::string value) { return PropertyValue{std::move(value)}; }
 PropertyValue Whole(size_t value) { return PropertyValue{static_cast<int64_t>(value)}; }
 
+// "FP32" is f32, and "latency" LATENCY.
+bool SameText(const PropertyValue& a, const PropertyValue& b) {
+  const auto plain = [](const PropertyValue& value) {
+    std::string text = ToUpper(ToText(value));
+    if (text.starts_with("FP")) text.erase(1, 1);
+    return text;
+  };
+  return plain(a) == plain(b);
+}
+
 // Adds candidates that differ from all there are.
 class Space {
  public:
@@ -28,12 +40,17 @@ class Space {
     candidates_.push_back({"default", base, "what the server does with these settings"});
   }
 
+  // Not one that the user's own plugin_config makes another: it would be told under a name that it does not have.
   void Add(const std::string& target, const Properties& properties, std::string label, std::string why,
            std::optional<DynamicBatching> batching = std::nullopt) {
     Candidate candidate{std::move(label), base_, std::move(why)};
     if (batching) candidate.settings.dynamic_batching = batching;
     candidate.settings.target_device = target;
-    for (const auto& [key, value] : properties) candidate.settings.plugin_config.try_emplace(key, value);
+    PropertyMap& config = candidate.settings.plugin_config;
+    for (const auto& [key, value] : properties) {
+      if (!config.try_emplace(key, value).second && !SameText(config[key], value)) return;
+    }
+    if (config.contains("NUM_STREAMS") && config.contains("PERFORMANCE_HINT")) return;
     const bool known = std::any_of(candidates_.begin(), candidates_.end(), [&](const Candidate& other) {
       return other.settings == candidate.settings || other.label == candidate.label;
     });

@@ -59,6 +59,25 @@ TEST(Candidates, WhatTheUserSetStays) {
   }
 }
 
+TEST(Candidates, AreWhatTheirNamesSay) {
+  const auto labels = [](const std::string& key, const std::string& value) {
+    ModelSettings base;
+    base.target_device = "CPU";
+    base.plugin_config[key] = PropertyValue{value};
+    std::vector<std::string> labels;
+    for (const Candidate& one : MakeCandidates(base, Devices(), {Objective::kThroughput, 4})) labels.push_back(one.label);
+    return labels;
+  };
+  const auto hint = labels("PERFORMANCE_HINT", "LATENCY");
+  EXPECT_THAT(hint, Contains("CPU LATENCY f32"));
+  EXPECT_THAT(hint, Not(Contains(HasSubstr("THROUGHPUT"))));
+  EXPECT_THAT(hint, Not(Contains(HasSubstr("streams")))) << "they would take the hint's place";
+  EXPECT_THAT(labels("NUM_STREAMS", "2"), Not(Contains(HasSubstr("LATENCY"))));
+  const auto precision = labels("INFERENCE_PRECISION_HINT", "FP32");
+  EXPECT_THAT(precision, Contains("CPU THROUGHPUT f32"));
+  EXPECT_THAT(precision, Not(Contains(HasSubstr("bf16"))));
+}
+
 TEST(Candidates, CallsAreJoinedUnlessTheUserSaidHow) {
   EXPECT_THAT(Labels("CPU", Objective::kThroughput), IsSupersetOf({"CPU dynamic_batching 16", "CPU dynamic_batching 16 f32"}));
   ModelSettings base;

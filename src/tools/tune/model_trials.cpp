@@ -116,10 +116,15 @@ StatusOr<Loaded> ModelTrials::Load(const Candidate& candidate) {
 }
 
 Status ModelTrials::MakeInputs(const Signature& signature) {
+  const auto known = [&signature](const std::string& name) {
+    return std::any_of(signature.inputs.begin(), signature.inputs.end(),
+                       [&](const TensorSpec& spec) { return spec.name == name; });
+  };
   for (const auto& [name, text] : input_options_.texts) {
-    const bool known = std::any_of(signature.inputs.begin(), signature.inputs.end(),
-                                   [&, &name = name](const TensorSpec& spec) { return spec.name == name; });
-    if (!known) return InvalidArgument("--input {}: the model has no such input", name);
+    if (!known(name)) return InvalidArgument("--input {}: the model has no such input", name);
+  }
+  for (const auto& [name, shape] : input_options_.shapes) {
+    if (!known(name)) return InvalidArgument("--input_shape {}: the model has no such input", name);
   }
   constexpr uint64_t kSets = 2;
   for (uint64_t set = 0; set < kSets; ++set) {

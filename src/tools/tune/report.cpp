@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "tools/markup.h"
@@ -66,7 +67,8 @@ std::string Reason(const Result& result, const SearchOptions& options) {
   return text + ".";
 }
 
-// The settings that differ from an empty entry.
+// What is searched: as far as it differs from an empty entry.
+constexpr std::string_view kSearched[] = {"target_device", "nireq", "dynamic_batching", "plugin_config"};
 void WriteSettings(Writer& writer, const ModelSettings& settings) {
   if (!settings.target_device.empty()) {
     Key(writer, "target_device");
@@ -208,7 +210,8 @@ std::string ResultJson(const Result& result, const SearchOptions& options) {
   return std::string(buffer.GetString(), buffer.GetSize()) + "\n";
 }
 
-std::string ConfigText(const Result& result, const SearchOptions& options) {
+std::string ConfigText(const Result& result, const SearchOptions& options, const rapidjson::Value& given,
+                       const std::vector<std::pair<std::string, std::string>>& device_plugins) {
   const Row& winner = result.rows[result.winner];
   rapidjson::StringBuffer buffer;
   Writer writer(buffer);
@@ -223,6 +226,12 @@ std::string ConfigText(const Result& result, const SearchOptions& options) {
   Text(writer, winner.candidate.settings.name);
   Key(writer, "base_path");
   Text(writer, winner.candidate.settings.base_path);
+  for (const auto& member : given.GetObject()) {
+    const std::string_view key(member.name.GetString(), member.name.GetStringLength());
+    if (std::find(std::begin(kSearched), std::end(kSearched), key) != std::end(kSearched)) continue;
+    Key(writer, key);
+    member.value.Accept(writer);
+  }
   WriteSettings(writer, winner.candidate.settings);
   Key(writer, "notes");
   writer.StartArray();
@@ -233,6 +242,15 @@ std::string ConfigText(const Result& result, const SearchOptions& options) {
   writer.EndObject();
   writer.EndObject();
   writer.EndArray();
+  if (!device_plugins.empty()) {
+    Key(writer, "device_plugins");
+    writer.StartObject();
+    for (const auto& [name, path] : device_plugins) {
+      Key(writer, name);
+      Text(writer, path);
+    }
+    writer.EndObject();
+  }
   writer.EndObject();
   return std::string(buffer.GetString(), buffer.GetSize()) + "\n";
 }

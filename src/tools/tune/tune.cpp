@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "config/command_line.h"
+#include "config/flags.h"
 #include "config/model_values.h"
 #include "config/text.h"
 #include "device/cpu_facts.h"
@@ -25,6 +26,7 @@
 #include "device/system_view.h"
 #include "device/target.h"
 #include "tools/command.h"
+#include "tools/entry_flags.h"
 #include "tools/files.h"
 #include "tools/model_flags.h"
 #include "tools/plan_trial.h"
@@ -173,7 +175,17 @@ StatusOr<TuneArguments> SortTuneArguments(int argc, const char* const* argv) {
 
 std::atomic<bool> interrupted{false};
 
-int ReportTuned(const tune::Result& result, const TuneArguments& arguments) {
+// The entry of config.json that the flags amount to.
+StatusOr<rapidjson::Document> EntryOf(const TuneArguments& arguments) {
+  std::vector<const char*> pointers;
+  for (const std::string& argument : arguments.server) pointers.push_back(argument.c_str());
+  SY_ASSIGN_OR_RETURN(const GivenFlags flags, GivenFlags::Parse(static_cast<int>(pointers.size()), pointers.data()));
+  rapidjson::Document entry(rapidjson::kObjectType);
+  SY_RETURN_IF_ERROR(AddEntryFlags(flags, entry.GetAllocator(), &entry));
+  return entry;
+}
+
+int ReportTuned(const tune::Result& result, const TuneArguments& arguments, const ServerSettings& settings) {
   const std::string text =
       arguments.json ? tune::ResultJson(result, arguments.search) : tune::ResultText(result, arguments.search);
   std::fwrite(text.data(), 1, text.size(), stdout);
@@ -182,7 +194,9 @@ int ReportTuned(const tune::Result& result, const TuneArguments& arguments) {
     if (!written.ok()) Fail("tune", kExitFailure, Message(written));
     return written.ok();
   };
-  const bool written = write(arguments.output, tune::ConfigText(result, arguments.search));
+  const auto entry = EntryOf(arguments);
+  if (!entry.ok()) return Fail("tune", kExitUsage, Message(entry.status()));
+  const bool written = write(arguments.output, tune::ConfigText(result, arguments.search, *entry, settings.device_plugins));
   return write(arguments.svg, tune::ResultSvg(result)) && written ? kExitOk : kExitFailure;
 }
 
@@ -192,6 +206,10 @@ Status CheckFirst(const TuneArguments& arguments, const ModelSettings& model, Ru
     if (path.empty()) continue;
     const std::filesystem::path folder = std::filesystem::path(path).parent_path();
     std::error_code error;
+    if (std::filesystem::is_directory(path, error)) {
+      return InvalidArgument("--{}: expected a file, got the folder {}", path == arguments.output ? "output" : "svg",
+                             Quote(path));
+    }
     if (!folder.empty() && !std::filesystem::is_directory(folder, error)) {
       return Error(StatusCode::kNotFound, "--{}: expected a file in a folder that is there, got {}",
                    path == arguments.output ? "output" : "svg", Quote(path));
@@ -212,6 +230,10 @@ int RunTrials(TuneArguments& arguments, const ServerSettings& settings, Runtime&
   const auto cores = static_cast<size_t>(std::max(1, ReadCpuFacts(SystemView::Own()).usable()));
   arguments.search.cores = cores;
   ModelSettings base = settings.models.front();
+  std::error_code error;
+  // What is written may lie in another folder.
+  if (base.base_path.find("://") == std::string::npos)
+    base.base_path = std::filesystem::absolute(base.base_path, error).string();
   if (const StatusOr<Target> target = ParseTarget(base.target_device); target.ok() && target->kind == Target::Kind::kDevice) {
     base.target_device = CanonicalDevice(base.target_device);
   }
@@ -227,7 +249,7 @@ int RunTrials(TuneArguments& arguments, const ServerSettings& settings, Runtime&
     return Fail("tune", result.status().code() == StatusCode::kCancelled ? kInterrupted : kExitFailure,
                 fmt::format("model {}: {}", base.name, Message(result.status())));
   }
-  return ReportTuned(*result, arguments);
+  return ReportTuned(*result, arguments, settings);
 }
 
 }  // namespace

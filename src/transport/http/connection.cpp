@@ -451,6 +451,7 @@ void Connection::BeginWrite() {
   head_.clear();
   fmt::format_to(std::back_inserter(head_), "HTTP/1.1 {} {}\r\nContent-Length: {}\r\n", reply_.code, ReasonOf(reply_.code),
                  reply_.body.size());
+  head_ += worker_->DateLine();
   if (!reply_.content_type.empty()) {
     head_ += "Content-Type: ";
     head_ += reply_.content_type;

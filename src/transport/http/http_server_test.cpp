@@ -124,6 +124,9 @@ TEST_F(HttpServerTest, HeadHasTheLengthButNoBody) {
   const ClientReply reply = client.Receive(true);
   EXPECT_EQ(reply.code, 200);
   EXPECT_EQ(TestClient::Header(reply, "Content-Length"), "4");
+  EXPECT_THAT(TestClient::Header(reply, "Date"),
+              testing::MatchesRegex("(Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-3][0-9] [A-Z][a-z][a-z] 20[0-9][0-9] "
+                                    "[0-2][0-9]:[0-5][0-9]:[0-6][0-9] GMT"));
   EXPECT_EQ(client.Exchange(Get("/next")).body, "/next");
 }
 

@@ -1,9 +1,10 @@
 #include "transport/http/worker.h"
 
-#include <algorithm>
-#include <exception>
+#include <fmt/chrono.h>
 
+#include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
+#include <exception>
 
 #include "base/thread_name.h"
 #include "transport/http/connection.h"
@@ -97,6 +98,15 @@ void Worker::DrainConnections() {
   for (size_t i = connections_.size(); i-- > 0;) {
     if (i < connections_.size()) connections_[i]->Drain();
   }
+}
+
+std::string_view Worker::DateLine() {
+  const time_t now = std::time(nullptr);
+  if (now != date_at_) {
+    date_line_ = fmt::format("Date: {:%a, %d %b %Y %H:%M:%S} GMT\r\n", fmt::gmtime(now));
+    date_at_ = now;
+  }
+  return date_line_;
 }
 
 void Worker::ScheduleTick() {

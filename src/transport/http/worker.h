@@ -1,20 +1,23 @@
 // One thread of the server with its connections and its clock.
 #pragma once
 
-#include <atomic>
-#include <chrono>
-#include <condition_variable>
-#include <memory>
-#include <mutex>
-#include <new>
-#include <thread>
-#include <utility>
-#include <vector>
-
 #include <absl/functional/any_invocable.h>
+
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <ctime>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "transport/http/http_server.h"
 
@@ -67,6 +70,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
   void Add(std::shared_ptr<Connection> connection);
   void Remove(Connection& connection);
   void DrainConnections();
+  // "Date: Tue, 15 Nov 1994 08:12:31 GMT\r\n" (RFC 9110, 6.6.1); until the next call.
+  std::string_view DateLine();
 
  private:
   void Work();
@@ -79,6 +84,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
   boost::asio::io_context io_{1};
   boost::asio::steady_timer timer_{io_};
   bool ticking_ = false;
+  time_t date_at_ = 0;
+  std::string date_line_;
   std::vector<std::shared_ptr<Connection>> connections_;
   std::atomic<std::thread::id> thread_id_{};
   absl::AnyInvocable<void()> resume_;
