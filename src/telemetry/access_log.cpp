@@ -111,13 +111,13 @@ void AppendAccessLine(std::string& out, const CallEvent& event) {
   AppendPadded<6>(out, static_cast<uint64_t>(begin_us % 1000000));
   out += 'Z';
   const EndpointInfo& endpoint = Info(event.endpoint);
-  AppendText(out, "\",\"request_id\":", event.request_id.view());
+  AppendText(out, "\",\"request_id\":", event.texts.Get(EventTexts::kRequestId));
   AppendText(out, ",\"api\":", endpoint.api);
   AppendText(out, ",\"interface\":", endpoint.interface);
   AppendText(out, ",\"method\":", endpoint.method);
-  AppendText(out, ",\"model\":", event.model.view());
-  AppendText(out, ",\"version\":", event.version.view());
-  AppendText(out, ",\"device\":", event.device.view());
+  AppendText(out, ",\"model\":", event.texts.Get(EventTexts::kModel));
+  AppendText(out, ",\"version\":", event.texts.Get(EventTexts::kVersion));
+  AppendText(out, ",\"device\":", event.texts.Get(EventTexts::kDevice));
   AppendText(out, ",\"status\":", CodeText(event.code));
   AppendNumber(out, ",\"batch\":", event.batch);
   AppendNumber(out, ",\"bytes_in\":", event.bytes_in);

@@ -34,19 +34,30 @@ struct CallStory {
   uint64_t bytes_out = 0;
 };
 
-// Text of at most N bytes within the object; longer text is cut.
-template <size_t N>
-class ShortText {
+// The texts of an event, one behind the other within the object; each is cut where it is longer than its limit. Room for all of
+// them is a kilobyte, and what a usual event writes and reads of it a cache line.
+class EventTexts {
  public:
-  void Set(std::string_view text) {
-    size_ = static_cast<uint16_t>(std::min(text.size(), N));
-    std::copy_n(text.data(), size_, bytes_);
+  enum Which : size_t { kRequestId, kModel, kVersion, kDevice, kTraceState };
+  static constexpr std::array<size_t, 5> kLongest = {128, 255, 20, 64, 512};
+
+  void Set(const std::array<std::string_view, kLongest.size()>& texts) {
+    size_t end = 0;
+    for (size_t i = 0; i < texts.size(); ++i) {
+      const size_t size = std::min(texts[i].size(), kLongest[i]);
+      std::copy_n(texts[i].data(), size, bytes_ + end);
+      end += size;
+      ends_[i] = static_cast<uint16_t>(end);
+    }
   }
-  std::string_view view() const { return {bytes_, size_}; }
+  std::string_view Get(Which which) const {
+    const size_t begin = which == 0 ? 0 : ends_[which - 1];
+    return {bytes_ + begin, ends_[which] - begin};
+  }
 
  private:
-  uint16_t size_ = 0;
-  char bytes_[N];
+  std::array<uint16_t, kLongest.size()> ends_;
+  char bytes_[128 + 255 + 20 + 64 + 512];
 };
 
 // The same with its text, for an EventQueue: filled over and over without allocating.
@@ -63,11 +74,7 @@ struct CallEvent {
   int64_t end_ns;  // since the epoch
   int64_t decode_ns, queue_ns, compute_ns, encode_ns, total_ns;
   uint64_t batch, bytes_in, bytes_out;
-  ShortText<128> request_id;
-  ShortText<255> model;
-  ShortText<20> version;
-  ShortText<64> device;
-  ShortText<512> trace_state;
+  EventTexts texts;
 
   void Set(const CallStory& story, std::chrono::system_clock::time_point end) {
     const auto nanoseconds = [](const std::optional<Duration>& time) {
@@ -82,7 +89,6 @@ struct CallEvent {
       parent_id = story.trace->parent_id;
       span_id = story.trace->span_id;
     }
-    trace_state.Set(traced ? std::string_view(story.trace->state) : std::string_view());
     end_ns = std::chrono::nanoseconds(end.time_since_epoch()).count();
     decode_ns = nanoseconds(story.decode);
     queue_ns = nanoseconds(story.queue);
@@ -92,10 +98,8 @@ struct CallEvent {
     batch = story.batch;
     bytes_in = story.bytes_in;
     bytes_out = story.bytes_out;
-    request_id.Set(story.request_id);
-    model.Set(story.model);
-    version.Set(story.version);
-    device.Set(story.device);
+    texts.Set({story.request_id, story.model, story.version, story.device,
+               traced ? std::string_view(story.trace->state) : std::string_view()});
   }
 };
 

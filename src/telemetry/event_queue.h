@@ -82,7 +82,7 @@ class EventQueue {
   uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
 
  private:
-  struct Cell {
+  struct alignas(64) Cell {
     std::atomic<size_t> turn{0};
     T value;
   };

@@ -103,16 +103,16 @@ void AppendOtlpSpans(std::string& out, const CallEvent& event) {
   };
   int64_t at = event.end_ns - event.total_ns;
   open(event.span_id, event.parent_id, fmt::format("{}/{}", endpoint.api, endpoint.method), kServer, at, event.end_ns);
-  if (!event.trace_state.view().empty()) {
+  if (!event.texts.Get(EventTexts::kTraceState).empty()) {
     out += ",\"traceState\":";
-    AppendJsonString(out, event.trace_state.view());
+    AppendJsonString(out, event.texts.Get(EventTexts::kTraceState));
   }
   out += ",\"attributes\":[";
   AppendAttribute(out, "switchyard.interface", endpoint.interface);
-  AppendAttribute(out, "switchyard.model", event.model.view());
-  AppendAttribute(out, "switchyard.version", event.version.view());
-  AppendAttribute(out, "switchyard.device", event.device.view());
-  AppendAttribute(out, "switchyard.request_id", event.request_id.view());
+  AppendAttribute(out, "switchyard.model", event.texts.Get(EventTexts::kModel));
+  AppendAttribute(out, "switchyard.version", event.texts.Get(EventTexts::kVersion));
+  AppendAttribute(out, "switchyard.device", event.texts.Get(EventTexts::kDevice));
+  AppendAttribute(out, "switchyard.request_id", event.texts.Get(EventTexts::kRequestId));
   AppendAttribute(out, "switchyard.batch", event.batch);
   AppendAttribute(out, "switchyard.bytes_in", event.bytes_in);
   AppendAttribute(out, "switchyard.bytes_out", event.bytes_out);
