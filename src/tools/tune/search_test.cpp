@@ -115,7 +115,8 @@ TEST_F(SearchTest, OfTwoThatAreAsGoodTheDefaultIsTaken) {
   const auto result = Run();
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_TRUE(result->rows[result->winner].is_default);
-  EXPECT_THAT(ConfigText(*result, options_), HasSubstr("No setting did measurably better than the default"));
+  EXPECT_THAT(ConfigText(*result, options_, rapidjson::Value(rapidjson::kObjectType), {}),
+              HasSubstr("No setting did measurably better than the default"));
 }
 
 TEST_F(SearchTest, AFasterOneThatIsLessExactIsNotTaken) {

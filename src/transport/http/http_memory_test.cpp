@@ -42,6 +42,8 @@ void* Take(size_t size, size_t alignment) {
 
 }  // namespace
 
+// What is inlined of some of them and not of others, GCC takes for a pair that does not match.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 void* operator new(size_t size) { return Take(size, alignof(std::max_align_t)); }
 void* operator new(size_t size, std::align_val_t alignment) { return Take(size, static_cast<size_t>(alignment)); }
 void operator delete(void* memory) noexcept { std::free(memory); }
