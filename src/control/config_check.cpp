@@ -63,34 +63,36 @@ class ModelJudge {
       return Add("base_path", "a folder of version folders (1/, 2/, ...), or a model file",
                  fmt::format("{}: {}", Quote(settings_.base_path), Message(found.status())));
     }
-    // A version that is not whole yet is left out for now, as a server leaves it out.
-    const bool now = !environment_.read_models && !cloud;
-    std::vector<int64_t> there;
+    // What a server takes now: it leaves out a version that is not whole yet. What is in cloud storage is not seen so closely.
+    std::vector<int64_t> there, takeable;
     for (const VersionFiles& files : *found) {
-      if (!now || !files.model_path.empty()) there.push_back(files.version);
+      there.push_back(files.version);
+      if (cloud || !files.model_path.empty()) takeable.push_back(files.version);
     }
-    if (there.empty() && !found->empty()) return AddIncomplete(found->back());
+    if (takeable.empty() && !there.empty()) return AddIncomplete(found->back());
     if (there.empty()) {
       return Add("base_path", "a folder of version folders (1/, 2/, ...) with a model's files, or a model file",
                  fmt::format("{}, in which no version is", Quote(settings_.base_path)));
     }
-    const std::vector<int64_t> wanted =
-        IsFaulty("model_version_policy") ? there : WantedVersions(settings_.version_policy, there);
+    const auto wanted_of = [this](const std::vector<int64_t>& versions) {
+      return IsFaulty("model_version_policy") ? versions : WantedVersions(settings_.version_policy, versions);
+    };
+    const std::vector<int64_t> wanted = wanted_of(takeable), if_whole = wanted_of(there);
     if (wanted.empty()) {
       return Add("model_version_policy", fmt::format("a version that is there: {}", fmt::join(there, ", ")),
                  fmt::format("{}", fmt::join(settings_.version_policy.versions, ", ")));
     }
+    const auto has = [](const std::vector<int64_t>& list, int64_t version) {
+      return std::find(list.begin(), list.end(), version) != list.end();
+    };
     for (const VersionFiles& files : *found) {
-      if (std::find(wanted.begin(), wanted.end(), files.version) == wanted.end()) continue;
-      if (!files.model_path.empty()) {
-        whole_.push_back(files);
-      } else if (environment_.read_models && !cloud) {
-        AddIncomplete(files);
-      }
+      if (!files.model_path.empty() && has(wanted, files.version)) whole_.push_back(files);
+      const bool incomplete = !has(takeable, files.version) && has(if_whole, files.version);
+      if (incomplete && environment_.read_models) AddIncomplete(files);
     }
     if (IsFaulty("labels") || environment_.as_before) return;
     for (const auto& [label, version] : settings_.labels) {
-      if (std::find(wanted.begin(), wanted.end(), version) != wanted.end()) continue;
+      if (has(wanted, version)) continue;
       faults_.push_back(
           {PointerTo(PointerTo(model_.pointer, "labels"), label),
            fmt::format("a version that is there and that model_version_policy serves: {}", fmt::join(wanted, ", ")),

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -100,6 +101,8 @@ class SequencesTest : public testing::Test {
     manager_->Shutdown();
     EXPECT_TRUE(manager_->Drain(timer_.Now() + std::chrono::seconds(10)));
     manager_.reset();
+    // The thread that delivered the last answer may not have let go of it yet.
+    for (int i = 0; i < 10000 && runtime_.live_models() > 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     EXPECT_THAT(runtime_.violations(), testing::IsEmpty());
     EXPECT_EQ(runtime_.live_requests(), 0u);
     EXPECT_EQ(runtime_.live_models(), 0u);
