@@ -227,7 +227,7 @@ def test_a_version_that_is_written_anew_goes_on_as_it_was(cloud, tmp_path):
     put(cloud, 1)
     put(cloud, 2)
     with serving(cloud, tmp_path) as server, Clients(server.grpc, {2, 7}) as clients:
-        cloud.put("models/dummy/2/.incomplete", b"")
+        cloud.put("models/dummy/2/.incomplete", b"x")
         cloud.forget()
         wait_until(lambda: len(cloud.calls) > 3, 20, "more looks")
         cloud.put("models/dummy/2/model.bin", model(7)["model.bin"])
