@@ -46,8 +46,10 @@ RAW = np.arange(10, dtype=np.float32).tobytes()
 
 
 def test_health_and_metadata(server):
-    assert server.http("GET", "/v2/health/live").code == 200
-    assert server.http("GET", "/v2/health/ready").code == 200
+    # By which KServe's own Python client tells.
+    for path, told in (("/v2/health/live", {"live": True}), ("/v2/health/ready", {"ready": True})):
+        answer = server.http("GET", path)
+        assert answer.code == 200 and answer.json() == told
     document = server.http("GET", "/v2").json()
     assert document["name"] and document["version"] and "binary_tensor_data" in document["extensions"]
     assert server.http("GET", "/v2/models/dummy/ready").code == 200
@@ -417,8 +419,28 @@ def test_compressed_answer(server, encoding):
     answer = server.http("POST", "/v2/models/passthrough_fp32/infer", body, {"Accept-Encoding": encoding})
     assert answer.code == 200 and answer.headers.get("content-encoding") == encoding, answer.headers
     assert json.loads(DECODERS[encoding](answer.body))["outputs"][0]["data"] == [0.5] * count
+    assert answer.headers["vary"] == "Accept-Encoding"
     answer = server.http("POST", "/v2/models/passthrough_fp32/infer", body, {"Accept-Encoding": "identity"})
-    assert "content-encoding" not in answer.headers
+    assert "content-encoding" not in answer.headers and answer.headers["vary"] == "Accept-Encoding"
+
+
+@pytest.mark.parametrize(
+    "method,path,packed",
+    [
+        ("GET", "/v2/models/stats", False),
+        ("POST", "/v2/repository/index", False),
+        ("GET", "/metrics", True),
+        ("GET", "/v1/config", True),
+    ],
+)
+def test_which_other_answers_are_compressed(server, method, path, packed):
+    """Triton's asyncio client asks for compression with every call, and undoes it for inferences alone."""
+    plain = server.http(method, path)
+    assert len(plain.body) > 1024 and "content-encoding" not in plain.headers
+    answer = server.http(method, path, headers={"Accept-Encoding": "gzip, deflate"})
+    assert answer.headers.get("content-encoding") == ("gzip" if packed else None)
+    assert [each.headers.get("vary") for each in (plain, answer)] == [("Accept-Encoding" if packed else None)] * 2
+    assert (gzip.decompress(answer.body) if packed else answer.body)[:200] == plain.body[:200]
 
 
 @pytest.mark.parametrize("encoding", ENCODERS)

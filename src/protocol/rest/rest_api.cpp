@@ -109,6 +109,23 @@ std::shared_ptr<RestCall<Form>> MakeCall(const Route& route, Endpoint endpoint, 
   return call;
 }
 
+// Compresses `reply` as the client asks, but for what KServe's own calls are told beside inferences: Triton's asyncio client asks
+// for compression with every call, and undoes it for inferences alone.
+void Compress(RouteKind kind, std::string_view accept_encoding, HttpReply& reply) {
+  switch (kind) {
+    case RouteKind::kTfsStatus:
+    case RouteKind::kTfsMetadata:
+    case RouteKind::kConfigStatus:
+    case RouteKind::kConfigReload:
+    case RouteKind::kMetrics:
+    case RouteKind::kDevices:
+    case RouteKind::kPlacement:
+      return EncodeContent(accept_encoding, reply);
+    default:
+      return;
+  }
+}
+
 // Of a body that could not be unpacked: too large, or faulty.
 StatusCode CodeOf(const HttpReply& refused) {
   return refused.code == 413 ? StatusCode::kResourceExhausted : StatusCode::kInvalidArgument;
@@ -133,16 +150,16 @@ void RestApi::Handle(HttpRequest request, std::shared_ptr<HttpResponder> respond
       break;
   }
   HttpReply reply = Query(found.route, request);
-  EncodeContent(request.accept_encoding, reply);
+  Compress(found.route.kind, request.accept_encoding, reply);
   responder->Reply(std::move(reply));
 }
 
 HttpReply RestApi::Query(const Route& route, HttpRequest& request) const {
   switch (route.kind) {
     case RouteKind::kServerLive:
-      return HttpReply();
+      return JsonReply("{\"live\":true}");
     case RouteKind::kServerReady:
-      if (manager_.Ready()) return HttpReply();
+      if (manager_.Ready()) return JsonReply("{\"ready\":true}");
       return ErrorReply(503, "The server is not ready: models are being loaded, none could be loaded, or it is shutting down");
     case RouteKind::kServerMetadata:
       return JsonReply(EncodeKserveServerMetadata(manager_));
@@ -211,8 +228,8 @@ void RestApi::Command(const Route& route, HttpRequest request, std::shared_ptr<H
     return responder->Reply(ErrorReply(501, "What is served cannot be changed or listed by calls on this server"));
   }
   ModelControl& control = *options_.control;
-  const auto answer = [responder, accept = request.accept_encoding](HttpReply reply) {
-    EncodeContent(accept, reply);
+  const auto answer = [responder, kind = route.kind, accept = request.accept_encoding](HttpReply reply) {
+    Compress(kind, accept, reply);
     responder->Reply(std::move(reply));
   };
   if (auto refused = DecodeContent(request.content_encoding, 0, options_.max_body_bytes, request.body)) {

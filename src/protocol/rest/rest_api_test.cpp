@@ -78,8 +78,9 @@ const std::string kInferTen =
 
 TEST_F(RestApiTest, TellsHealth) {
   EXPECT_EQ(Code("GET", "/v2/health/live"), 200);
-  EXPECT_EQ(Text("GET", "/v2/health/live"), "");
+  EXPECT_EQ(Text("GET", "/v2/health/live"), "{\"live\":true}");
   EXPECT_EQ(Code("GET", "/v2/health/ready"), 200);
+  EXPECT_EQ(Text("GET", "/v2/health/ready"), "{\"ready\":true}");
   EXPECT_EQ(Code("GET", "/v2/models/dummy/ready"), 200);
   EXPECT_EQ(Code("GET", "/v2/models/dummy/versions/2/ready"), 200);
   EXPECT_EQ(Code("GET", "/v2/models/broken/ready"), 503);
@@ -87,6 +88,7 @@ TEST_F(RestApiTest, TellsHealth) {
   EXPECT_EQ(Code("GET", "/v2/models/dummy/versions/7/ready"), 404);
   manager_.Shutdown();
   EXPECT_EQ(Code("GET", "/v2/health/ready"), 503);
+  EXPECT_THAT(Text("GET", "/v2/health/ready"), HasSubstr("{\"error\":\"The server is not ready"));
   EXPECT_EQ(Code("GET", "/v2/health/live"), 200);
 }
 
@@ -175,6 +177,16 @@ TEST_F(RestApiTest, LargeAnswersAreReferredToOrCompressed) {
   EXPECT_THAT(packed.headers, HasSubstr("Content-Encoding: gzip"));
   EXPECT_THAT(packed.headers, HasSubstr("Inference-Header-Content-Length: "));
   EXPECT_LT(packed.body.size(), 60000U);
+}
+
+// Triton's asyncio client asks for compression with every call, and undoes it for inferences alone.
+TEST_F(RestApiTest, WhatKserveTellsBesideInferencesIsNeverCompressed) {
+  const HttpReply statistics = Ask("GET", "/v2/models/stats", {}, std::nullopt, "gzip, deflate");
+  EXPECT_GT(statistics.body.size(), 1024U);
+  EXPECT_EQ(statistics.headers, "");
+  const HttpReply metrics = Ask("GET", "/metrics", {}, std::nullopt, "gzip, deflate");
+  EXPECT_EQ(metrics.headers, "Vary: Accept-Encoding\r\nContent-Encoding: gzip\r\n");
+  EXPECT_EQ(Ask("GET", "/metrics").headers, "Vary: Accept-Encoding\r\n");
 }
 
 TEST_F(RestApiTest, AClientThatGoesAwayCancels) {
