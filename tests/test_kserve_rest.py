@@ -147,6 +147,20 @@ def test_a_model_without_inputs_needs_none(server, body):
     assert answer.json()["outputs"][0]["data"] == [0, 1, 2, 3]
 
 
+def test_null_is_taken_for_left_out(server, post):
+    """As KServe's own Python client writes what it does not say."""
+    nothing = {"id": None, "parameters": None, "outputs": None}
+    answer = post({"inputs": [{**DUMMY, "parameters": None}], **nothing})
+    assert answer.code == 200 and answer.json()["outputs"][0]["data"] == [v + 1 for v in TEN], answer
+    entry = {"name": "b", "datatype": "FP32", "shape": [1, 10], "data": None, "parameters": {"binary_data_size": 40}}
+    body, headers = binary({"inputs": [entry], **nothing}, RAW)
+    answer = post(body, headers=headers)
+    assert answer.code == 200 and answer.json()["outputs"][0]["data"] == [v + 1 for v in TEN], answer
+    entry = {**entry, "shape": [0, 10], "parameters": {"binary_data_size": 0}}
+    answer = server.http("POST", "/v2/models/dynamic_batch/infer", {"inputs": [entry], **nothing})
+    assert answer.code == 200 and answer.json()["outputs"][0]["shape"] == [0, 10], answer
+
+
 def test_timeout_and_priority_as_text(post):
     assert post({**infer(), "parameters": {"timeout": "5000000", "priority": "1"}}).code == 200
     for parameters in ({"timeout": "soon"}, {"priority": "-1"}):

@@ -217,6 +217,39 @@ TEST(KserveRestDecode, RefusesFaultyStructure) {
   }
 }
 
+// As KServe's own client writes them.
+TEST(KserveRestDecode, NullIsTakenForLeftOut) {
+  const std::string nothing = "\"id\":null,\"parameters\":null,\"outputs\":null,";
+  const Decoded plain = Decode(Request(Input("FP32", "[1]", "\"parameters\":null,\"data\":[1]"), nothing));
+  ASSERT_TRUE(plain.status.ok()) << plain.status;
+  EXPECT_THAT(plain.Values<float>(), ElementsAre(1));
+  EXPECT_TRUE(plain.request.id.empty() && plain.request.requested_outputs.empty());
+  const std::string binary = Input("FP32", "[1]", "\"data\":null,\"parameters\":{\"binary_data_size\":4}");
+  const Decoded behind = Decode(Request(binary, nothing), std::string("\0\0\x80\x3f", 4));
+  ASSERT_TRUE(behind.status.ok()) << behind.status;
+  EXPECT_THAT(behind.Values<float>(), ElementsAre(1));
+  const std::string outputs = "\"outputs\":[{\"name\":\"a\",\"parameters\":null}],";
+  EXPECT_THAT(Decode(Request(Input("FP32", "[1]", "\"data\":[1]"), outputs)).request.requested_outputs, ElementsAre("a"));
+  EXPECT_TRUE(Decode("{\"inputs\":null}", {}, false, {}).status.ok()) << "of a model without inputs";
+  // Of what must be there, it is missing.
+  const auto told = [](const std::string& json) { return std::string(Message(Decode(json).status)); };
+  EXPECT_THAT(told("{\"inputs\":null}"), HasSubstr("\"inputs\" is missing"));
+  EXPECT_THAT(told(Request(Input("FP32", "null", "\"data\":[1]"))), HasSubstr("\"shape\" is missing"));
+  EXPECT_THAT(told(Request(Input("FP32", "[1]", "\"data\":null"))), HasSubstr("\"data\" is missing"));
+}
+
+TEST(KserveRestDecode, NoBinaryBytesNeedNoHeader) {
+  for (const char* type : {"FP32", "BYTES"}) {
+    for (const char* data : {"", "\"data\":null,"}) {
+      const std::string empty = std::string(data) + "\"parameters\":{\"binary_data_size\":0}";
+      const Decoded decoded = Decode(Request(Input(type, "[0]", empty)));
+      ASSERT_TRUE(decoded.status.ok()) << decoded.status;
+      EXPECT_EQ(decoded.request.inputs[0].tensor.bytes, 0U);
+      EXPECT_TRUE(decoded.request.inputs[0].tensor.strings.empty());
+    }
+  }
+}
+
 TEST(KserveRestDecode, AForgottenHeaderIsNamed) {
   const std::string json = Request(Input("FP32", "[1]", "\"parameters\":{\"binary_data_size\":4}"));
   EXPECT_THAT(std::string(Message(Decode(json + "\xFF\xFF\x7F\x3F").status)), HasSubstr("Inference-Header-Content-Length"));
