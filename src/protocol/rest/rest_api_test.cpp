@@ -105,6 +105,8 @@ TEST_F(RestApiTest, TellsMetadata) {
   EXPECT_THAT(Text("GET", "/v1/models/dummy/metadata"),
               HasSubstr("\"inputs\":{\"b\":{\"dtype\":\"DT_FLOAT\",\"tensorShape\":{\"dim\":[{\"size\":\"1\",\"name\":\"\"},"
                         "{\"size\":\"10\",\"name\":\"\"}],\"unknownRank\":false},\"name\":\"b\"}}"));
+  EXPECT_THAT(Text("GET", "/v1/models/dummy/metadata"), HasSubstr("\"signatureDef\":{\"serving_default\":{\"inputs\":{"));
+  EXPECT_THAT(Text("GET", "/v1/models/dummy/metadata"), EndsWith("\"methodName\":\"tensorflow/serving/predict\"}}}}}"));
   EXPECT_EQ(Code("GET", "/v1/models/unknown/metadata"), 404);
 }
 
