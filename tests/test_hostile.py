@@ -270,6 +270,20 @@ def test_more_than_the_memory_holds(models, tmp_path):
             assert server.http("POST", "/v2/models/p/infer", small).code == 200
 
 
+@pytest.mark.skipif(sanitized(), reason="sanitizers take address space for themselves")
+def test_json_for_which_the_memory_is_short(models, tmp_path):
+    """There is memory for the body, but not for the tables of what reads it: 503, since nothing was wrong with the request."""
+    with Server(tmp_path, "--model_name", "d", "--model_path", models / "dummy", "--target_device", "CPU") as server:
+        body = json.dumps(BODY).encode() + b" " * (24 * MIB)
+        assert server.http("POST", "/v2/models/d/infer", body).code == 200
+        size = int(pathlib.Path(f"/proc/{server.process.pid}/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.prlimit(server.process.pid, resource.RLIMIT_AS, (size + 120 * MIB, resource.RLIM_INFINITY))
+        answer = server.http("POST", "/v2/models/d/infer", body)
+        resource.prlimit(server.process.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert answer.code == 503 and f"memory to read {len(body)} bytes of JSON" in answer.error, answer
+        assert server.http("POST", "/v2/models/d/infer", body).code == 200
+
+
 def test_a_gigabyte_promised_and_some_of_it_sent(lenient):
     """Memory follows what has arrived."""
     before = lenient.resident_bytes()

@@ -4,6 +4,7 @@
 #include <rapidjson/memorystream.h>
 #include <rapidjson/reader.h>
 
+#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <cstdint>
@@ -28,7 +29,8 @@ simdjson::dom::parser& ThreadParser() {
 
 simdjson::simdjson_result<JsonValue> ParseWith(simdjson::dom::parser& parser, std::string_view text) {
   if (parser.capacity() < text.size() || parser.max_depth() != kMaxJsonDepth + 1) {
-    const size_t capacity = std::bit_ceil(text.size() < 4096 ? size_t{4096} : text.size());
+    // What is kept is rounded up, for the next one.
+    const size_t capacity = text.size() < kKeptCapacity ? std::bit_ceil(std::max(text.size(), size_t{4096})) : text.size();
     if (const auto error = parser.allocate(capacity, kMaxJsonDepth + 1)) return error;
   }
   return parser.parse(text.data(), text.size(), false);
@@ -93,8 +95,13 @@ Status DescribeFault(std::string_view text, simdjson::error_code error) {
     return InvalidArgument("Request body is not acceptable: JSON nesting depth exceeded, at most {} levels are read",
                            kMaxJsonDepth);
   }
-  if (error == simdjson::CAPACITY || error == simdjson::MEMALLOC) {
-    return Error(StatusCode::kResourceExhausted,
+  if (error == simdjson::CAPACITY) {
+    return InvalidArgument("Request body is not acceptable: {} bytes of JSON, at most {} are read; send large tensors by the "
+                           "binary extension",
+                           text.size(), kMaxJsonBytes);
+  }
+  if (error == simdjson::MEMALLOC) {
+    return Error(StatusCode::kUnavailable,
                  "There is not enough memory to read {} bytes of JSON; send large tensors by the binary extension",
                  text.size());
   }

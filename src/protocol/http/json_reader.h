@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +18,9 @@ using JsonValue = simdjson::dom::element;
 using JsonArray = simdjson::dom::array;
 using JsonObject = simdjson::dom::object;
 
+// Of longer text nothing is read.
+inline constexpr uint64_t kMaxJsonBytes = simdjson::SIMDJSON_MAXSIZE_BYTES;
+
 // A lease of the thread's parser: at most one at a time on a thread. Everything read from it is valid while it lives.
 class JsonDocument {
  public:
@@ -27,7 +31,7 @@ class JsonDocument {
   ~JsonDocument();
 
   // `text` must be followed by kBodyPadding readable bytes. InvalidArgument, "... not valid json - Error: ... Offset: n", for
-  // everything that is not JSON in UTF-8, and for deeper nesting. Beyond the standard, outside strings, the bare words NaN,
+  // everything that is not JSON in UTF-8, for deeper nesting and for longer text; Unavailable where memory is short. Beyond the standard, outside strings, the bare words NaN,
   // Infinity and -Infinity are taken for the strings of that name, and integers beyond 64 bits for floating-point numbers.
   StatusOr<JsonValue> Parse(std::string_view text);
 

@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "protocol/http/json_reader.h"
 #include "protocol/http/test_body.h"
 #include "runtime/fake/fake_runtime.h"
 #include "serving/test_calls.h"
@@ -189,6 +190,27 @@ TEST_F(RestApiTest, WhatKserveTellsBesideInferencesIsNeverCompressed) {
   const HttpReply metrics = Ask("GET", "/metrics", {}, std::nullopt, "gzip, deflate");
   EXPECT_EQ(metrics.headers, "Vary: Accept-Encoding\r\nContent-Encoding: gzip\r\n");
   EXPECT_EQ(Ask("GET", "/metrics").headers, "Vary: Accept-Encoding\r\n");
+}
+
+TEST_F(RestApiTest, MoreJsonThanAParserTakesIsTooLarge) {
+  // Nobody reads the text: there is none.
+  const auto code = [&](const std::string& target, const std::string& json_length) {
+    HttpRequest request;
+    request.method = "POST";
+    request.target = target;
+    if (!json_length.empty()) request.inference_header_length = json_length;
+    request.body = MakeBody("{}");
+    request.body.size = kMaxJsonBytes + 1;
+    auto responder = std::make_shared<TestResponder>();
+    api_.Handle(std::move(request), responder);
+    return responder->replies.at(0).code;
+  };
+  EXPECT_EQ(code("/v2/models/dummy/infer", ""), 413);
+  EXPECT_EQ(code("/v2/models/dummy/infer", std::to_string(kMaxJsonBytes + 1)), 413);
+  EXPECT_EQ(code("/v2/models/dummy/infer", std::to_string(kMaxJsonBytes + 2)), 413);
+  EXPECT_EQ(code("/v1/models/dummy:predict", ""), 413);
+  // What lies behind the JSON does not count.
+  EXPECT_EQ(code("/v2/models/dummy/infer", "2"), 400);
 }
 
 TEST_F(RestApiTest, AClientThatGoesAwayCancels) {
