@@ -31,8 +31,9 @@ class JsonDocument {
   ~JsonDocument();
 
   // `text` must be followed by kBodyPadding readable bytes. InvalidArgument, "... not valid json - Error: ... Offset: n", for
-  // everything that is not JSON in UTF-8, for deeper nesting and for longer text; Unavailable where memory is short. Beyond the standard, outside strings, the bare words NaN,
-  // Infinity and -Infinity are taken for the strings of that name, and integers beyond 64 bits for floating-point numbers.
+  // everything that is not JSON in UTF-8, for deeper nesting and for longer text; Unavailable where memory is short. Beyond the
+  // standard, outside strings, the bare words NaN, Infinity and -Infinity are taken for the strings of that name, and integers
+  // beyond 64 bits for floating-point numbers.
   StatusOr<JsonValue> Parse(std::string_view text);
 
   // As Parse, but large arrays of numbers may be left out: what stands for one is a string that TakeNumbers knows. None of what

@@ -112,8 +112,8 @@ std::shared_ptr<RestCall<Form>> MakeCall(const Route& route, Endpoint endpoint, 
   return call;
 }
 
-// Compresses `reply` as the client asks, but for what KServe's own calls are told beside inferences: Triton's asyncio client asks
-// for compression with every call, and undoes it for inferences alone.
+// Compresses `reply` as the client asks, but for what KServe's own calls are told beside inferences: Triton's asyncio client
+// asks for compression with every call, and undoes it for inferences alone.
 void Compress(RouteKind kind, std::string_view accept_encoding, HttpReply& reply) {
   switch (kind) {
     case RouteKind::kTfsStatus:
