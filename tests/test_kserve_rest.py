@@ -220,6 +220,16 @@ def test_not_a_number_and_infinity_in_json(post):
     assert np.isnan(float(answer.json()["outputs"][0]["data"][0]))
 
 
+def test_a_bare_word_is_no_text(post):
+    texts = b'{"inputs":[{"name":"my_name","datatype":"BYTES","shape":[1],"data":[%s]}]}'
+    assert post(texts % b'"NaN"', "/v2/models/passthrough_string/infer").json()["outputs"][0]["data"] == ["NaN"]
+    answer = post(texts % b"NaN", "/v2/models/passthrough_string/infer")
+    assert answer.code == 400 and "NaN (number) is not a value of BYTES" in answer.error, answer
+    body = json.dumps(infer()).encode()
+    for faulty in (b'{"id":NaN,' + body[1:], b"{NaN:1," + body[1:]):
+        assert post(faulty).code == 400, faulty
+
+
 def test_strings_with_every_kind_of_character(post):
     texts = ["", 'quote " backslash \\ slash /', "line\nbreak\ttab\x00zero", "späť 漢字 \U0001f600"]
     body = {"inputs": [{"name": "my_name", "datatype": "BYTES", "shape": [4], "data": texts}]}

@@ -49,6 +49,9 @@ bool IsOversizedInteger(std::string_view token) {
                   : std::from_chars(token.data(), end, wide).ec != std::errc();
 }
 
+// The key of the objects that stand for bare words.
+constexpr std::string_view kWordKey("\0", 1);
+
 // Rewrites what Python's json writes and the standard does not know. Empty when there is nothing of the kind.
 std::string Relax(std::string_view text) {
   std::string out;
@@ -67,13 +70,13 @@ std::string Relax(std::string_view text) {
       }
       ++i;
     } else if (rest.starts_with("NaN")) {
-      replace(i, 3, "\"NaN\"");
+      replace(i, 3, R"({"\u0000":"NaN"})");
       i += 3;
     } else if (rest.starts_with("Infinity")) {
-      replace(i, 8, "\"Infinity\"");
+      replace(i, 8, R"({"\u0000":"Infinity"})");
       i += 8;
     } else if (rest.starts_with("-Infinity")) {
-      replace(i, 9, "\"-Infinity\"");
+      replace(i, 9, R"({"\u0000":"-Infinity"})");
       i += 9;
     } else if (IsNumberChar(c)) {
       size_t length = 1;
@@ -96,9 +99,9 @@ Status DescribeFault(std::string_view text, simdjson::error_code error) {
                            kMaxJsonDepth);
   }
   if (error == simdjson::CAPACITY) {
-    return InvalidArgument("Request body is not acceptable: {} bytes of JSON, at most {} are read; send large tensors by the "
-                           "binary extension",
-                           text.size(), kMaxJsonBytes);
+    return InvalidArgument(
+        "Request body is not acceptable: {} bytes of JSON, at most {} are read; send large tensors by the binary extension",
+        text.size(), kMaxJsonBytes);
   }
   if (error == simdjson::MEMALLOC) {
     return Error(StatusCode::kUnavailable,
@@ -165,10 +168,17 @@ std::optional<std::string_view> JsonDocument::TakeNumbers(JsonValue value) {
 
 bool JsonDocument::IsArray(JsonValue value) const { return value.is_array() || IndexOf(value).has_value(); }
 
+std::string_view BareWord(JsonValue value) {
+  JsonObject object;
+  std::string_view word;
+  if (value.get(object) != simdjson::SUCCESS || object.size() != 1) return {};
+  return object.at_key(kWordKey).get(word) == simdjson::SUCCESS ? word : std::string_view();
+}
+
 std::string_view JsonTypeName(JsonValue value) {
   switch (value.type()) {
     case simdjson::dom::element_type::ARRAY: return "array";
-    case simdjson::dom::element_type::OBJECT: return "object";
+    case simdjson::dom::element_type::OBJECT: return BareWord(value).empty() ? "object" : "number";
     case simdjson::dom::element_type::STRING: return "string";
     case simdjson::dom::element_type::BOOL: return "boolean";
     case simdjson::dom::element_type::NULL_VALUE: return "null";
@@ -177,6 +187,7 @@ std::string_view JsonTypeName(JsonValue value) {
 }
 
 std::string JsonExcerpt(JsonValue value) {
+  if (const std::string_view word = BareWord(value); !word.empty()) return std::string(word);
   if (value.is_array() || value.is_object()) return std::string(JsonTypeName(value));
   std::string text = simdjson::minify(value);
   if (text.size() > 40) text = std::string(CutUtf8(text, 40)) + "...";

@@ -32,8 +32,8 @@ class JsonDocument {
 
   // `text` must be followed by kBodyPadding readable bytes. InvalidArgument, "... not valid json - Error: ... Offset: n", for
   // everything that is not JSON in UTF-8, for deeper nesting and for longer text; Unavailable where memory is short. Beyond the
-  // standard, outside strings, the bare words NaN, Infinity and -Infinity are taken for the strings of that name, and integers
-  // beyond 64 bits for floating-point numbers.
+  // standard, outside strings, integers beyond 64 bits are taken for floating-point numbers, and the bare words NaN, Infinity
+  // and -Infinity are values: see BareWord.
   StatusOr<JsonValue> Parse(std::string_view text);
 
   // As Parse, but large arrays of numbers may be left out: what stands for one is a string that TakeNumbers knows. None of what
@@ -62,6 +62,10 @@ class JsonDocument {
   std::optional<LiftedJson> lifted_;
   size_t taken_ = 0;
 };
+
+// "NaN", "Infinity" or "-Infinity" of such a word, which is a number; empty for anything else. To what asks for no words it is
+// an object, and so neither a string nor a key.
+std::string_view BareWord(JsonValue value);
 
 // "object", "array", "string", "number", "boolean", "null".
 std::string_view JsonTypeName(JsonValue value);

@@ -101,6 +101,10 @@ TEST(KserveRestDecode, RefusesValuesThatDoNotFit) {
       {"FP32", "[{}]"},
       {"FP64", "[true]"},
       {"BYTES", "[1]"},
+      {"BYTES", "[NaN]"},
+      {"INT32", "[NaN]"},
+      {"BOOL", "[Infinity]"},
+      {"FP32", "NaN"},
       {"BYTES", "[{\"b64\":\"YWI=\"}]"},
       {"FP16", "[1]"},
       {"BF16", "[1]"},
@@ -236,6 +240,18 @@ TEST(KserveRestDecode, NullIsTakenForLeftOut) {
   EXPECT_THAT(told("{\"inputs\":null}"), HasSubstr("\"inputs\" is missing"));
   EXPECT_THAT(told(Request(Input("FP32", "null", "\"data\":[1]"))), HasSubstr("\"shape\" is missing"));
   EXPECT_THAT(told(Request(Input("FP32", "[1]", "\"data\":null"))), HasSubstr("\"data\" is missing"));
+}
+
+TEST(KserveRestDecode, BareWordsAreNumbersAlone) {
+  const std::string ok = Input("FP32", "[1]", "\"data\":[NaN]");
+  EXPECT_TRUE(Decode(Request(ok, "\"parameters\":{\"x\":NaN},")).status.ok()) << "nobody asks for it";
+  EXPECT_EQ(DecodeData("BYTES", "[\"NaN\"]").Strings(), std::vector<std::string>{"NaN"});
+  const auto told = [](const std::string& json) { return std::string(Message(Decode(json).status)); };
+  EXPECT_THAT(told(Request(ok, "\"id\":NaN,")), HasSubstr("\"id\" must be a string, not number"));
+  EXPECT_THAT(told(Request(ok, "\"parameters\":NaN,")), HasSubstr("must be an object, not number"));
+  EXPECT_THAT(told(Request(ok, "\"parameters\":{\"sequence_id\":NaN},")), HasSubstr("or a string, not NaN"));
+  EXPECT_THAT(told(Request(ok, "NaN:1,")), HasSubstr("not valid json"));
+  EXPECT_THAT(told(Request(Input("BYTES", "[1]", "\"data\":[NaN]"))), HasSubstr("NaN (number) is not a value of BYTES"));
 }
 
 TEST(KserveRestDecode, NoBinaryBytesNeedNoHeader) {

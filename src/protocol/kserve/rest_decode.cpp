@@ -47,14 +47,15 @@ bool IsLeftOut(JsonValue value) { return value.is_null(); }
 
 StatusOr<JsonObject> ParametersOf(JsonValue value, std::string_view where) {
   JsonObject parameters;
-  if (value.get(parameters) != simdjson::SUCCESS) {
+  if (value.get(parameters) != simdjson::SUCCESS || !BareWord(value).empty()) {
     return InvalidArgument("Could not parse parameters - \"parameters\" of {} must be an object, not {}", where,
                            JsonTypeName(value));
   }
   for (const auto field : parameters) {
-    if (field.value.is_array() || field.value.is_object() || field.value.is_null()) {
+    const std::string_view type = JsonTypeName(field.value);
+    if (type == "array" || type == "object" || type == "null") {
       return InvalidArgument("Could not parse parameters - parameter {} of {} must be a string, a number or a boolean, not {}",
-                             field.key, where, JsonTypeName(field.value));
+                             field.key, where, type);
     }
   }
   return parameters;
