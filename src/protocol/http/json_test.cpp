@@ -86,6 +86,14 @@ TEST(JsonReader, RefusesDeepNesting) {
   EXPECT_EQ(ParseStatus(std::string(100000, '[')).code(), StatusCode::kInvalidArgument);
 }
 
+TEST(JsonReader, RefusesMoreThanItsParserTakes) {
+  JsonDocument document;
+  const Status status = document.Parse({"", kMaxJsonBytes + 1}).status();  // nothing of it is read
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(Message(status)), HasSubstr("4294967296 bytes of JSON, at most 4294967295 are read"));
+  EXPECT_TRUE(ParseStatus("[1]").ok());
+}
+
 TEST(JsonReader, TakesWhatPythonWrites) {
   const HttpBody body =
       MakeBody("[NaN, -Infinity,Infinity,100000000000000000000,-9223372036854775809,18446744073709551615,\"NaN \\\" NaN\"]");
