@@ -19,6 +19,10 @@ class Api:
         """The codes with which the route may answer, as text."""
         return set(self.document["paths"][path][method.lower()]["responses"])
 
+    def codes_of_every_route(self):
+        """Those that a route may answer with beside its own."""
+        return set(self.document["components"]["x-responses-of-every-route"])
+
     def routes(self):
         """Method and path of each."""
         return [

@@ -17,7 +17,9 @@ from tritonclient.grpc import service_pb2 as pb
 
 from clients import KserveGrpc, KserveRestBinary, TfsGrpc, rpc, tensor
 from harness import Server, sanitized, wait_until
+from openapi import Api
 
+API = Api()
 TEN = np.zeros((1, 10), np.float32)
 BODY = {"inputs": [{"name": "b", "shape": [1, 10], "datatype": "FP32", "data": [0.0] * 10}]}
 LIMIT = 1 << 20
@@ -128,6 +130,25 @@ BAD_HTTP = {
 @pytest.mark.parametrize("name", BAD_HTTP)
 def test_what_is_no_http(strict, name):
     refused(exchange(strict.rest, BAD_HTTP[name], end=True), 400, 404, 405, 411, 413, 414, 431, 501, 505)
+
+
+OF_EVERY_ROUTE = {
+    "400": b"GET /v2 HTTP/1.1\r\n\r\n",
+    "408": post(100) + b"{",
+    "413": post(LIMIT + 1),
+    "417": post(10, "Expect: sepia"),
+    "431": b"GET /v2 HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 65536 + b"\r\n\r\n",
+    "501": post(None, "Transfer-Encoding: gzip, chunked"),
+    "505": b"GET /v2 HTTP/7.7\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("code", OF_EVERY_ROUTE)
+def test_codes_of_every_route_are_those_of_the_contract(strict, code):
+    head, _, body = exchange(strict.rest, OF_EVERY_ROUTE[code]).partition(b"\r\n\r\n")
+    assert head.split(b" ")[1].decode() == code, head
+    assert code in API.codes_of_every_route()
+    API.check("Error", json.loads(body))
 
 
 def test_body_beyond_the_limit(strict):
@@ -268,6 +289,20 @@ def test_more_than_the_memory_holds(models, tmp_path):
                 pass
             resource.prlimit(server.process.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
             assert server.http("POST", "/v2/models/p/infer", small).code == 200
+
+
+@pytest.mark.skipif(sanitized(), reason="sanitizers take address space for themselves")
+def test_json_for_which_the_memory_is_short(models, tmp_path):
+    """There is memory for the body, but not for the tables of what reads it: 503, since nothing was wrong with the request."""
+    with Server(tmp_path, "--model_name", "d", "--model_path", models / "dummy", "--target_device", "CPU") as server:
+        assert server.http("POST", "/v2/models/d/infer", BODY).code == 200
+        body = json.dumps(BODY).encode() + b" " * (24 * MIB)
+        size = int(pathlib.Path(f"/proc/{server.process.pid}/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.prlimit(server.process.pid, resource.RLIMIT_AS, (size + 120 * MIB, resource.RLIM_INFINITY))
+        answer = server.http("POST", "/v2/models/d/infer", body)
+        resource.prlimit(server.process.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert answer.code == 503 and f"memory to read {len(body)} bytes of JSON" in answer.error, answer
+        assert server.http("POST", "/v2/models/d/infer", body).code == 200
 
 
 def test_a_gigabyte_promised_and_some_of_it_sent(lenient):

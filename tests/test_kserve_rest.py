@@ -46,8 +46,10 @@ RAW = np.arange(10, dtype=np.float32).tobytes()
 
 
 def test_health_and_metadata(server):
-    assert server.http("GET", "/v2/health/live").code == 200
-    assert server.http("GET", "/v2/health/ready").code == 200
+    # By which KServe's own Python client tells.
+    for path, told in (("/v2/health/live", {"live": True}), ("/v2/health/ready", {"ready": True})):
+        answer = server.http("GET", path)
+        assert answer.code == 200 and answer.json() == told
     document = server.http("GET", "/v2").json()
     assert document["name"] and document["version"] and "binary_tensor_data" in document["extensions"]
     assert server.http("GET", "/v2/models/dummy/ready").code == 200
@@ -145,6 +147,20 @@ def test_a_model_without_inputs_needs_none(server, body):
     assert answer.json()["outputs"][0]["data"] == [0, 1, 2, 3]
 
 
+def test_null_is_taken_for_left_out(server, post):
+    """As KServe's own Python client writes what it does not say."""
+    nothing = {"id": None, "parameters": None, "outputs": None}
+    answer = post({"inputs": [{**DUMMY, "parameters": None}], **nothing})
+    assert answer.code == 200 and answer.json()["outputs"][0]["data"] == [v + 1 for v in TEN], answer
+    entry = {"name": "b", "datatype": "FP32", "shape": [1, 10], "data": None, "parameters": {"binary_data_size": 40}}
+    body, headers = binary({"inputs": [entry], **nothing}, RAW)
+    answer = post(body, headers=headers)
+    assert answer.code == 200 and answer.json()["outputs"][0]["data"] == [v + 1 for v in TEN], answer
+    entry = {**entry, "shape": [0, 10], "parameters": {"binary_data_size": 0}}
+    answer = server.http("POST", "/v2/models/dynamic_batch/infer", {"inputs": [entry], **nothing})
+    assert answer.code == 200 and answer.json()["outputs"][0]["shape"] == [0, 10], answer
+
+
 def test_timeout_and_priority_as_text(post):
     assert post({**infer(), "parameters": {"timeout": "5000000", "priority": "1"}}).code == 200
     for parameters in ({"timeout": "soon"}, {"priority": "-1"}):
@@ -202,6 +218,16 @@ def test_not_a_number_and_infinity_in_json(post):
     assert answer.code == 200, answer
     assert np.array([float(v) for v in answer.json()["outputs"][0]["data"]])[1:].tolist() == [np.inf, -np.inf]
     assert np.isnan(float(answer.json()["outputs"][0]["data"][0]))
+
+
+def test_a_bare_word_is_no_text(post):
+    texts = b'{"inputs":[{"name":"my_name","datatype":"BYTES","shape":[1],"data":[%s]}]}'
+    assert post(texts % b'"NaN"', "/v2/models/passthrough_string/infer").json()["outputs"][0]["data"] == ["NaN"]
+    answer = post(texts % b"NaN", "/v2/models/passthrough_string/infer")
+    assert answer.code == 400 and "NaN (number) is not a value of BYTES" in answer.error, answer
+    body = json.dumps(infer()).encode()
+    for faulty in (b'{"id":NaN,' + body[1:], b"{NaN:1," + body[1:]):
+        assert post(faulty).code == 400, faulty
 
 
 def test_strings_with_every_kind_of_character(post):
@@ -417,8 +443,28 @@ def test_compressed_answer(server, encoding):
     answer = server.http("POST", "/v2/models/passthrough_fp32/infer", body, {"Accept-Encoding": encoding})
     assert answer.code == 200 and answer.headers.get("content-encoding") == encoding, answer.headers
     assert json.loads(DECODERS[encoding](answer.body))["outputs"][0]["data"] == [0.5] * count
+    assert answer.headers["vary"] == "Accept-Encoding"
     answer = server.http("POST", "/v2/models/passthrough_fp32/infer", body, {"Accept-Encoding": "identity"})
-    assert "content-encoding" not in answer.headers
+    assert "content-encoding" not in answer.headers and answer.headers["vary"] == "Accept-Encoding"
+
+
+@pytest.mark.parametrize(
+    "method,path,packed",
+    [
+        ("GET", "/v2/models/stats", False),
+        ("POST", "/v2/repository/index", False),
+        ("GET", "/metrics", True),
+        ("GET", "/v1/config", True),
+    ],
+)
+def test_which_other_answers_are_compressed(server, method, path, packed):
+    """Triton's asyncio client asks for compression with every call, and undoes it for inferences alone."""
+    plain = server.http(method, path)
+    assert len(plain.body) > 1024 and "content-encoding" not in plain.headers
+    answer = server.http(method, path, headers={"Accept-Encoding": "gzip, deflate"})
+    assert answer.headers.get("content-encoding") == ("gzip" if packed else None)
+    assert [each.headers.get("vary") for each in (plain, answer)] == [("Accept-Encoding" if packed else None)] * 2
+    assert (gzip.decompress(answer.body) if packed else answer.body)[:200] == plain.body[:200]
 
 
 @pytest.mark.parametrize("encoding", ENCODERS)

@@ -3,12 +3,13 @@
 import json
 import pathlib
 import re
+import shutil
 
 import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
-from clients import FRONT_ENDS, KserveGrpc, KserveRest, TfsGrpc, TfsRest, tensor
+from clients import FRONT_ENDS, KserveGrpc, KserveRest, TfsGrpc, TfsRest, rpc, tensor
 from conftest import write_config
 from harness import ROOT, Server
 
@@ -236,6 +237,26 @@ def test_a_request_that_cannot_be_decoded_is_a_failure_of_its_model(server, path
     assert server.http("POST", path, body).code == 400
     after = scrape(server)
     assert after.sum("ovms_requests_fail", name="dummy") - before.sum("ovms_requests_fail", name="dummy") == 1
+
+
+def test_a_faulty_request_counts_for_the_version_that_it_names(models, tmp_path):
+    for version in ("1", "2"):
+        shutil.copytree(models / "dummy" / "1", tmp_path / "dummy" / version)
+    entry = {"name": "dummy", "base_path": str(tmp_path / "dummy"), "target_device": "CPU", "model_version_policy": {"all": {}}}
+    config = write_config(tmp_path / "config.json", [entry])
+    with Server(tmp_path, "--config_path", config, "--metrics_enable") as server:
+        kserve = KserveGrpc(server)
+        request = kserve.request("dummy", [tensor("b", "FP32", TEN)], version="1")
+        request.inputs[0].datatype = "FP33"
+        _, outcome = rpc(kserve.stub.ModelInfer, request)
+        kserve.close()
+        assert outcome.code == "INVALID_ARGUMENT", outcome
+        assert server.http("POST", "/v2/models/dummy/versions/1/infer", "{}").code == 400
+        assert server.http("POST", "/v1/models/dummy/versions/1:predict", "{}").code == 400
+        page = scrape(server)
+        for version, count in (("1", 3), ("2", 0)):
+            assert page.sum("ovms_requests_fail", name="dummy", version=version) == count, version
+            assert page.sum("switchyard_requests_total", model="dummy", version=version) == count, version
 
 
 def test_gauges_tell_what_is(server):

@@ -146,6 +146,13 @@ def test_version_zero_and_labels(server):
     assert server.http("GET", "/v1/models/dummy/versions/0").code == 200
 
 
+def test_one_slash_too_many(server):
+    """Of a client that joins an address with a slash at its end and a path."""
+    assert server.http("POST", "//v1/models/dummy:predict", {"instances": [ROW]}).json() == {"predictions": [ROW_PLUS]}
+    assert server.http("GET", "//v1/models/dummy").code == 200
+    assert server.http("GET", "//v2/models/dummy").json()["name"] == "dummy"
+
+
 @pytest.mark.parametrize("verb", ["classify", "regress"])
 def test_other_verbs_are_not_there(server, verb):
     answer = server.http("POST", f"/v1/models/dummy:{verb}", {"instances": [ROW]})
@@ -185,6 +192,15 @@ def test_metadata_field_must_be_signature_def(grpc_front_end, field):
     request.model_spec.name = "dummy"
     _, outcome = rpc(grpc_front_end.stub.GetModelMetadata, request)
     assert outcome.code == "INVALID_ARGUMENT", outcome
+
+
+def test_metadata_names_the_method(server, grpc_front_end):
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = "dummy"
+    response, _ = rpc(grpc_front_end.stub.GetModelMetadata, request)
+    signatures = get_model_metadata_pb2.SignatureDefMap.FromString(response.metadata["signature_def"].value).signature_def
+    rest = server.http("GET", "/v1/models/dummy/metadata").json()["metadata"]["signature_def"]["signatureDef"]
+    assert signatures["serving_default"].method_name == rest["serving_default"]["methodName"] == "tensorflow/serving/predict"
 
 
 def test_metadata_needs_a_model(grpc_front_end):

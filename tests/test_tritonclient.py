@@ -1,5 +1,6 @@
 """Triton's own client package, over gRPC and REST."""
 
+import asyncio
 import queue
 
 import ml_dtypes
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpc_client
 import tritonclient.http as http_client
+import tritonclient.http.aio as aio_client
 from tritonclient.utils import InferenceServerException
 
 TEN = np.arange(10, dtype=np.float32).reshape(1, 10)
@@ -163,6 +165,32 @@ def test_http_async_infer(server):
         calls = [client.async_infer("dummy", [make_input(http_client, "b", "FP32", TEN + index)]) for index in range(50)]
         for index, call in enumerate(calls):
             assert np.array_equal(call.get_result().as_numpy("a"), TEN + index + 1)
+
+
+def test_http_asyncio(server):
+    """It asks for compression with every call, and undoes it for inferences alone."""
+
+    async def calls():
+        async with aio_client.InferenceServerClient(server.rest) as client:
+            assert await client.is_server_live() and await client.is_server_ready()
+            assert await client.is_model_ready("dummy") and not await client.is_model_ready("broken")
+            assert (await client.get_server_metadata())["name"]
+            assert (await client.get_model_metadata("dummy"))["inputs"][0]["shape"] == [1, 10]
+            assert (await client.get_model_config("dummy"))["name"] == "dummy"
+            statistics = await client.get_inference_statistics()
+            index = await client.get_model_repository_index()
+            for large in (statistics["model_stats"], index):
+                assert len(str(large)) > 1024 and "dummy" in [entry["name"] for entry in large]
+            assert "log_verbose_level" in await client.get_log_settings()
+            rows = make_input(aio_client, "data", "FP32", np.full((1, 5000), 0.5, np.float32))
+            for binary in (True, False):
+                wanted = [aio_client.InferRequestedOutput("data", binary_data=binary)]
+                result = await client.infer("passthrough_fp32", [rows], outputs=wanted)
+                assert (result.as_numpy("data") == 0.5).all() and result.as_numpy("data").shape == (1, 5000)
+            with pytest.raises(InferenceServerException, match="Invalid input shape"):
+                await client.infer("dummy", [make_input(aio_client, "b", "FP32", TEN[:, :9])])
+
+    asyncio.run(calls())
 
 
 def test_grpc_stream(server):

@@ -185,7 +185,10 @@ std::optional<HttpReply> DecodeContent(std::string_view encoding, uint64_t json_
 }
 
 void EncodeContent(std::string_view accept_encoding, HttpReply& reply) {
-  if (accept_encoding.empty() || reply.body.size() <= kSmallestCompressed) return;
+  if (reply.body.size() <= kSmallestCompressed) return;
+  // As it is, too: whoever keeps the answer must not give it to a client that would have been given another.
+  reply.headers += "Vary: Accept-Encoding\r\n";
+  if (accept_encoding.empty()) return;
   const Coding coding = ChooseCoding(accept_encoding);
   if (coding == Coding::kIdentity) return;
   std::string packed;
@@ -193,7 +196,6 @@ void EncodeContent(std::string_view accept_encoding, HttpReply& reply) {
   if (!Deflate(coding == Coding::kGzip ? kGzipWindow : kZlibWindow, reply.body, packed)) return;
   reply.body = Frame(std::move(packed));
   reply.headers += coding == Coding::kGzip ? "Content-Encoding: gzip\r\n" : "Content-Encoding: deflate\r\n";
-  reply.headers += "Vary: Accept-Encoding\r\n";
 }
 
 }  // namespace switchyard

@@ -16,7 +16,8 @@ namespace switchyard {
 // another encoding.
 std::optional<HttpReply> DecodeContent(std::string_view encoding, uint64_t json_length, uint64_t max_bytes, HttpBody& body);
 
-// Compresses a body of more than 1 KiB when `accept_encoding` prefers that, and says so in the headers.
+// Compresses a body of more than 1 KiB when `accept_encoding` prefers that, and says so in the headers. Vary is in those of
+// every body that large, compressed or not.
 void EncodeContent(std::string_view accept_encoding, HttpReply& reply);
 
 }  // namespace switchyard

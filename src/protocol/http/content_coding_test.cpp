@@ -86,6 +86,7 @@ std::string Coded(const std::string& accept, size_t size = 5000) {
   HttpReply reply = JsonReply(std::string(size, 'a'));
   reply.body.Append("tail");
   EncodeContent(accept, reply);
+  EXPECT_EQ(reply.headers.find("Vary: Accept-Encoding\r\n") != std::string::npos, size > 1024) << accept;
   const size_t at = reply.headers.find("Content-Encoding: ");
   if (at == std::string::npos) {
     EXPECT_EQ(reply.body.size(), size + 4);

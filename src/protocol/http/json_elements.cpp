@@ -26,8 +26,8 @@ struct Bool {
 
 bool ReadDouble(JsonValue value, double& out) {
   if (value.get(out) == simdjson::SUCCESS) return true;
-  std::string_view word;
-  if (value.get(word) != simdjson::SUCCESS) return false;
+  std::string_view word = BareWord(value);
+  if (word.empty() && value.get(word) != simdjson::SUCCESS) return false;
   if (word == "NaN") {
     out = std::numeric_limits<double>::quiet_NaN();
   } else if (word == "Infinity") {
@@ -140,6 +140,8 @@ bool IsBase64Object(JsonValue value) {
   const auto field = *object.begin();
   return field.key == "b64" && field.value.is_string();
 }
+
+bool IsValueObject(JsonValue value) { return IsBase64Object(value) || !BareWord(value).empty(); }
 
 JsonElements::JsonElements(ElementType type, NumberRule rule, size_t hint, size_t limit)
     : type_(type), rule_(rule), limit_(std::max<size_t>(limit, 1)) {

@@ -25,8 +25,8 @@ enum class NumberRule {
   kCast,
 };
 
-// Every value is checked against the range of its type, floating-point types too. These take the strings "NaN", "Infinity" and
-// "-Infinity" as well. kBytes takes strings, and with kCast {"b64": "..."} too.
+// Every value is checked against the range of its type, floating-point types too. These take NaN, Infinity and -Infinity as
+// well, bare or as strings. kBytes takes strings, and with kCast {"b64": "..."} too.
 class JsonElements {
  public:
   // `hint`: how many elements will probably come. `limit`: how many can come at most; memory is taken for `hint` at first, but
@@ -70,7 +70,9 @@ class JsonElements {
   std::deque<std::string> decoded_;
 };
 
-// True for {"b64": "..."}, the only form of an object that is a value.
+// True for {"b64": "..."}.
 bool IsBase64Object(JsonValue value);
+// True for an object that is a value: that, or a bare word.
+bool IsValueObject(JsonValue value);
 
 }  // namespace switchyard

@@ -4,6 +4,7 @@
 #include <rapidjson/memorystream.h>
 #include <rapidjson/reader.h>
 
+#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <cstdint>
@@ -28,7 +29,8 @@ simdjson::dom::parser& ThreadParser() {
 
 simdjson::simdjson_result<JsonValue> ParseWith(simdjson::dom::parser& parser, std::string_view text) {
   if (parser.capacity() < text.size() || parser.max_depth() != kMaxJsonDepth + 1) {
-    const size_t capacity = std::bit_ceil(text.size() < 4096 ? size_t{4096} : text.size());
+    // What is kept is rounded up, for the next one.
+    const size_t capacity = text.size() < kKeptCapacity ? std::bit_ceil(std::max(text.size(), size_t{4096})) : text.size();
     if (const auto error = parser.allocate(capacity, kMaxJsonDepth + 1)) return error;
   }
   return parser.parse(text.data(), text.size(), false);
@@ -46,6 +48,9 @@ bool IsOversizedInteger(std::string_view token) {
   return negative ? std::from_chars(token.data(), end, narrow).ec != std::errc()
                   : std::from_chars(token.data(), end, wide).ec != std::errc();
 }
+
+// The key of the objects that stand for bare words.
+constexpr std::string_view kWordKey("\0", 1);
 
 // Rewrites what Python's json writes and the standard does not know. Empty when there is nothing of the kind.
 std::string Relax(std::string_view text) {
@@ -65,13 +70,13 @@ std::string Relax(std::string_view text) {
       }
       ++i;
     } else if (rest.starts_with("NaN")) {
-      replace(i, 3, "\"NaN\"");
+      replace(i, 3, R"({"\u0000":"NaN"})");
       i += 3;
     } else if (rest.starts_with("Infinity")) {
-      replace(i, 8, "\"Infinity\"");
+      replace(i, 8, R"({"\u0000":"Infinity"})");
       i += 8;
     } else if (rest.starts_with("-Infinity")) {
-      replace(i, 9, "\"-Infinity\"");
+      replace(i, 9, R"({"\u0000":"-Infinity"})");
       i += 9;
     } else if (IsNumberChar(c)) {
       size_t length = 1;
@@ -93,8 +98,13 @@ Status DescribeFault(std::string_view text, simdjson::error_code error) {
     return InvalidArgument("Request body is not acceptable: JSON nesting depth exceeded, at most {} levels are read",
                            kMaxJsonDepth);
   }
-  if (error == simdjson::CAPACITY || error == simdjson::MEMALLOC) {
-    return Error(StatusCode::kResourceExhausted,
+  if (error == simdjson::CAPACITY) {
+    return InvalidArgument(
+        "Request body is not acceptable: {} bytes of JSON, at most {} are read; send large tensors by the binary extension",
+        text.size(), kMaxJsonBytes);
+  }
+  if (error == simdjson::MEMALLOC) {
+    return Error(StatusCode::kUnavailable,
                  "There is not enough memory to read {} bytes of JSON; send large tensors by the binary extension",
                  text.size());
   }
@@ -158,10 +168,17 @@ std::optional<std::string_view> JsonDocument::TakeNumbers(JsonValue value) {
 
 bool JsonDocument::IsArray(JsonValue value) const { return value.is_array() || IndexOf(value).has_value(); }
 
+std::string_view BareWord(JsonValue value) {
+  JsonObject object;
+  std::string_view word;
+  if (value.get(object) != simdjson::SUCCESS || object.size() != 1) return {};
+  return object.at_key(kWordKey).get(word) == simdjson::SUCCESS ? word : std::string_view();
+}
+
 std::string_view JsonTypeName(JsonValue value) {
   switch (value.type()) {
     case simdjson::dom::element_type::ARRAY: return "array";
-    case simdjson::dom::element_type::OBJECT: return "object";
+    case simdjson::dom::element_type::OBJECT: return BareWord(value).empty() ? "object" : "number";
     case simdjson::dom::element_type::STRING: return "string";
     case simdjson::dom::element_type::BOOL: return "boolean";
     case simdjson::dom::element_type::NULL_VALUE: return "null";
@@ -170,6 +187,7 @@ std::string_view JsonTypeName(JsonValue value) {
 }
 
 std::string JsonExcerpt(JsonValue value) {
+  if (const std::string_view word = BareWord(value); !word.empty()) return std::string(word);
   if (value.is_array() || value.is_object()) return std::string(JsonTypeName(value));
   std::string text = simdjson::minify(value);
   if (text.size() > 40) text = std::string(CutUtf8(text, 40)) + "...";

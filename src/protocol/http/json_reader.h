@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +18,9 @@ using JsonValue = simdjson::dom::element;
 using JsonArray = simdjson::dom::array;
 using JsonObject = simdjson::dom::object;
 
+// Of longer text nothing is read.
+inline constexpr uint64_t kMaxJsonBytes = simdjson::SIMDJSON_MAXSIZE_BYTES;
+
 // A lease of the thread's parser: at most one at a time on a thread. Everything read from it is valid while it lives.
 class JsonDocument {
  public:
@@ -27,8 +31,9 @@ class JsonDocument {
   ~JsonDocument();
 
   // `text` must be followed by kBodyPadding readable bytes. InvalidArgument, "... not valid json - Error: ... Offset: n", for
-  // everything that is not JSON in UTF-8, and for deeper nesting. Beyond the standard, outside strings, the bare words NaN,
-  // Infinity and -Infinity are taken for the strings of that name, and integers beyond 64 bits for floating-point numbers.
+  // everything that is not JSON in UTF-8, for deeper nesting and for longer text; Unavailable where memory is short. Beyond the
+  // standard, outside strings, integers beyond 64 bits are taken for floating-point numbers, and the bare words NaN, Infinity
+  // and -Infinity are values: see BareWord.
   StatusOr<JsonValue> Parse(std::string_view text);
 
   // As Parse, but large arrays of numbers may be left out: what stands for one is a string that TakeNumbers knows. None of what
@@ -57,6 +62,10 @@ class JsonDocument {
   std::optional<LiftedJson> lifted_;
   size_t taken_ = 0;
 };
+
+// "NaN", "Infinity" or "-Infinity" of such a word, which is a number; empty for anything else. To what asks for no words it is
+// an object, and so neither a string nor a key.
+std::string_view BareWord(JsonValue value);
 
 // "object", "array", "string", "number", "boolean", "null".
 std::string_view JsonTypeName(JsonValue value);

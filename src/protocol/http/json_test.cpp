@@ -86,6 +86,14 @@ TEST(JsonReader, RefusesDeepNesting) {
   EXPECT_EQ(ParseStatus(std::string(100000, '[')).code(), StatusCode::kInvalidArgument);
 }
 
+TEST(JsonReader, RefusesMoreThanItsParserTakes) {
+  JsonDocument document;
+  const Status status = document.Parse({"", kMaxJsonBytes + 1}).status();  // nothing of it is read
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(Message(status)), HasSubstr("4294967296 bytes of JSON, at most 4294967295 are read"));
+  EXPECT_TRUE(ParseStatus("[1]").ok());
+}
+
 TEST(JsonReader, TakesWhatPythonWrites) {
   const HttpBody body =
       MakeBody("[NaN, -Infinity,Infinity,100000000000000000000,-9223372036854775809,18446744073709551615,\"NaN \\\" NaN\"]");
@@ -94,12 +102,22 @@ TEST(JsonReader, TakesWhatPythonWrites) {
   ASSERT_TRUE(root.ok()) << root.status();
   JsonArray array;
   ASSERT_EQ(root->get(array), simdjson::SUCCESS);
-  EXPECT_EQ(array.at(0).get_string().value(), "NaN");
-  EXPECT_EQ(array.at(1).get_string().value(), "-Infinity");
+  EXPECT_EQ(BareWord(array.at(0).value()), "NaN");
+  EXPECT_EQ(BareWord(array.at(1).value()), "-Infinity");
+  EXPECT_EQ(BareWord(array.at(2).value()), "Infinity");
+  EXPECT_EQ(JsonTypeName(array.at(0).value()), "number");
+  EXPECT_EQ(JsonExcerpt(array.at(1).value()), "-Infinity");
   EXPECT_EQ(array.at(3).get_double().value(), 1e20);
   EXPECT_EQ(array.at(4).get_double().value(), -9223372036854775808.0);
   EXPECT_EQ(array.at(5).get_uint64().value(), UINT64_MAX);
   EXPECT_EQ(array.at(6).get_string().value(), "NaN \" NaN");
+  EXPECT_EQ(BareWord(array.at(6).value()), "");
+  EXPECT_EQ(BareWord(*root), "");
+}
+
+TEST(JsonReader, AWordIsNoKey) {
+  EXPECT_THAT(std::string(Message(ParseStatus("{NaN:1}"))), HasSubstr("not valid json"));
+  EXPECT_THAT(std::string(Message(ParseStatus("{\"a\":NaN,Infinity:1}"))), HasSubstr("not valid json"));
 }
 
 TEST(Base64, RoundTrips) {

@@ -446,10 +446,11 @@ Status Decoder::Decode() {
                            "is not "
                            "UTF-8, or more than {} tensors", kMaxTensors);
   }
-  SY_RETURN_IF_ERROR(fault_);
+  // First: what is wrong with the rest is a failure of the version that the request names.
   VersionText version = ParseVersion(version_);
   request_.version = version.number;
   request_.label = std::move(version.label);
+  SY_RETURN_IF_ERROR(fault_);
   return AssignRaw();
 }
 

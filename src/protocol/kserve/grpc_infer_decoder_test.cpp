@@ -122,6 +122,14 @@ TEST(DecodeInferRequestTest, VersionsAndTheirFaults) {
   EXPECT_EQ(with_version("stable").request.label.name, "stable");
   EXPECT_TRUE(with_version("1x").request.label.or_number);
   EXPECT_EQ(with_version("99999999999999999999").request.label.name, "99999999999999999999") << "told as it came";
+  // Of a request that is refused, too: it counts for the version that it names.
+  ModelInferRequest faulty;
+  faulty.set_model_version("3");
+  AddInput(faulty, "b", "FP33", {1});
+  EXPECT_EQ(Decode(faulty).status.code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(Decode(faulty).request.version, 3);
+  faulty.set_model_version("stable");
+  EXPECT_EQ(Decode(faulty).request.label.name, "stable");
 }
 
 TEST(DecodeInferRequestTest, TypedContentsOfEveryDatatype) {

@@ -5,6 +5,7 @@
 //   values counts. INT64, UINT64 and FP64 are read in full. FP16 and BF16 come as binary data only.
 // - NaN and the infinities have no form in JSON. They are read as the strings "NaN", "Infinity", "-Infinity" and as the
 //   bare words that Python's json writes, and written as bare words (json_writer.h).
+// - null for a member that may be left out is taken for that. binary_data_size 0 needs no header.
 // - Only the outputs that `outputs` names are returned, in that order. binary_data_output is the default for every output
 //   that does not say binary_data itself, whether `outputs` is there or not.
 // - A tensor in shared memory has its place as parameters, in requests and replies, and neither data nor a binary part.

@@ -101,6 +101,10 @@ TEST(KserveRestDecode, RefusesValuesThatDoNotFit) {
       {"FP32", "[{}]"},
       {"FP64", "[true]"},
       {"BYTES", "[1]"},
+      {"BYTES", "[NaN]"},
+      {"INT32", "[NaN]"},
+      {"BOOL", "[Infinity]"},
+      {"FP32", "NaN"},
       {"BYTES", "[{\"b64\":\"YWI=\"}]"},
       {"FP16", "[1]"},
       {"BF16", "[1]"},
@@ -214,6 +218,51 @@ TEST(KserveRestDecode, RefusesFaultyStructure) {
   };
   for (const std::string& json : faulty) {
     EXPECT_EQ(Decode(json).status.code(), StatusCode::kInvalidArgument) << json;
+  }
+}
+
+// As KServe's own client writes them.
+TEST(KserveRestDecode, NullIsTakenForLeftOut) {
+  const std::string nothing = "\"id\":null,\"parameters\":null,\"outputs\":null,";
+  const Decoded plain = Decode(Request(Input("FP32", "[1]", "\"parameters\":null,\"data\":[1]"), nothing));
+  ASSERT_TRUE(plain.status.ok()) << plain.status;
+  EXPECT_THAT(plain.Values<float>(), ElementsAre(1));
+  EXPECT_TRUE(plain.request.id.empty() && plain.request.requested_outputs.empty());
+  const std::string binary = Input("FP32", "[1]", "\"data\":null,\"parameters\":{\"binary_data_size\":4}");
+  const Decoded behind = Decode(Request(binary, nothing), std::string("\0\0\x80\x3f", 4));
+  ASSERT_TRUE(behind.status.ok()) << behind.status;
+  EXPECT_THAT(behind.Values<float>(), ElementsAre(1));
+  const std::string outputs = "\"outputs\":[{\"name\":\"a\",\"parameters\":null}],";
+  EXPECT_THAT(Decode(Request(Input("FP32", "[1]", "\"data\":[1]"), outputs)).request.requested_outputs, ElementsAre("a"));
+  EXPECT_TRUE(Decode("{\"inputs\":null}", {}, false, {}).status.ok()) << "of a model without inputs";
+  // Of what must be there, it is missing.
+  const auto told = [](const std::string& json) { return std::string(Message(Decode(json).status)); };
+  EXPECT_THAT(told("{\"inputs\":null}"), HasSubstr("\"inputs\" is missing"));
+  EXPECT_THAT(told(Request(Input("FP32", "null", "\"data\":[1]"))), HasSubstr("\"shape\" is missing"));
+  EXPECT_THAT(told(Request(Input("FP32", "[1]", "\"data\":null"))), HasSubstr("\"data\" is missing"));
+}
+
+TEST(KserveRestDecode, BareWordsAreNumbersAlone) {
+  const std::string ok = Input("FP32", "[1]", "\"data\":[NaN]");
+  EXPECT_TRUE(Decode(Request(ok, "\"parameters\":{\"x\":NaN},")).status.ok()) << "nobody asks for it";
+  EXPECT_EQ(DecodeData("BYTES", "[\"NaN\"]").Strings(), std::vector<std::string>{"NaN"});
+  const auto told = [](const std::string& json) { return std::string(Message(Decode(json).status)); };
+  EXPECT_THAT(told(Request(ok, "\"id\":NaN,")), HasSubstr("\"id\" must be a string, not number"));
+  EXPECT_THAT(told(Request(ok, "\"parameters\":NaN,")), HasSubstr("must be an object, not number"));
+  EXPECT_THAT(told(Request(ok, "\"parameters\":{\"sequence_id\":NaN},")), HasSubstr("or a string, not NaN"));
+  EXPECT_THAT(told(Request(ok, "NaN:1,")), HasSubstr("not valid json"));
+  EXPECT_THAT(told(Request(Input("BYTES", "[1]", "\"data\":[NaN]"))), HasSubstr("NaN (number) is not a value of BYTES"));
+}
+
+TEST(KserveRestDecode, NoBinaryBytesNeedNoHeader) {
+  for (const char* type : {"FP32", "BYTES"}) {
+    for (const char* data : {"", "\"data\":null,"}) {
+      const std::string empty = std::string(data) + "\"parameters\":{\"binary_data_size\":0}";
+      const Decoded decoded = Decode(Request(Input(type, "[0]", empty)));
+      ASSERT_TRUE(decoded.status.ok()) << decoded.status;
+      EXPECT_EQ(decoded.request.inputs[0].tensor.bytes, 0U);
+      EXPECT_TRUE(decoded.request.inputs[0].tensor.strings.empty());
+    }
   }
 }
 

@@ -42,16 +42,20 @@ StatusOr<std::string_view> StringField(JsonValue value, std::string_view field) 
   return InvalidArgument("Could not parse request - \"{}\" must be a string, not {}", field, JsonTypeName(value));
 }
 
+// KServe's own client writes so what it leaves out.
+bool IsLeftOut(JsonValue value) { return value.is_null(); }
+
 StatusOr<JsonObject> ParametersOf(JsonValue value, std::string_view where) {
   JsonObject parameters;
-  if (value.get(parameters) != simdjson::SUCCESS) {
+  if (value.get(parameters) != simdjson::SUCCESS || !BareWord(value).empty()) {
     return InvalidArgument("Could not parse parameters - \"parameters\" of {} must be an object, not {}", where,
                            JsonTypeName(value));
   }
   for (const auto field : parameters) {
-    if (field.value.is_array() || field.value.is_object() || field.value.is_null()) {
+    const std::string_view type = JsonTypeName(field.value);
+    if (type == "array" || type == "object" || type == "null") {
       return InvalidArgument("Could not parse parameters - parameter {} of {} must be a string, a number or a boolean, not {}",
-                             field.key, where, JsonTypeName(field.value));
+                             field.key, where, type);
     }
   }
   return parameters;
@@ -148,6 +152,7 @@ StatusOr<InputEntry> ReadInput(const JsonDocument& document, JsonValue value) {
   bool has_shape = false;
   bool has_type = false;
   for (const auto field : object) {
+    if (IsLeftOut(field.value)) continue;
     if (field.key == "shape" && !has_shape) {
       SY_RETURN_IF_ERROR(ReadShape(field.value, input));
       has_shape = true;
@@ -218,7 +223,8 @@ StatusOr<size_t> BinarySizeOf(const InputEntry& input, const BinaryPart& binary,
 }
 
 Status ReadBinaryInput(const InputEntry& input, size_t inputs, BinaryPart& binary, DecodedRequest& request, TensorView& view) {
-  if (!binary.present) {
+  // No bytes need no header to be found by.
+  if (!binary.present && input.binary_size != uint64_t{0}) {
     return BadInput(input.name, input.binary_size
                                     ? "it says binary_data_size, but the request has no Inference-Header-Content-Length header"
                                     : "\"data\" is missing, and the request has no Inference-Header-Content-Length header");
@@ -313,7 +319,7 @@ Status ReadOutputs(JsonValue value, DecodedRequest& request, KserveOutputForm& f
     }
     request.requested_outputs.emplace_back(name);
     JsonValue field;
-    if (object.at_key("parameters").get(field) != simdjson::SUCCESS) continue;
+    if (object.at_key("parameters").get(field) != simdjson::SUCCESS || IsLeftOut(field)) continue;
     const std::string where = fmt::format("output {}", name);
     SY_ASSIGN_OR_RETURN(const JsonObject parameters, ParametersOf(field, where));
     SY_ASSIGN_OR_RETURN(auto shared, ReadShared(parameters, where));
@@ -373,6 +379,7 @@ Status ReadBody(JsonDocument& document, const StatusOr<JsonValue>& root, size_t 
   }
   std::optional<JsonValue> inputs;
   for (const auto field : object) {
+    if (IsLeftOut(field.value)) continue;
     if (field.key == "inputs") {
       inputs = field.value;
     } else if (field.key == "id") {
@@ -417,14 +424,11 @@ Status DecodeKserveInfer(HttpBody body, std::optional<uint64_t> json_length, con
     return InvalidArgument("Inference-Header-Content-Length exceeds the body - Expected: at most {} bytes; Actual: {}",
                            body.size, *json_length);
   }
+  const std::string_view json = body.view().substr(0, static_cast<size_t>(json_length.value_or(body.size)));
   BinaryPart binary;
-  std::string_view json = body.view();
-  if (json_length) {
-    json = json.substr(0, static_cast<size_t>(*json_length));
-    binary.present = true;
-    binary.data = reinterpret_cast<const std::byte*>(body.data()) + json.size();
-    binary.size = body.size - json.size();
-  }
+  binary.present = json_length.has_value();
+  binary.data = reinterpret_cast<const std::byte*>(body.data()) + json.size();
+  binary.size = body.size - json.size();
   JsonDocument document;
   const bool needs_inputs = !signature.inputs.empty();
   const auto read = [&](const StatusOr<JsonValue>& root) {

@@ -58,7 +58,7 @@ StatusOr<bool> ReadRequest(const HttpBody& body, std::string_view member, Use us
         return InvalidArgument("{}: expected true or false, got {}", name, JsonExcerpt(entry));
     } else if (name == "parameters") {
       JsonObject parameters;
-      if (entry.get(parameters) != simdjson::SUCCESS) {
+      if (entry.get(parameters) != simdjson::SUCCESS || !BareWord(entry).empty()) {
         return InvalidArgument("parameters: expected an object, got {}", JsonExcerpt(entry));
       }
       for (const auto [key, parameter] : parameters) SY_RETURN_IF_ERROR(use(std::string(key), parameter));

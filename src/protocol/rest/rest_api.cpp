@@ -1,12 +1,15 @@
 #include "protocol/rest/rest_api.h"
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "protocol/http/content_coding.h"
 #include "protocol/http/http_error.h"
+#include "protocol/http/json_reader.h"
 #include "protocol/kserve/log_settings.h"
 #include "protocol/kserve/model_reports.h"
 #include "protocol/kserve/repository.h"
@@ -109,6 +112,34 @@ std::shared_ptr<RestCall<Form>> MakeCall(const Route& route, Endpoint endpoint, 
   return call;
 }
 
+// Compresses `reply` as the client asks, but for what KServe's own calls are told beside inferences: Triton's asyncio client
+// asks for compression with every call, and undoes it for inferences alone.
+void Compress(RouteKind kind, std::string_view accept_encoding, HttpReply& reply) {
+  switch (kind) {
+    case RouteKind::kTfsStatus:
+    case RouteKind::kTfsMetadata:
+    case RouteKind::kConfigStatus:
+    case RouteKind::kConfigReload:
+    case RouteKind::kMetrics:
+    case RouteKind::kDevices:
+    case RouteKind::kPlacement:
+      return EncodeContent(accept_encoding, reply);
+    default:
+      return;
+  }
+}
+
+// Undoes the body's Content-Encoding. Returns what to answer when that cannot be done, or when there is more JSON than is read.
+std::optional<HttpReply> Unpack(HttpRequest& request, std::optional<uint64_t> json_length, uint64_t max_bytes) {
+  HttpBody& body = request.body;
+  if (auto refused = DecodeContent(request.content_encoding, json_length.value_or(0), max_bytes, body)) return refused;
+  const uint64_t json = std::min<uint64_t>(json_length.value_or(body.size), body.size);
+  if (json <= kMaxJsonBytes) return std::nullopt;
+  return ErrorReply(413, fmt::format("Request body has {} bytes of JSON, at most {} are read; send large tensors by the binary "
+                                     "extension",
+                                     json, kMaxJsonBytes));
+}
+
 // Of a body that could not be unpacked: too large, or faulty.
 StatusCode CodeOf(const HttpReply& refused) {
   return refused.code == 413 ? StatusCode::kResourceExhausted : StatusCode::kInvalidArgument;
@@ -133,16 +164,16 @@ void RestApi::Handle(HttpRequest request, std::shared_ptr<HttpResponder> respond
       break;
   }
   HttpReply reply = Query(found.route, request);
-  EncodeContent(request.accept_encoding, reply);
+  Compress(found.route.kind, request.accept_encoding, reply);
   responder->Reply(std::move(reply));
 }
 
 HttpReply RestApi::Query(const Route& route, HttpRequest& request) const {
   switch (route.kind) {
     case RouteKind::kServerLive:
-      return HttpReply();
+      return JsonReply("{\"live\":true}");
     case RouteKind::kServerReady:
-      if (manager_.Ready()) return HttpReply();
+      if (manager_.Ready()) return JsonReply("{\"ready\":true}");
       return ErrorReply(503, "The server is not ready: models are being loaded, none could be loaded, or it is shutting down");
     case RouteKind::kServerMetadata:
       return JsonReply(EncodeKserveServerMetadata(manager_));
@@ -211,13 +242,11 @@ void RestApi::Command(const Route& route, HttpRequest request, std::shared_ptr<H
     return responder->Reply(ErrorReply(501, "What is served cannot be changed or listed by calls on this server"));
   }
   ModelControl& control = *options_.control;
-  const auto answer = [responder, accept = request.accept_encoding](HttpReply reply) {
-    EncodeContent(accept, reply);
+  const auto answer = [responder, kind = route.kind, accept = request.accept_encoding](HttpReply reply) {
+    Compress(kind, accept, reply);
     responder->Reply(std::move(reply));
   };
-  if (auto refused = DecodeContent(request.content_encoding, 0, options_.max_body_bytes, request.body)) {
-    return answer(*std::move(refused));
-  }
+  if (auto refused = Unpack(request, std::nullopt, options_.max_body_bytes)) return answer(*std::move(refused));
   // Both answers of KServe are empty.
   const auto empty = [answer](const ControlOutcome& outcome) {
     answer(outcome.status.ok() ? HttpReply() : RefusalReply(outcome));
@@ -309,7 +338,7 @@ void RestApi::KserveInfer(const Route& route, HttpRequest request, std::shared_p
   if (!handle.ok()) return call->Refuse(handle.status());
   const auto json_length = ParseJsonLength(request.inference_header_length);
   if (!json_length.ok()) return call->Refuse(json_length.status());
-  if (auto refused = DecodeContent(request.content_encoding, json_length->value_or(0), options_.max_body_bytes, request.body)) {
+  if (auto refused = Unpack(request, *json_length, options_.max_body_bytes)) {
     return call->Answer(CodeOf(*refused), *std::move(refused));
   }
   const Status decoded = DecodeKserveInfer(std::move(request.body), *json_length, (*handle)->signature(), call->received,
@@ -322,7 +351,7 @@ void RestApi::TfsPredict(const Route& route, HttpRequest request, std::shared_pt
   const auto call = MakeCall<TfsForm>(route, Endpoint::kTfsRestPredict, request, std::move(responder), manager_, timer_);
   auto handle = manager_.Acquire(route.model, route.version, route.label);
   if (!handle.ok()) return call->Refuse(handle.status());
-  if (auto refused = DecodeContent(request.content_encoding, 0, options_.max_body_bytes, request.body)) {
+  if (auto refused = Unpack(request, std::nullopt, options_.max_body_bytes)) {
     return call->Answer(CodeOf(*refused), *std::move(refused));
   }
   const Signature& signature = (*handle)->signature();

@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "protocol/http/json_reader.h"
 #include "protocol/http/test_body.h"
 #include "runtime/fake/fake_runtime.h"
 #include "serving/test_calls.h"
@@ -78,8 +79,9 @@ const std::string kInferTen =
 
 TEST_F(RestApiTest, TellsHealth) {
   EXPECT_EQ(Code("GET", "/v2/health/live"), 200);
-  EXPECT_EQ(Text("GET", "/v2/health/live"), "");
+  EXPECT_EQ(Text("GET", "/v2/health/live"), "{\"live\":true}");
   EXPECT_EQ(Code("GET", "/v2/health/ready"), 200);
+  EXPECT_EQ(Text("GET", "/v2/health/ready"), "{\"ready\":true}");
   EXPECT_EQ(Code("GET", "/v2/models/dummy/ready"), 200);
   EXPECT_EQ(Code("GET", "/v2/models/dummy/versions/2/ready"), 200);
   EXPECT_EQ(Code("GET", "/v2/models/broken/ready"), 503);
@@ -87,6 +89,7 @@ TEST_F(RestApiTest, TellsHealth) {
   EXPECT_EQ(Code("GET", "/v2/models/dummy/versions/7/ready"), 404);
   manager_.Shutdown();
   EXPECT_EQ(Code("GET", "/v2/health/ready"), 503);
+  EXPECT_THAT(Text("GET", "/v2/health/ready"), HasSubstr("{\"error\":\"The server is not ready"));
   EXPECT_EQ(Code("GET", "/v2/health/live"), 200);
 }
 
@@ -103,6 +106,8 @@ TEST_F(RestApiTest, TellsMetadata) {
   EXPECT_THAT(Text("GET", "/v1/models/dummy/metadata"),
               HasSubstr("\"inputs\":{\"b\":{\"dtype\":\"DT_FLOAT\",\"tensorShape\":{\"dim\":[{\"size\":\"1\",\"name\":\"\"},"
                         "{\"size\":\"10\",\"name\":\"\"}],\"unknownRank\":false},\"name\":\"b\"}}"));
+  EXPECT_THAT(Text("GET", "/v1/models/dummy/metadata"), HasSubstr("\"signatureDef\":{\"serving_default\":{\"inputs\":{"));
+  EXPECT_THAT(Text("GET", "/v1/models/dummy/metadata"), EndsWith("\"methodName\":\"tensorflow/serving/predict\"}}}}}"));
   EXPECT_EQ(Code("GET", "/v1/models/unknown/metadata"), 404);
 }
 
@@ -175,6 +180,37 @@ TEST_F(RestApiTest, LargeAnswersAreReferredToOrCompressed) {
   EXPECT_THAT(packed.headers, HasSubstr("Content-Encoding: gzip"));
   EXPECT_THAT(packed.headers, HasSubstr("Inference-Header-Content-Length: "));
   EXPECT_LT(packed.body.size(), 60000U);
+}
+
+// Triton's asyncio client asks for compression with every call, and undoes it for inferences alone.
+TEST_F(RestApiTest, WhatKserveTellsBesideInferencesIsNeverCompressed) {
+  const HttpReply statistics = Ask("GET", "/v2/models/stats", {}, std::nullopt, "gzip, deflate");
+  EXPECT_GT(statistics.body.size(), 1024U);
+  EXPECT_EQ(statistics.headers, "");
+  const HttpReply metrics = Ask("GET", "/metrics", {}, std::nullopt, "gzip, deflate");
+  EXPECT_EQ(metrics.headers, "Vary: Accept-Encoding\r\nContent-Encoding: gzip\r\n");
+  EXPECT_EQ(Ask("GET", "/metrics").headers, "Vary: Accept-Encoding\r\n");
+}
+
+TEST_F(RestApiTest, MoreJsonThanAParserTakesIsTooLarge) {
+  // Nobody reads the text: there is none.
+  const auto code = [&](const std::string& target, const std::string& json_length) {
+    HttpRequest request;
+    request.method = "POST";
+    request.target = target;
+    if (!json_length.empty()) request.inference_header_length = json_length;
+    request.body = MakeBody("{}");
+    request.body.size = kMaxJsonBytes + 1;
+    auto responder = std::make_shared<TestResponder>();
+    api_.Handle(std::move(request), responder);
+    return responder->replies.at(0).code;
+  };
+  EXPECT_EQ(code("/v2/models/dummy/infer", ""), 413);
+  EXPECT_EQ(code("/v2/models/dummy/infer", std::to_string(kMaxJsonBytes + 1)), 413);
+  EXPECT_EQ(code("/v2/models/dummy/infer", std::to_string(kMaxJsonBytes + 2)), 413);
+  EXPECT_EQ(code("/v1/models/dummy:predict", ""), 413);
+  // What lies behind the JSON does not count.
+  EXPECT_EQ(code("/v2/models/dummy/infer", "2"), 400);
 }
 
 TEST_F(RestApiTest, AClientThatGoesAwayCancels) {

@@ -244,6 +244,8 @@ RouteResult FindRoute(std::string_view method, std::string_view target) {
     at = slash + 1;
   }
   if (segments.size() > 1 && segments.back().empty()) segments.pop_back();
+  // Of a client that puts "/" between an address that ends with it and a path, which OVMS answers.
+  while (segments.size() > 1 && segments.front().empty()) segments.erase(segments.begin());
   if (segments[0] == "metrics" && segments.size() == 1) return Answer(Route{.kind = RouteKind::kMetrics}, method, path);
   if (segments[0] == "v2") return FindKserve(segments, method, path);
   if (segments[0] == "v1") return FindTfs(std::move(segments), method, path);

@@ -51,7 +51,7 @@ struct Route {
 
 // Finds the route, or what to answer instead: 400 for a path that cannot be read, 404 for an unknown one and for a version
 // beyond 63 bits, 405 with Allow for a known path with another method, and 200 with Allow for OPTIONS. HEAD is taken for GET.
-// The query is ignored. Names may be percent-encoded.
+// The query is ignored, and so are further slashes before the path. Names may be percent-encoded.
 struct RouteResult {
   std::optional<HttpReply> answer;
   Route route;

@@ -50,6 +50,11 @@ TEST(Router, FindsEveryRoute) {
       {"POST", "/v1/models/m/versions/1%32:predict", RouteKind::kTfsPredict, "m", 12},
       {"POST", "/v1/models/m:classify", RouteKind::kTfsUnsupported, "m"},
       {"POST", "/v1/models/m:regress", RouteKind::kTfsUnsupported, "m"},
+      {"POST", "//v1/models/m:predict", RouteKind::kTfsPredict, "m"},
+      {"GET", "//v1/models/m/versions/2/metadata/", RouteKind::kTfsMetadata, "m", 2},
+      {"POST", "http://host:1//v2/models/m/infer", RouteKind::kInfer, "m"},
+      {"GET", "///v2", RouteKind::kServerMetadata},
+      {"GET", "//metrics", RouteKind::kMetrics},
       {"GET", "/v1/config", RouteKind::kConfigStatus},
       {"POST", "/v1/config/reload", RouteKind::kConfigReload},
       {"GET", "/metrics", RouteKind::kMetrics},
@@ -81,6 +86,10 @@ TEST(Router, RefusesTheRest) {
   };
   const Refused refused[] = {
       {"GET", "/", 404},
+      {"GET", "//", 404},
+      {"GET", "//v3", 404},
+      {"GET", "//v1//models/m", 404},
+      {"GET", "//../v2", 400},
       {"GET", "/metrics/x", 404},
       {"GET", "/v3/models", 404},
       {"GET", "/v2/nothing", 404},

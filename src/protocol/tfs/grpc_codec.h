@@ -5,7 +5,6 @@
 #include <google/protobuf/io/zero_copy_stream.h>
 
 #include <cstddef>
-#include <string_view>
 
 #include "base/status.h"
 #include "base/timer.h"
@@ -15,9 +14,6 @@
 #include "tensor/signature.h"
 
 namespace switchyard::tfs {
-
-// TensorFlow's signature by default: the one that every model here has.
-inline constexpr std::string_view kSignatureName = "serving_default";
 
 // One PredictRequest of exactly `size` bytes, read once. Elements stand in tensor_content (copied once, to an address aligned
 // to kBufferAlignment) or, when that is empty, in the *_val field of their dtype. Version 0 is the default version.

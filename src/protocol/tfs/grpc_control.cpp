@@ -4,6 +4,7 @@
 #include "protocol/tfs/grpc_codec.h"
 #include "protocol/tfs/grpc_reload.h"
 #include "protocol/tfs/model_state.h"
+#include "protocol/tfs/signature_names.h"
 #include "protocol/wire/parse_message.h"
 #include "tensorflow_serving.pb.h"
 
@@ -15,7 +16,6 @@ using wire::ParseMessage;
 namespace proto = tensorflow::serving;
 
 constexpr std::string_view kMetadataField = "signature_def";
-constexpr std::string_view kMethodName = "tensorflow/serving/predict";
 
 // Nothing for the default version.
 StatusOr<std::optional<int64_t>> VersionOf(const Manager& manager, const proto::ModelSpec& spec) {

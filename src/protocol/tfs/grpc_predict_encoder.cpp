@@ -5,6 +5,7 @@
 
 #include "protocol/tfs/dtype.h"
 #include "protocol/tfs/grpc_codec.h"
+#include "protocol/tfs/signature_names.h"
 #include "protocol/wire/wire_writer.h"
 #include "serving/sequences.h"
 

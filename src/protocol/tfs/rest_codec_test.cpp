@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <limits>
 
 #include "protocol/http/test_body.h"
 #include "tensor/half.h"
@@ -143,9 +144,26 @@ TEST(TfsRestDecode, ConvertsToTheModelsType) {
                                                         {ElementType::kFp32, "1e300"},
                                                         {ElementType::kBool, "2"},
                                                         {ElementType::kFp32, "true"},
-                                                        {ElementType::kBytes, "1"}}) {
+                                                        {ElementType::kBytes, "1"},
+                                                        {ElementType::kBytes, "NaN"}}) {
     EXPECT_EQ(convert(type, value).status.code(), StatusCode::kInvalidArgument) << value;
   }
+}
+
+TEST(TfsRestDecode, BareWordsAreNumbersAlone) {
+  const float inf = std::numeric_limits<float>::infinity();
+  EXPECT_THAT(Decode(R"({"instances":[Infinity,1]})", {Spec("x", ElementType::kFp32, 1)}).Values<float>(), ElementsAre(inf, 1));
+  EXPECT_THAT(Decode(R"({"instances":[[-Infinity],[1]]})").Values<float>(), ElementsAre(-inf, 1));
+  EXPECT_THAT(Decode(R"({"instances":[{"x":[Infinity,2]}]})").Values<float>(), ElementsAre(inf, 2));
+  EXPECT_THAT(Decode(R"({"instances":[{"x":1},{"x":Infinity}]})").Values<float>(), ElementsAre(1, inf));
+  EXPECT_THAT(Decode(R"({"inputs":{"x":Infinity}})").Values<float>(), ElementsAre(inf));
+  EXPECT_THAT(Decode(R"({"inputs":-Infinity})").Values<float>(), ElementsAre(-inf));
+  EXPECT_THAT(Decode(R"({"inputs":[[1],["Infinity"]]})").Values<float>(), ElementsAre(1, inf));
+  const std::vector<TensorSpec> bytes = {Spec("x", ElementType::kBytes, 1)};
+  EXPECT_THAT(Decode(R"({"instances":["NaN"]})", bytes).Strings(), ElementsAre("NaN"));
+  EXPECT_THAT(Decode(R"({"instances":[NaN]})", bytes).Text(), HasSubstr("NaN (number) is not a value of BYTES"));
+  EXPECT_THAT(Decode(R"({"instances":[{"x":1},NaN]})").Text(), HasSubstr("must be objects, but there is NaN (number)"));
+  EXPECT_THAT(Decode(R"({"inputs":{NaN:[1]}})").Text(), HasSubstr("not valid json"));
 }
 
 TEST(TfsRestDecode, ReadsStrings) {

@@ -12,7 +12,7 @@ namespace {
 
 enum class Format { kRow, kColumn };
 
-bool IsArrayOrObject(JsonValue value) { return value.is_array() || (value.is_object() && !IsBase64Object(value)); }
+bool IsArrayOrObject(JsonValue value) { return value.is_array() || (value.is_object() && !IsValueObject(value)); }
 
 // Elements that a model of known size will want; otherwise a guess that grows.
 size_t HintFor(const TensorSpec& spec) {
@@ -197,7 +197,7 @@ Status DecodeNamedRows(JsonDocument& document, JsonArray instances, size_t json_
   int64_t row = 0;
   for (const JsonValue instance : instances) {
     JsonObject object;
-    if (instance.get(object) != simdjson::SUCCESS || IsBase64Object(instance)) {
+    if (instance.get(object) != simdjson::SUCCESS || IsValueObject(instance)) {
       return InvalidArgument("Could not parse instance - all named instances must be objects, but there is {} ({})",
                              JsonExcerpt(instance), JsonTypeName(instance));
     }
@@ -251,14 +251,14 @@ Status DecodeRows(JsonDocument& document, JsonValue value, size_t json_size, con
     const bool truth = (*first).is_bool() && spec.ok() && (*spec)->type == ElementType::kBool;
     if (!truth) return InvalidArgument("Could not parse request - instances are neither named or nonamed values");
   }
-  if ((*first).is_object() && !IsBase64Object(*first))
+  if ((*first).is_object() && !IsValueObject(*first))
     return DecodeNamedRows(document, instances, json_size, signature, request);
   return ReadSingleInput(document, value, json_size, signature, request);
 }
 
 Status DecodeColumns(JsonDocument& document, JsonValue value, size_t json_size, const Signature& signature,
                      DecodedRequest& request) {
-  if (!value.is_object() || IsBase64Object(value)) {
+  if (!value.is_object() || IsValueObject(value)) {
     if (value.is_null()) return InvalidArgument("Could not parse request - inputs is not a JSON object, array or value");
     if (!IsArrayOrObject(value) && value.is_string() && signature.inputs.size() != 1) {
       return InvalidArgument("Could not parse request - inputs is not a JSON object");

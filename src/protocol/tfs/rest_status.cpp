@@ -4,6 +4,7 @@
 #include "protocol/http/json_writer.h"
 #include "protocol/tfs/dtype.h"
 #include "protocol/tfs/rest_codec.h"
+#include "protocol/tfs/signature_names.h"
 
 namespace switchyard {
 namespace {
@@ -100,11 +101,15 @@ std::string EncodeTfsMetadata(const Version& version) {
   out += version.number_text();
   out +=
       "\"},\"metadata\":{\"signature_def\":{\"@type\":\"type.googleapis.com/tensorflow.serving.SignatureDefMap\","
-      "\"signatureDef\":{\"serving_default\":{\"inputs\":";
+      "\"signatureDef\":{\"";
+  out += tfs::kSignatureName;
+  out += "\":{\"inputs\":";
   AppendTensors(out, version.signature().inputs);
   out += ",\"outputs\":";
   AppendTensors(out, version.signature().outputs);
-  out += ",\"methodName\":\"\"}}}}}";
+  out += ",\"methodName\":\"";
+  out += tfs::kMethodName;
+  out += "\"}}}}}";
   return out;
 }
 
