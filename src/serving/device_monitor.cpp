@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <deque>
 #include <set>
 #include <utility>
 
@@ -17,6 +18,15 @@ using Kind = HealthEvent::Kind;
 bool IsAsked(const std::string& device) { return device != "CPU"; }
 
 double Milliseconds(Duration duration) { return std::chrono::duration<double, std::milli>(duration).count(); }
+
+// How long after one probation begins the next at the earliest, where so many have not come back: each keeps a thread and a
+// core, for ever if need be.
+Duration PauseBehind(int stuck) {
+  constexpr int kMost = 2;
+  constexpr int kMostDoublings = 10;
+  if (stuck < kMost) return Duration::zero();
+  return std::chrono::hours(1 << std::min(stuck - kMost, kMostDoublings));
+}
 
 }  // namespace
 
@@ -78,6 +88,7 @@ struct DeviceMonitor::Device {
   bool asked_before = false;  // in this generation: the next canary need not be compiled
   TimePoint hung_at{};        // suspect since then, for an inference that did not end; zero: it is not
   std::string hung_because;
+  const std::shared_ptr<std::atomic<int>> in_probation = std::make_shared<std::atomic<int>>(0);  // that have not come back
 
   bool suspect_of_hang() const { return hung_at != TimePoint{}; }
 
@@ -86,7 +97,8 @@ struct DeviceMonitor::Device {
     reaper->Post(std::move(destroy));
   }
 
-  // A lost device keeps the threads that are inside of it, and what they work on. What it is asked to free, it may hang on too.
+  // A lost device keeps the threads that are inside of it, and what they work on. What it is asked to free, it may hang on too:
+  // what waits behind that is freed by a new thread.
   void LeaveThreads() {
     for (const auto& thread : {worker.get(), asker.get()}) {
       if (thread != nullptr) thread->Abandon();
@@ -94,6 +106,10 @@ struct DeviceMonitor::Device {
     worker.reset();
     timed.clear();
     asker.reset();
+    std::deque<DeviceThread::Task> frees;
+    if (reaper != nullptr) frees = reaper->Abandon();
+    reaper.reset();
+    for (DeviceThread::Task& destroy : frees) Free(std::move(destroy));
     if (canary != nullptr) Free([freed = std::move(canary)]() mutable { freed.reset(); });
     canary.reset();
     asking = asked_before = false;
@@ -140,6 +156,9 @@ DeviceMonitor::~DeviceMonitor() {
   timer_.Cancel(tick);
   for (auto& [name, device] : devices) {
     if (device->health.usable()) continue;
+    // What it did not come to free is dropped, not handed to a thread that would be left at once.
+    if (device->reaper != nullptr) device->reaper->Abandon();
+    device->reaper.reset();
     device->LeaveThreads();
     if (device->reaper != nullptr) device->reaper->Abandon();
   }
@@ -382,12 +401,18 @@ bool DeviceMonitor::TryProbation(Device& device, TimePoint now) {
                  fmt::format("no answer within {:.0f} ms", Milliseconds(options_.compile_timeout)), now);
   }
   if (device.health.state() != DeviceState::kLost || now < device.health.next_try()) return false;
+  if (now - device.asked_at < PauseBehind(device.in_probation->load())) return false;
   if (!Apply(device, Kind::kProbationBegun, "a new generation is being made and asked", now)) return false;
   device.asked_at = now;
+  device.asking = device.asked_before = false;
+  device.canary_works = true;
   device.asker = std::make_unique<DeviceThread>();
   device.canary = std::make_shared<Canary>();
+  ++*device.in_probation;
+  // Until the task is gone, whether it ran or not.
+  const std::shared_ptr<void> counted(nullptr, [count = device.in_probation](void*) { --*count; });
   device.asker->Post([shared = shared_, canary = device.canary, &runtime = runtime_, name = device.name,
-                      generation = device.health.generation()] {
+                      generation = device.health.generation(), counted] {
     Status status = runtime.Renew(name);
     if (status.ok()) status = canary->Ask(runtime, name);
     shared->CanaryDone(name, generation, status, true);
@@ -401,6 +426,8 @@ void DeviceMonitor::CanaryDone(const std::string& name, uint64_t generation, con
     MutexLock lock(&mutex_);
     Device& device = At(name);
     if (stopping_ || device.health.generation() != generation) return;
+    // Of one that was lost meanwhile: it says nothing of the generation to come.
+    if (!probation && !device.health.usable()) return;
     const TimePoint now = timer_.Now();
     device.asking = false;
     device.answered_at = now;

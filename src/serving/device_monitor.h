@@ -40,7 +40,8 @@ struct AbsentDevice {
 
 // Thread-safe. Names are canonical. The CPU is this process: it is never asked, and never lost. Another device is asked by a
 // canary inference when it has been idle for `canary_every`; a busy one proves itself by its calls. Everything that may block
-// on a device runs on a thread of that device's own, which is abandoned when the device is lost while it is in there.
+// on a device runs on a thread of that device's own, which is abandoned when the device is lost while it is in there. A lost
+// device is tried again for ever, but hardly ever where the tries themselves do not come back.
 class DeviceMonitor {
  public:
   struct Options {
@@ -89,7 +90,8 @@ class DeviceMonitor {
   };
   // Runs `task` on the device's own thread; it is dropped when the device is lost before.
   void Post(const std::string& device, DeviceThread::Task task, Limit limit);
-  // Frees what belongs to a device, on a thread for that: it may block.
+  // Frees what belongs to a device, on a thread for that: it may block, and is left behind when the device is lost meanwhile;
+  // what waits for that thread goes on with a new one.
   void Discard(const std::string& device, DeviceThread::Task destroy);
 
   std::vector<DeviceReport> Reports() const;

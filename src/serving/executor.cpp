@@ -39,6 +39,14 @@ void AppendSequenceId(InferCall& call) {
   call.outputs.push_back(NamedOutput{&SequenceIdOutput(), std::move(tensor)});
 }
 
+// A start of an inference that this thread is in.
+struct Start {
+  const Lane::Slot* slot;
+  Start* outer;
+  bool ended = false;  // its callback has come, on this thread
+};
+thread_local Start* innermost_start = nullptr;
+
 }  // namespace
 
 Executor::Executor(Timer& timer, Options options)
@@ -103,6 +111,7 @@ void Executor::AnswerWaiting(const Status& why) {
     waiting.swap(queue_);
     for (const auto& call : waiting) call->queued_ = false;
     queued_.store(0);
+    queued_retries_.store(0);
   }
   for (const auto& call : waiting) {
     AnswerTurn(*call, Sequence::Turn::kSkipped, call->failure_.ok() ? why : call->failure_);
@@ -124,6 +133,7 @@ void Executor::HandOver(const LaneRoute& to) {
       call->executor_.store(&next);  // Cancel, which comes at any time, looks at it with the mutex held
     }
     queued_.store(0);
+    queued_retries_.store(0);
   }
   for (const auto& call : waiting) next.Submit(call);
 }
@@ -178,7 +188,7 @@ void Executor::Submit(std::shared_ptr<InferCall> call) {
     ServeQueue(*place.lane, place.slot, inline_until);
   } else {
     ArmDeadline(call);
-    StartAsync(*place.lane, place.slot, std::move(call));
+    if (StartAsync(*place.lane, place.slot, std::move(call))) ServeQueue(*place.lane, place.slot, TimePoint::min());
   }
 }
 
@@ -195,6 +205,7 @@ void Executor::Enqueue(std::shared_ptr<InferCall> call, Entry entry) {
       if (entry != Entry::kAgain) SetOrder(*call, timer_.Now());
       call->queue_position_ = entry == Entry::kAgain ? queue_.insert(queue_.begin(), call) : InsertByOrder(queue_, call);
       call->queued_ = true;
+      if (!call->failed_on_.empty()) queued_retries_.fetch_add(1);
       queued_.store(queue_.size());
     }
   }
@@ -224,7 +235,7 @@ void Executor::ServeWaiting() {
 }
 
 void Executor::ServeLane(Lane& lane) {
-  while (queued_.load() > 0 && (lane.facts().stateful ? WaitsFor(lane) : Serves(lane))) {
+  while (queued_.load() > 0 && MayServe(lane)) {
     const size_t before = queued_.load();
     const int slot = lane.TakeSlot();
     if (slot < 0) break;
@@ -233,51 +244,32 @@ void Executor::ServeLane(Lane& lane) {
   }
 }
 
-std::shared_ptr<InferCall> Executor::Pop(Lane& lane) {
+std::shared_ptr<InferCall> Executor::Pop(const Lane& lane) {
   if (queued_.load() == 0) return nullptr;
-  if (lane.facts().stateful) return PopFor(lane);
-  return Serves(lane) ? PopQueued(lane) : nullptr;
-}
-
-// Of a model that keeps state: calls whose state is elsewhere are passed over.
-std::shared_ptr<InferCall> Executor::PopFor(const Lane& lane) {
-  std::shared_ptr<InferCall> call;
-  const bool serves = Serves(lane);
+  std::vector<std::shared_ptr<InferCall>> answered;  // let go of without the mutex: each holds a Version
   MutexLock lock(&mutex_);
-  for (auto next = queue_.begin(); next != queue_.end() && call == nullptr; ++next) {
-    const Lane* const pinned = (*next)->sequence == nullptr ? nullptr : (*next)->sequence->lane();
-    if (pinned == nullptr ? !serves : pinned != &lane) continue;
-    call = std::move(*next);
-    call->queued_ = false;
-    queue_.erase(next);
-    queued_.store(queue_.size());
-    break;
+  while (InferCall* const next = NextFor(lane)) {
+    std::shared_ptr<InferCall> call = TakeOut(*next);
+    // Of a sequence: the turn is still to be ended.
+    if (!call->completed() || call->sequence != nullptr) return call;
+    answered.push_back(std::move(call));
   }
-  return call;
+  return nullptr;
 }
 
 bool Executor::WaitsFor(const Lane& lane) const {
-  const bool serves = Serves(lane);
+  if (queued_.load() == 0) return false;
   MutexLock lock(&mutex_);
-  return std::any_of(queue_.begin(), queue_.end(), [&](const auto& call) {
-    const Lane* const pinned = call->sequence == nullptr ? nullptr : call->sequence->lane();
-    return pinned == nullptr ? serves : pinned == &lane;
-  });
+  return NextFor(lane) != nullptr;
 }
 
-std::shared_ptr<InferCall> Executor::PopQueued(const Lane& lane) {
-  const size_t worth = WorthTaking(lane);
-  MutexLock lock(&mutex_);
-  auto next = queue_.begin();
-  for (size_t i = 0; i < worth && next != queue_.end(); ++i) ++next;
-  while (next != queue_.end()) {
-    std::shared_ptr<InferCall> call = std::move(*next);
-    next = queue_.erase(next);
-    call->queued_ = false;
-    queued_.store(queue_.size());
-    if (!call->completed()) return call;
-  }
-  return nullptr;
+std::shared_ptr<InferCall> Executor::TakeOut(InferCall& call) {
+  std::shared_ptr<InferCall> held = std::move(*call.queue_position_);
+  queue_.erase(call.queue_position_);
+  call.queued_ = false;
+  if (!call.failed_on_.empty()) queued_retries_.fetch_sub(1);
+  queued_.store(queue_.size());
+  return held;
 }
 
 // The slot is this thread's: hands it to waiting calls, or frees it when there are none. Inline until `inline_until`.
@@ -288,15 +280,15 @@ void Executor::ServeQueue(Lane& lane, int slot, TimePoint inline_until) {
       lane.ReleaseSlot(slot);
       // Whoever queued after our look and before the release found no free slot: look again (both sides are sequentially
       // consistent, so one of the two sees the other).
-      if (lane.facts().stateful ? !WaitsFor(lane) : queued_.load() <= WorthTaking(lane) || !Serves(lane)) return;
+      if (!WaitsFor(lane)) return;
       slot = lane.TakeSlot();
       if (slot < 0) return;
       continue;
     }
     // A batch is begun where others wait for what the one before gave.
     if (!lane.RunsInline() || call->batch_calls > 0 || timer_.Now() >= inline_until) {
-      StartAsync(lane, slot, std::move(call));
-      return;
+      if (!StartAsync(lane, slot, std::move(call))) return;
+      continue;
     }
     RunInline(lane, slot, call);
   }
@@ -333,7 +325,8 @@ void Executor::RunInline(Lane& lane, int index, const std::shared_ptr<InferCall>
   if (Finish(lane, slot, call, status)) Answer(*call, status);
 }
 
-void Executor::StartAsync(Lane& lane, int index, std::shared_ptr<InferCall> call) {
+// True: the inference has ended in here, and the slot is this thread's again.
+bool Executor::StartAsync(Lane& lane, int index, std::shared_ptr<InferCall> call) {
   Lane::Slot& slot = lane.slot(index);
   // Another reference, since GiveUp may take the slot's, and the call with it, while this thread is still at work on it.
   const std::shared_ptr<InferCall> held = call;
@@ -343,6 +336,13 @@ void Executor::StartAsync(Lane& lane, int index, std::shared_ptr<InferCall> call
   held->started = timer_.Now();
   slot.started_ns.store(Nanoseconds(held->started), std::memory_order_relaxed);
   slot.state.store(Lane::State::kRunning);
+  // GiveUp, which closes it first, may have passed the slot before, and does not come again.
+  if (lane.closed()) {
+    PlaceAgain(lane, index, held);
+    return false;
+  }
+  Start start{&slot, innermost_start};
+  innermost_start = &start;
   const StatusOr<InferRequest*> request = RequestOf(lane, slot, *held);
   const Status status = request.ok() ? (*request)->Bind(held->bound_inputs, held->output_places) : request.status();
   if (status.ok()) {
@@ -350,6 +350,23 @@ void Executor::StartAsync(Lane& lane, int index, std::shared_ptr<InferCall> call
   } else {
     OnAsyncDone(lane, index, status);
   }
+  innermost_start = start.outer;
+  return start.ended;
+}
+
+// The lane was closed after the slot was taken, and before the call ran there: whoever moves it out of kRunning sees to it.
+void Executor::PlaceAgain(Lane& lane, int index, const std::shared_ptr<InferCall>& call) {
+  Lane::Slot& slot = lane.slot(index);
+  Lane::State running = Lane::State::kRunning;
+  const bool own = slot.state.compare_exchange_strong(running, Lane::State::kIdle);
+  while (!own && slot.state.load() == Lane::State::kTaking) {
+  }
+  slot.call = nullptr;
+  slot.state.store(Lane::State::kIdle);
+  lane.ReleaseSlot(index);
+  if (!own) return;
+  const bool pinned = call->sequence != nullptr && call->sequence->lane() != nullptr;
+  if (pinned || call->completed() || !StartElsewhere(lane, call)) Enqueue(call, Entry::kAgain);
 }
 
 void Executor::OnAsyncDone(Lane& lane, int index, Status status) {
@@ -372,7 +389,13 @@ void Executor::OnAsyncDone(Lane& lane, int index, Status status) {
     answer = Finish(lane, slot, call, status);
   }
   // What a batch is answered with begins the next one: it wants the infer request, and answering many calls takes a while.
-  ServeQueue(lane, index, TimePoint::min());
+  // Within the start itself whoever began it goes on with the slot: one start within the other could be as deep as --max_queue.
+  Start* const start = innermost_start;
+  if (start != nullptr && start->slot == &slot) {
+    start->ended = true;
+  } else {
+    ServeQueue(lane, index, TimePoint::min());
+  }
   if (answer) Answer(*call, status);
 }
 
@@ -421,7 +444,7 @@ bool Executor::StartElsewhere(Lane& lane, const std::shared_ptr<InferCall>& call
     const int slot = other->TakeSlot();
     if (slot < 0) continue;
     ArmDeadline(call);
-    StartAsync(*other, slot, call);
+    if (StartAsync(*other, slot, call)) ServeQueue(*other, slot, TimePoint::min());
     return true;
   }
   return false;
@@ -443,7 +466,10 @@ void Executor::Retry(Lane& lane, const std::shared_ptr<InferCall>& call, const S
   ++call->retries_;
   call->failure_ = why;
   call->failed_on_ = lane.device();
-  if (!StartElsewhere(lane, call)) Enqueue(call, Entry::kAgain);
+  if (StartElsewhere(lane, call)) return;
+  // A lane that stays open may fail more calls than the others can take: what waits for those is bounded, too.
+  if (!lane.closed() && queued_retries_.load() > options_.max_queue) return Answer(*call, why);
+  Enqueue(call, Entry::kAgain);
 }
 
 void Executor::Answer(InferCall& call, const Status& status) {
@@ -492,12 +518,7 @@ void Executor::Cancel(InferCall& call, const Status& why) {
     MutexLock lock(&mutex_);
     // Before Submit: none.
     if (Executor* const now = call.executor_.load(); now != nullptr) owner = now;
-    if (owner == this && call.queued_) {
-      held = std::move(*call.queue_position_);
-      queue_.erase(call.queue_position_);
-      call.queued_ = false;
-      queued_.store(queue_.size());
-    }
+    if (owner == this && call.queued_) held = TakeOut(call);
   }
   if (owner != this) return owner->Cancel(call, why);  // it was handed over
   if (held == nullptr) return Answer(call, why);

@@ -53,9 +53,11 @@ struct LaneRoute {
 // in the queue after its own goes on with them for at most kInlineBudget, then hands the infer request to the asynchronous
 // path, so that a listener's thread is never away from its sockets for longer than that plus one inference.
 //
-// Faults. A call that a device failed (FaultOf) is run again on the next lane, up to kMaxRetries times; a device's fatal error
-// closes its lane at once. GiveUp takes the calls of a lane that does not answer and runs them elsewhere; what the device
-// delivers later is dropped.
+// Faults. A call that a device failed (FaultOf) is run again on the next lane, up to kMaxRetries times, and waits for that one
+// while it is busy; the lane that failed it takes it again only where no other device is open. As many calls as may wait at all
+// may wait so behind a lane that goes on failing them. A device's fatal error closes its lane at once. GiveUp takes the calls
+// of a lane that does not answer and runs them elsewhere; what the device delivers later is dropped. A call whose lane was
+// closed before it began runs on another one.
 //
 // Sequences. A call of a sequence (serving/sequence.h) comes when it is its turn; it runs on the sequence's lane, also when
 // that is not in the route any more, and tells the sequence how its turn ended.
@@ -130,14 +132,15 @@ class Executor {
   Place TakeShared(absl::Span<const std::shared_ptr<Lane>> lanes, PlacementPlan::Schedule schedule);
   Place TakeFrom(Lane& lane);
   bool Serves(const Lane& lane) const;
+  bool MayServe(const Lane& lane) const;
   size_t WorthTaking(const Lane& lane) const;
   // kNew counts against the limit; kNext, the next call of a sequence, was counted there; kAgain was taken before, and goes
   // first.
   enum class Entry { kNew, kNext, kAgain };
   void Enqueue(std::shared_ptr<InferCall> call, Entry entry);
-  std::shared_ptr<InferCall> Pop(Lane& lane);
-  std::shared_ptr<InferCall> PopQueued(const Lane& lane);
-  std::shared_ptr<InferCall> PopFor(const Lane& lane);
+  std::shared_ptr<InferCall> Pop(const Lane& lane);
+  InferCall* NextFor(const Lane& lane) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::shared_ptr<InferCall> TakeOut(InferCall& call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool WaitsFor(const Lane& lane) const;
   void ServeWaiting();
   void ServeLane(Lane& lane);
@@ -145,7 +148,8 @@ class Executor {
   void TellRetry(InferCall& call);
   StatusOr<InferRequest*> RequestOf(Lane& lane, Lane::Slot& slot, const InferCall& call);
   void RunInline(Lane& lane, int slot, const std::shared_ptr<InferCall>& call);
-  void StartAsync(Lane& lane, int slot, std::shared_ptr<InferCall> call);
+  bool StartAsync(Lane& lane, int slot, std::shared_ptr<InferCall> call);
+  void PlaceAgain(Lane& lane, int slot, const std::shared_ptr<InferCall>& call);
   void OnAsyncDone(Lane& lane, int slot, Status status);
   bool Finish(Lane& lane, Lane::Slot& slot, const std::shared_ptr<InferCall>& call, Status& status);
   void Retry(Lane& lane, const std::shared_ptr<InferCall>& call, const Status& why);
@@ -158,10 +162,11 @@ class Executor {
 
   Timer& timer_;
   const Options options_;
-  // Readers take no lock, so that what was current once stays: a route is a few pointers, and there is one for each change of a
-  // device.
+  // Readers take no lock, so that what was current once stays, its lanes with it: a route is a few pointers, a lane without its
+  // model little more, and there is one for each change of a device, and each time that the Version sleeps and comes back.
   std::atomic<const LaneRoute*> route_;
   std::atomic<size_t> queued_{0};
+  std::atomic<size_t> queued_retries_{0};  // of those, calls that a device failed
   std::atomic<uint32_t> turn_{0};
   std::atomic<int64_t> last_use_ns_;
 

@@ -5,6 +5,19 @@
 #include "serving/sequences.h"
 
 namespace switchyard {
+namespace {
+
+bool Has(absl::Span<const std::shared_ptr<Lane>> lanes, const Lane& lane) {
+  return std::any_of(lanes.begin(), lanes.end(), [&](const auto& one) { return one.get() == &lane; });
+}
+
+// Whether calls may go to another device than that one.
+bool OtherOpen(const LaneRoute& route, const std::string& device) {
+  return std::any_of(route.lanes.begin(), route.lanes.end(),
+                     [&](const auto& lane) { return !lane->closed() && lane->device() != device; });
+}
+
+}  // namespace
 
 size_t Executor::room() const {
   size_t count = 0;
@@ -79,8 +92,38 @@ Executor::Place Executor::TakePlace(const InferCall& call) {
 
 bool Executor::Serves(const Lane& lane) const {
   const absl::Span<const std::shared_ptr<Lane>> lanes = Takers(route());
-  return !lane.closed() &&
-         std::any_of(lanes.begin(), lanes.end(), [&](const auto& candidate) { return candidate.get() == &lane; });
+  return !lane.closed() && Has(lanes, lane);
+}
+
+// Whether something of what waits may be for the lane.
+bool Executor::MayServe(const Lane& lane) const {
+  if (lane.facts().stateful) return WaitsFor(lane);
+  return Serves(lane) || (queued_retries_.load() > 0 && Has(route().lanes, lane));
+}
+
+// Which of the waiting calls the lane is to run next; null: none. One whose state is elsewhere is passed over, and so is one
+// that this device failed, as long as there is another: what stands by there takes that, and nothing else.
+InferCall* Executor::NextFor(const Lane& lane) const {
+  if (lane.closed()) return nullptr;
+  const LaneRoute& now = route();
+  const bool stateful = lane.facts().stateful;
+  const bool serves = Serves(lane);
+  if (!serves && !stateful && queued_retries_.load() == 0) return nullptr;
+  const bool in_route = Has(now.lanes, lane);
+  const size_t worth = stateful ? 0 : WorthTaking(lane);
+  size_t position = 0;
+  for (const auto& call : queue_) {
+    const bool late = position++ >= worth;
+    const Lane* const pinned = call->sequence == nullptr ? nullptr : call->sequence->lane();
+    bool takes = serves && late;
+    if (pinned != nullptr) {
+      takes = pinned == &lane;
+    } else if (!call->failed_on_.empty()) {
+      takes = call->failed_on_ == lane.device() ? serves && !OtherOpen(now, call->failed_on_) : in_route;
+    }
+    if (takes) return call.get();
+  }
+  return nullptr;
 }
 
 // The position in the queue from which on calls are done sooner on `lane` than on a faster one that is busy.

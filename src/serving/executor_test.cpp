@@ -209,6 +209,22 @@ TEST_F(ExecutorTest, ABindErrorIsTheAnswerAndFreesTheRequest) {
   EXPECT_EQ(executor_->active(), 0u);
 }
 
+TEST_F(ExecutorTest, CallsThatAllFailAtTheirStartAreNoDeepStack) {
+  constexpr uint32_t kCalls = 40000;
+  Load(1, kCalls);
+  Run(TestCall());
+  uint32_t failed = 0;
+  for (uint32_t i = 0; i < kCalls; ++i) {
+    TestCall test;
+    test.call->on_done = [&](InferCall&, const Status& status) { failed += status.code() == StatusCode::kInternal ? 1 : 0; };
+    Run(test);
+  }
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.bind_error = absl::InternalError("cannot bind"); });
+  ASSERT_TRUE(runtime_.CompleteNext());
+  EXPECT_EQ(failed, kCalls);
+  EXPECT_EQ(executor_->active(), 0u);
+}
+
 TEST_F(ExecutorTest, ACheapModelRunsOnTheCallersThreadAndADearOneDoesNot) {
   runtime_.Update("dummy", [this](FakeRuntime::Script& script) {
     script.on_infer = [this] { timer_.Advance(std::chrono::microseconds(5)); };

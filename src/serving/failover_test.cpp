@@ -2,7 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <thread>
+#include <utility>
 
 #include "device/fault.h"
 #include "runtime/fake/fake_runtime.h"
@@ -28,7 +30,11 @@ class FailoverTest : public testing::Test {
         timer_, Executor::Options{.model_name = "dummy",
                                   .max_queue = 4,
                                   .on_fault = [this](const Lane& lane, const Status&) { faults_.push_back(lane.device()); },
-                                  .on_retry = [this](const std::string& from) { retries_.push_back(from); }});
+                                  .on_retry =
+                                      [this](const std::string& from) {
+                                        retries_.push_back(from);
+                                        if (const auto act = std::exchange(at_retry_, nullptr)) act();
+                                      }});
     auto version = std::make_unique<Version>(ModelSettings{.name = "dummy"}, 1, DummySignature(), executor_);
     slot_ = std::make_shared<VersionSlot>(std::move(version), [this](VersionSlot&) { drained_.Notify(); });
   }
@@ -61,6 +67,7 @@ class FailoverTest : public testing::Test {
   ManualTimer timer_;
   std::vector<std::string> faults_;
   std::vector<std::string> retries_;
+  std::function<void()> at_retry_;  // runs once, just before a call is run again
   std::vector<std::shared_ptr<Lane>> lanes_;
   std::shared_ptr<Executor> executor_;
   std::shared_ptr<VersionSlot> slot_;
@@ -182,6 +189,90 @@ TEST_F(FailoverTest, AnUnclearErrorIsTriedOnAnotherDeviceAndElseIsTheAnswer) {
   Run(alone);
   ASSERT_TRUE(runtime_.CompleteNext(kOdd));
   EXPECT_EQ(alone.answer->status, kOdd);
+}
+
+TEST_F(FailoverTest, AnUnclearErrorIsNotTriedAgainWhereItCameFromWhileAnotherDeviceIsBusy) {
+  const auto gpu = Make("GPU.0", 2);
+  const auto cpu = Make("CPU");
+  executor_->SetRoute({.lanes = {gpu, cpu}});
+  TestCall first(1), second(2), third(3);
+  Run(first);
+  Run(second);
+  Run(third);
+  ASSERT_TRUE(runtime_.CompleteNext(kOdd));  // the first goes to the CPU, the third begins
+  ASSERT_TRUE(runtime_.CompleteNext(kOdd));
+  EXPECT_EQ(executor_->queued(), 1u);
+  EXPECT_EQ(gpu->active(), 1u);
+  EXPECT_THAT(retries_, ElementsAre("GPU.0"));
+  ASSERT_TRUE(runtime_.CompleteNext());
+  EXPECT_TRUE(first.answer->status.ok());
+  EXPECT_EQ(executor_->queued(), 0u);
+  EXPECT_EQ(cpu->active(), 1u);
+  runtime_.CompleteAll();
+  EXPECT_THAT(second.answer->values, Each(3.0f));
+  EXPECT_THAT(third.answer->values, Each(4.0f));
+  EXPECT_THAT(retries_, ElementsAre("GPU.0", "GPU.0"));
+  EXPECT_EQ(cpu->served(), 2u);
+}
+
+TEST_F(FailoverTest, ACallThatWaitsForAnotherDeviceGoesBackWhenThatIsGone) {
+  const auto gpu = Make("GPU.0", 2);
+  executor_->SetRoute({.lanes = {gpu, Make("CPU")}});
+  TestCall first(1), second(2);
+  Run(first);
+  Run(second);
+  ASSERT_TRUE(runtime_.CompleteNext(kOdd));
+  ASSERT_TRUE(runtime_.CompleteNext(kOdd));
+  EXPECT_EQ(executor_->queued(), 1u);
+  executor_->SetRoute({.lanes = {gpu}});
+  EXPECT_EQ(executor_->queued(), 0u);
+  EXPECT_EQ(gpu->active(), 1u);
+  runtime_.CompleteAll();
+  for (const TestCall* test : {&first, &second}) EXPECT_TRUE(test->answer->status.ok()) << test->answer->status;
+}
+
+TEST_F(FailoverTest, ASlowDeviceTakesWhatAFastOneFailed) {
+  const auto slow = Make("NPU");
+  const auto fast = Make("GPU.0");
+  slow->RecordService(milliseconds(100), timer_.Now());
+  fast->RecordService(milliseconds(10), timer_.Now());
+  TestCall failed(1), busy(2);
+  executor_->SetRoute({.lanes = {fast}});
+  Run(failed);
+  executor_->SetRoute({.lanes = {slow}});
+  Run(busy);
+  executor_->SetRoute({.lanes = {slow, fast}, .all = true});
+  ASSERT_TRUE(runtime_.CompleteNext(kOdd));
+  EXPECT_EQ(executor_->queued(), 1u);
+  ASSERT_TRUE(runtime_.CompleteNext());
+  EXPECT_EQ(slow->active(), 1u);
+  runtime_.CompleteAll();
+  EXPECT_TRUE(failed.answer->status.ok()) << failed.answer->status;
+}
+
+TEST_F(FailoverTest, NotMoreFailedCallsWaitForAnotherDeviceThanMayWait) {
+  executor_->SetRoute({.lanes = {Make("GPU.0", 8), Make("CPU")}});
+  std::vector<TestCall> tests(8);
+  for (const TestCall& test : tests) Run(test);
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(runtime_.CompleteNext(kOdd));
+  EXPECT_EQ(executor_->queued(), 5u);
+  runtime_.CompleteAll();
+  for (int i = 0; i < 6; ++i) EXPECT_TRUE(tests[i].answer->status.ok()) << tests[i].answer->status;
+  for (int i = 6; i < 8; ++i) EXPECT_EQ(tests[i].answer->status, kOdd);
+}
+
+TEST_F(FailoverTest, ACallThatIsAboutToBeginOnALaneThatIsGivenUpRunsElsewhere) {
+  const auto first = Make("GPU.0");
+  const auto second = Make("GPU.1");
+  executor_->SetRoute({.lanes = {first, second}});
+  TestCall test(1);
+  Run(test);
+  at_retry_ = [&] { executor_->GiveUp(*second, absl::DeadlineExceededError("hung")); };
+  ASSERT_TRUE(runtime_.CompleteNext(kOdd));
+  EXPECT_TRUE(second->drained());
+  EXPECT_EQ(first->active(), 1u);
+  runtime_.CompleteAll();
+  EXPECT_THAT(test.answer->values, Each(2.0f));
 }
 
 TEST_F(FailoverTest, AModelsOwnErrorIsNotRetried) {
@@ -353,6 +444,22 @@ TEST(LaneTest, RequestsAreHandedOutGroupByGroup) {
   taken.clear();
   for (int i = 0; i < 4; ++i) taken.push_back(lane.TakeSlot());
   EXPECT_THAT(taken, ElementsAre(5, 6, 7, 0)) << "the group that was begun is filled first";
+}
+
+TEST(LaneTest, WhatWasFreedKeepsNothingThatOnlyPeopleRead) {
+  FakeRuntime runtime;
+  runtime.Update("dummy", [](FakeRuntime::Script& script) {
+    script.facts.layers = {{"CPU", {{"Add", 1}}}};
+    script.facts.reasons = {"as asked"};
+  });
+  std::shared_ptr<CompiledModel> model = *runtime.Load(LoadRequest{.settings = ModelSettings{.name = "dummy"}});
+  Lane lane(std::move(model), {}, {});
+  EXPECT_FALSE(lane.facts().layers.empty());
+  lane.Close();
+  lane.Destroy();
+  EXPECT_TRUE(lane.facts().layers.empty());
+  EXPECT_TRUE(lane.facts().reasons.empty());
+  EXPECT_EQ(runtime.live_models(), 0u);
 }
 
 TEST(LaneTest, TheTimeoutFollowsTheSlowestRecentInference) {

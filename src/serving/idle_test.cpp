@@ -219,6 +219,19 @@ TEST_F(SleepingFilesTest, ACallDoesNotWaitForFilesThatAreGone) {
   EXPECT_TRUE(Eventually([&] { return Outcome(Begin()).ok(); }));
 }
 
+TEST_F(SleepingFilesTest, ACallDoesNotWaitForALookThatFaultySettingsPutAnEndTo) {
+  Start();
+  GoToSleep();
+  Write(".incomplete", "");
+  const std::shared_ptr<Answer> late = Begin("dummy", timer_.Now() + seconds(5));
+  const std::shared_ptr<Answer> patient = Begin();
+  EXPECT_EQ(Outcome(late).code(), StatusCode::kDeadlineExceeded);
+  EXPECT_FALSE(patient->done.HasBeenNotified());
+  manager_->SetWanted({}, {{"dummy", "its entry is faulty"}});
+  EXPECT_EQ(Outcome(patient), absl::OkStatus()) << "its files are those that it was made of";
+  EXPECT_EQ(Serving(), before_);
+}
+
 TEST_F(SleepingFilesTest, ACallThatTheChangedModelWouldNotTakeIsRefused) {
   Start();
   GoToSleep();
@@ -265,6 +278,45 @@ TEST_F(IdleTest, WhatDoesNotFitIsRefusedWithFiguresOrTakesTheRoomOfAnIdleModel) 
   // Whoever answers a call gives the infer request back after that.
   EXPECT_TRUE(Eventually([&] { return Call("dummy").ok(); }));
   EXPECT_TRUE(Eventually([&] { return runtime_.live_models() == 1; }));
+}
+
+TEST_F(IdleTest, ModelsThatAreCalledTogetherKeepToTheBudgetTogether) {
+  Start({.memory_budget = 100});
+  std::vector<ModelSettings> models = {Sixty("dummy"), Sixty("other")};
+  for (ModelSettings& settings : models) settings.idle_unload_seconds = 10;
+  Want({models[0]});
+  Pass(seconds(10));
+  ASSERT_TRUE(GoesToSleep());
+  Want(models);
+  Pass(seconds(10));
+  ASSERT_TRUE(GoesToSleep());
+  // So that both are to be loaded after the same look at their folders.
+  const auto mark = [&](const ModelSettings& settings) { return repository_.path() / settings.name / "1/.incomplete"; };
+  for (const ModelSettings& settings : models) std::ofstream(mark(settings)) << "";
+  const std::vector<std::shared_ptr<Answer>> late = {Begin("dummy", timer_.Now() + seconds(5)),
+                                                     Begin("other", timer_.Now() + seconds(5))};
+  const std::vector<std::shared_ptr<Answer>> patient = {Begin("dummy"), Begin("other")};
+  ASSERT_TRUE(Eventually([&] {
+    timer_.Advance(seconds(1));
+    return late[0]->done.HasBeenNotified() && late[1]->done.HasBeenNotified();
+  }));
+  for (const ModelSettings& settings : models) {
+    runtime_.Update(settings.name, [](FakeRuntime::Script& script) { script.hold_load = true; });
+  }
+  const size_t loads = runtime_.loads();
+  for (const ModelSettings& settings : models) std::filesystem::remove(mark(settings));
+  timer_.Advance(seconds(5));
+  const bool answered = Eventually([&] { return patient[0]->done.HasBeenNotified() || patient[1]->done.HasBeenNotified(); });
+  EXPECT_TRUE(runtime_.WaitForLoads(loads + 1));
+  EXPECT_EQ(runtime_.loads(), loads + 1);
+  for (const ModelSettings& settings : models) {
+    runtime_.Update(settings.name, [](FakeRuntime::Script& script) { script.hold_load = false; });
+  }
+  ASSERT_TRUE(answered);
+  const size_t refused = patient[0]->done.HasBeenNotified() && !patient[0]->status.ok() ? 0 : 1;
+  EXPECT_EQ(patient[refused]->status.code(), StatusCode::kResourceExhausted);
+  ASSERT_TRUE(patient[1 - refused]->done.WaitFor(seconds(10)));
+  EXPECT_TRUE(patient[1 - refused]->status.ok()) << patient[1 - refused]->status;
 }
 
 TEST_F(IdleTest, AModelLargerThanTheBudgetIsRefusedAtOnce) {

@@ -151,6 +151,9 @@ void Lane::Destroy() {
   }
   spare.clear();
   model_.reset();
+  // The Lane stays, and there may come many: what only people read of it goes.
+  facts_.layers = {};
+  facts_.reasons = {};
 }
 
 size_t Lane::active() const {

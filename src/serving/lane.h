@@ -76,7 +76,8 @@ class Lane {
   void Close();
   bool closed() const { return closed_.load(); }
   bool drained() const { return collected_.load() == slots_.size() && own_requests_.load() == 0; }
-  // Only when drained, and never on a thread of the device: frees requests and model. May block as long as the device likes.
+  // Only when drained, and never on a thread of the device: frees requests and model, and what facts() say of layers and
+  // reasons. May block as long as the device likes.
   void Destroy();
 
   // May calls run on the caller's thread, by their measured cost?
@@ -110,7 +111,7 @@ class Lane {
   void Collect(size_t count);
 
   const Options options_;
-  const LoadFacts facts_;
+  LoadFacts facts_;  // layers and reasons until Destroy
   const size_t slot_count_;
   std::shared_ptr<CompiledModel> model_;  // until Destroy
   std::vector<Slot> slots_;

@@ -21,8 +21,10 @@ constexpr auto kBriefRest = std::chrono::seconds(1);
 uint64_t Manager::NeedOf(const Entry& entry) const {
   uint64_t bytes = entry.placer != nullptr ? entry.tried.bytes : 0;
   if (entry.slot != nullptr) {
-    const Placer& placer = *entry.slot->get()->placer();
-    if (!placer.asleep()) bytes += std::max(placer.memory_bytes(), entry.served.bytes);
+    const std::shared_ptr<Placer>& kept = entry.slot->get()->placer();
+    const Placer& placer = *kept;
+    const bool roused = std::find(to_rouse_.begin(), to_rouse_.end(), kept) != to_rouse_.end();
+    if (roused || !placer.asleep()) bytes += std::max(placer.memory_bytes(), entry.served.bytes);
   }
   return bytes;
 }
@@ -117,6 +119,8 @@ void Manager::DecideRouse(const std::string& name, Model& model, Entry& entry) {
     if (looks) model.look = woken_ = true;
     if (looks) return;
   }
+  // It was being looked at until its settings became faulty: no look comes any more.
+  if (!looks && entry.rouse == Entry::Rouse::kLook) entry.rouse = Entry::Rouse::kSame;
   Status refusal;
   if (entry.rouse == Entry::Rouse::kSame) {
     refusal = MakeRoom(std::max(placer->memory_bytes(), entry.served.bytes), entry, name);

@@ -8,6 +8,7 @@
 #include "base/backoff.h"
 #include "base/log.h"
 #include "device/fault.h"
+#include "device/target.h"
 #include "serving/lane_maker.h"
 #include "serving/placer_rows.h"
 
@@ -106,29 +107,50 @@ DeviceMonitor::Limit Placer::LimitOf(const std::shared_ptr<Compilation>& task, c
           }};
 }
 
-void Placer::CheckProperties() {
-  check_ = std::make_shared<Compilation>();
-  std::vector<std::string> devices;
+// Asks those of its devices that are there: a lost one may never answer. False when no candidate has all of its own.
+bool Placer::StartCheck() {
+  const auto usable = [this](const Candidate& candidate) { return env_.monitor.Usable(candidate.devices); };
+  const auto first = std::find_if(plan_.candidates.begin(), plan_.candidates.end(), usable);
+  if (first == plan_.candidates.end()) return false;
+  check_asks_.clear();
   for (const Candidate& candidate : plan_.candidates) {
     for (const std::string& device : candidate.devices) {
-      if (std::find(devices.begin(), devices.end(), device) == devices.end()) devices.push_back(device);
+      const bool asked = std::find(check_asks_.begin(), check_asks_.end(), device) != check_asks_.end();
+      if (!asked && env_.monitor.Usable({device})) check_asks_.push_back(device);
     }
   }
-  const std::string& device = plan_.candidates.front().devices.front();
+  check_ = std::make_shared<Compilation>();
+  check_->generations = env_.monitor.Generations(check_asks_);
+  phase_ = Phase::kLoading;
+  why_ = absl::OkStatus();
+  const std::string device = FaultyDevice(first->target);
   env_.monitor.Post(
       device,
-      [check = check_, &runtime = env_.runtime, wake = env_.wake, asked = plan_.asked, devices = std::move(devices),
+      [check = check_, &runtime = env_.runtime, wake = env_.wake, asked = plan_.asked, devices = check_asks_,
        config = base_.settings.plugin_config] {
         check->Finish(runtime.CheckProperties(asked, devices, config));
         wake();
       },
       LimitOf(check_, device));
+  return true;
+}
+
+// A device was lost that it asks, or that it was to run on: it may never end, or never begin.
+bool Placer::CheckIsLost() const {
+  return !env_.monitor.Usable(check_asks_) || env_.monitor.Generations(check_asks_) != check_->generations;
 }
 
 // False while plugin_config is being checked, or when it is faulty.
 bool Placer::TakeCheck() {
   if (checked_) return true;
-  if (check_ == nullptr) CheckProperties();
+  if (check_ != nullptr && !check_->Done() && CheckIsLost()) check_ = nullptr;
+  if (check_ == nullptr && !StartCheck()) {
+    for (size_t i = 0; i < rows_.size(); ++i) LookAtDevices(i);
+    phase_ = Phase::kDown;
+    why_ = WhyNone();
+    Remember({});
+    return false;
+  }
   if (!check_->Done()) return false;
   MutexLock lock(&check_->mutex);
   if (!check_->notes.ok()) {
@@ -170,12 +192,13 @@ void Placer::StartCompiling(size_t index) {
       .timeout = std::chrono::milliseconds(base_.settings.device_timeout_ms),
       .served = served_[index],
       .on_drained = env_.wake,
-      .discard = [&monitor = env_.monitor, device = candidate.devices.front()](std::shared_ptr<InferRequest> request) {
+      .discard = [&monitor = env_.monitor, device = FaultyDevice(candidate.target)](std::shared_ptr<InferRequest> request) {
         monitor.Discard(device, [request = std::move(request)]() mutable { request.reset(); });
       }};
   LogDebug("Model {} version {}: compiling for {}", base_.settings.name, base_.version, candidate.target);
+  // Of several devices: where it hangs, if it does, so that the others' threads go on.
   env_.monitor.Post(
-      candidate.devices.front(),
+      FaultyDevice(candidate.target),
       [compilation = row.compilation, &runtime = env_.runtime, &timer = env_.timer, wake = env_.wake,
        request = std::move(request)]() mutable {
         compilation->Finish(MakeLane(runtime, timer, std::move(request)));
@@ -315,7 +338,7 @@ void Placer::LookAtRetiring() {
 void Placer::FreeDrained() {
   std::erase_if(dropped_, [&](const std::shared_ptr<Lane>& lane) {
     if (!lane->drained()) return false;
-    env_.monitor.Discard(lane->device(), [lane] {
+    env_.monitor.Discard(FaultyDevice(lane->options().target), [lane] {
       lane->Destroy();
       malloc_trim(0);  // weights of a few MB lie among what the allocator keeps for the next request
     });

@@ -107,7 +107,8 @@ class Placer : public std::enable_shared_from_this<Placer> {
 
   std::shared_ptr<Placer> MakeInstance(ModelSettings settings, const std::string& shape) const;
   DeviceMonitor::Limit LimitOf(const std::shared_ptr<Compilation>& task, const std::string& target) const;
-  void CheckProperties();
+  bool StartCheck();
+  bool CheckIsLost() const;
   bool TakeCheck();
   void TakeCompilation(size_t index);
   void LookAtDevices(size_t index);
@@ -145,6 +146,7 @@ class Placer : public std::enable_shared_from_this<Placer> {
   std::vector<std::unique_ptr<Row>> rows_;
   std::vector<std::shared_ptr<std::atomic<uint64_t>>> served_;  // calls, by candidate: over all of its lanes; set once
   std::shared_ptr<Compilation> check_;
+  std::vector<std::string> check_asks_;  // those devices
   bool checked_ = false;
   Phase phase_ = Phase::kLoading;
   Status why_;

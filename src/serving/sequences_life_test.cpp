@@ -66,6 +66,27 @@ TEST_F(SequencesLifeTest, ACallIsNotRepeatedOnAnotherDevice) {
   EXPECT_EQ(Call(1, kNone, 3), "6");
 }
 
+TEST_F(SequencesLifeTest, ACallThatWaitsDoesNotBeginOnADeviceThatWasLost) {
+  OnTwoDevices("AUTO:GPU,CPU");
+  ASSERT_TRUE(Soon([&] { return ServedBy() == "GPU.0"; }));
+  ASSERT_EQ(Call(1, kStart), "1");
+  ASSERT_EQ(Call(2, kStart), "1");
+  runtime_.Update("dummy@GPU.0", [](FakeRuntime::Script& script) { script.async = FakeRuntime::Async::kHeld; });
+  {
+    const SequenceCall runs(1, kNone), waits(2, kNone);
+    Run(runs);
+    ASSERT_TRUE(runtime_.WaitForHeld(1));
+    Run(waits);
+    const size_t starts = runtime_.async_starts();
+    ASSERT_TRUE(runtime_.CompleteNext(kLost));
+    EXPECT_THAT(Result(runs), HasSubstr("CL_OUT_OF_RESOURCES"));
+    EXPECT_THAT(Result(waits), HasSubstr("begin it anew"));
+    EXPECT_EQ(runtime_.async_starts(), starts);
+  }
+  EXPECT_TRUE(Soon([&] { return runtime_.live_models() == 1; }))
+      << "what was on the lost device is freed by a thread of its own";
+}
+
 TEST_F(SequencesLifeTest, SequencesStayOnTheHelperUntilTheyEnd) {
   runtime_.Update("dummy@GPU.0", [](FakeRuntime::Script& script) { script.hold_load = true; });
   OnTwoDevices("AUTO:GPU,CPU");

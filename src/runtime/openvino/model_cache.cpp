@@ -305,11 +305,13 @@ void ModelCache::Unstage() {
 // Into a folder of this load, so that they stay as they are until it is over. False, with nothing changed, when they cannot.
 bool ModelCache::LinkBlobs() {
   const bool writable = Stage();
-  // A folder that cannot be written is good for reading all the same.
-  std::string name = (fs::temp_directory_path() / "switchyard-cache-XXXXXX").string();
-  if (!writable && mkdtemp(name.data()) == nullptr) return false;
-  if (!writable) staging_ = name;
   std::error_code error;
+  if (!writable) {
+    // A folder that cannot be written is good for reading all the same.
+    std::string name = (fs::temp_directory_path(error) / "switchyard-cache-XXXXXX").string();
+    if (error || mkdtemp(name.data()) == nullptr) return false;
+    staging_ = name;
+  }
   for (const Entry& entry : ReadList(list_)) {
     const fs::path from = fs::absolute(fs::path(folder_) / entry.name),
                    to = fs::path(staging_) / entry.name.substr(key_.size() + 1);

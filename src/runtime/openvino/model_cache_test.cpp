@@ -52,6 +52,19 @@ class ModelCacheTest : public OpenVinoTest {
               std::vector<float>(kWidth, kWidth));
     return (*loaded)->facts();
   }
+  // Nothing can be written into the cache folder meanwhile.
+  LoadFacts ServeWithoutWriting() {
+    fs::permissions(folder_, fs::perms(0755));
+    fs::permissions(cache_, fs::perms(0555));
+    // Root may write everywhere.
+    const uid_t user = geteuid();
+    EXPECT_TRUE(user != 0 || seteuid(65534) == 0);
+    EXPECT_FALSE(std::ofstream(cache_ / "x").good());
+    const LoadFacts facts = Serve();
+    EXPECT_TRUE(user != 0 || seteuid(0) == 0);
+    fs::permissions(cache_, fs::perms(0755));
+    return facts;
+  }
   std::vector<fs::path> Files(const std::string& ending) const {
     std::vector<fs::path> files;
     for (const auto& entry : fs::directory_iterator(cache_)) {
@@ -160,17 +173,22 @@ TEST_F(ModelCacheTest, ADiskWithoutRoom) {
 
 TEST_F(ModelCacheTest, AFolderThatCannotBeWrittenIsReadAllTheSame) {
   Serve();
-  fs::permissions(folder_, fs::perms(0755));
-  fs::permissions(cache_, fs::perms(0555));
-  // Root may write everywhere.
-  const uid_t user = geteuid();
-  ASSERT_TRUE(user != 0 || seteuid(65534) == 0);
-  EXPECT_FALSE(std::ofstream(cache_ / "x").good());
-  const LoadFacts facts = Serve();
-  ASSERT_TRUE(user != 0 || seteuid(0) == 0);
-  fs::permissions(cache_, fs::perms(0755));
+  const LoadFacts facts = ServeWithoutWriting();
   EXPECT_EQ(facts.cache, LoadFacts::Cache::kHit);
   EXPECT_THAT(facts.reasons, IsEmpty());
+}
+
+TEST_F(ModelCacheTest, AMissingTemporaryFolderCostsTheCacheAtMost) {
+  Serve();
+  const char* const set = getenv("TMPDIR");
+  const std::string before = set == nullptr ? "" : set;
+  setenv("TMPDIR", (folder_ / "nowhere").c_str(), 1);
+  const LoadFacts writable = Serve();
+  const LoadFacts readable = ServeWithoutWriting();
+  set == nullptr ? unsetenv("TMPDIR") : setenv("TMPDIR", before.c_str(), 1);
+  EXPECT_EQ(writable.cache, LoadFacts::Cache::kHit);
+  EXPECT_EQ(readable.cache, LoadFacts::Cache::kOff);
+  EXPECT_THAT(readable.reasons, ElementsAre(AllOf(HasSubstr(cache_.string()), HasSubstr("without a cache"))));
 }
 
 TEST_F(ModelCacheTest, OtherSettingsAreOtherModels) {

@@ -196,7 +196,10 @@ int OpenVinoRuntime::LoadThreads() {
 
 StatusOr<std::shared_ptr<CompiledModel>> OpenVinoRuntime::Load(const LoadRequest& request) {
   StatusOr<std::shared_ptr<CompiledModel>> loaded;
-  RunOnThreads(LoadThreads(), [&] { loaded = LoadHere(request); });
+  RunOnThreads(LoadThreads(), [&] {
+    loaded = Guarded(StatusCode::kInternal, fmt::format("Cannot load model {}", request.model_path),
+                     [&] { return LoadHere(request); });
+  });
   if (loaded.ok()) {
     MutexLock lock(&mutex_);
     loaded_.push_back(*loaded);
@@ -273,10 +276,11 @@ Status OpenVinoRuntime::Renew(const std::string& device) {
     core->get_property(device, ov::supported_properties);
     return absl::OkStatus();
   }));
+  Generation before;  // let go of without the lock: the core of a broken device may not come back from that
   MutexLock lock(&mutex_);
   std::erase_if(made_, [](const auto& made) { return made.expired(); });
   made_.push_back(core);
-  renewed_[CanonicalDevice(device)] = Generation{++last_generation_, std::move(core)};
+  before = std::exchange(renewed_[CanonicalDevice(device)], Generation{++last_generation_, std::move(core)});
   return absl::OkStatus();
 }
 
