@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import stat
 
 import grpc
@@ -140,6 +141,20 @@ def test_a_ready_file_is_there_only_while_a_server_serves(dummy, tmp_path):
         ready.write_text('{"grpc":"127.0.0.1:1","rest":null,"pid":1}')
         ends(*args, "--ready_file", ready, code=code, text="none|nireq")
         assert not ready.exists(), args
+
+
+def test_a_ready_file_comes_when_the_server_becomes_ready_late(models, tmp_path):
+    late = tmp_path / "late"
+    config = tmp_path / "config.json"
+    entry = {"name": "dummy", "base_path": str(late), "target_device": "CPU"}
+    config.write_text(json.dumps({"model_config_list": [{"config": entry}]}))
+    server = Server(tmp_path, "--config_path", config, "--file_system_poll_wait_seconds", "1")
+    wait_until(lambda: "The server is not ready" in server.log, 20, "the start's end")
+    assert not server.ready_file.exists()
+    shutil.copytree(models / "dummy", late)
+    with server:
+        assert server.addresses["pid"] == server.process.pid
+        assert server.http("GET", "/v2/health/ready").code == 200
 
 
 def test_a_ready_file_that_cannot_be_written_ends_the_start(dummy, tmp_path):

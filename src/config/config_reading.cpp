@@ -160,23 +160,19 @@ class NameBook {
  public:
   explicit NameBook(std::vector<ConfigFault>* faults) : faults_(*faults) {}
 
-  // False: the model's own name is taken.
-  bool Add(const CheckedModel& model) {
-    const bool named = model.faulty_keys.count("name") == 0;
-    const bool added = !named || Take(model.settings.name, model.pointer + "/name");
+  void Add(const CheckedModel& model) {
+    if (model.faulty_keys.count("name") == 0) Take(model.settings.name, model.pointer + "/name");
     for (size_t i = 0; i < model.settings.aliases.size(); ++i) {
       Take(model.settings.aliases[i], fmt::format("{}/aliases/{}", model.pointer, i));
     }
-    return added;
   }
 
  private:
-  bool Take(const std::string& name, std::string pointer) {
+  void Take(const std::string& name, std::string pointer) {
     const auto [taken, is_new] = taken_.emplace(name, pointer);
-    if (is_new) return true;
+    if (is_new) return;
     faults_.push_back(
         {std::move(pointer), "a name that no other model has", Quote(name) + ", which " + taken->second + " has"});
-    return false;
   }
 
   std::vector<ConfigFault>& faults_;
@@ -193,7 +189,9 @@ void JudgeModels(const Value& list, const std::string& base_dir, Warnings warnin
     model.pointer = fmt::format("/model_config_list/{}/config", i);
     model.faulty_keys = FaultyKeys(model.pointer, schema_faults);
     EntryJudge(entry, base_dir, warnings, &model, &reading->faults).Judge();
-    if (names.Add(model)) reading->models.push_back(std::move(model));
+    // Also one whose name is taken: the rest of it may be faulty as well.
+    names.Add(model);
+    reading->models.push_back(std::move(model));
   }
 }
 

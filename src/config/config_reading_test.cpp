@@ -170,5 +170,16 @@ TEST(ConfigReading, KnowsTheKeywordsOfTheSchema) {
   CheckKeywords(schema);
 }
 
+TEST(ConfigReading, AnEntryWhoseNameIsTakenIsJudgedLikeTheOthers) {
+  const ConfigReading reading = ReadWholeConfig(R"({"model_config_list": [{"config": {"name": "a", "base_path": "/a"}},
+      {"config": {"name": "a", "base_path": "/b", "nireq": "x", "layout": "NXYZ"}}]})",
+                                                "/");
+  std::vector<std::string> pointers;
+  for (const ConfigFault& fault : reading.faults) pointers.push_back(fault.pointer);
+  EXPECT_THAT(pointers, testing::UnorderedElementsAre("/model_config_list/1/config/name", "/model_config_list/1/config/nireq",
+                                                      "/model_config_list/1/config/layout"));
+  EXPECT_EQ(reading.models.size(), 2u);
+}
+
 }  // namespace
 }  // namespace switchyard

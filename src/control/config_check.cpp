@@ -166,7 +166,7 @@ class ModelJudge {
 
   // Each faulty property alone, where there are not too many: some take a child process, and with it a moment, to judge.
   void AddPropertyFaults(const std::vector<std::string>& devices, const Status& of_all) {
-    constexpr size_t kMostAlone = 16;
+    constexpr size_t kMostAlone = 64;
     const std::string place = PointerTo(model_.pointer, "plugin_config");
     const size_t before = faults_.size();
     for (const auto& [key, value] : settings_.plugin_config) {

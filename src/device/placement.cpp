@@ -260,7 +260,7 @@ StatusOr<PlacementPlan> MakePlan(const ModelSettings& given, const Inventory& in
   if (named.target_device.empty()) {
     named.target_device = RecommendDevice(inventory);
     if (named.target_device != "CPU")
-      plan.reasons.push_back(fmt::format("no target_device was named; {} is the best there is", named.target_device));
+      plan.notes.push_back(fmt::format("no target_device was named; {} is the best there is", named.target_device));
   }
   plan.asked = named.target_device;
   SY_ASSIGN_OR_RETURN(const Target target, TargetOf(named, plugins));

@@ -39,6 +39,7 @@ struct PlacementPlan {
   bool retry = true;                  // a call that a device failed goes to the next one
   std::optional<bool> standby;
   std::vector<std::string> reasons;  // sentences: what differs from what was asked for
+  std::vector<std::string> notes;    // sentences that explain, and warn of nothing
 };
 
 // The candidates of `settings` on the devices of `inventory`. `plugins` are the names of registered device plugins. Devices of

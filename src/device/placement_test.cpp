@@ -83,6 +83,8 @@ TEST(MakePlan, ABatchThatThePluginChoosesIsForThroughput) {
 TEST(MakePlan, NoTargetIsTheBestDevice) {
   EXPECT_THAT(Targets(Plan(On(""))), ElementsAre("GPU.1"));
   EXPECT_THAT(Targets(Plan(On(""), kCpuOnly)), ElementsAre("CPU"));
+  EXPECT_THAT(Plan(On("")).notes, ElementsAre("no target_device was named; GPU.1 is the best there is"));
+  EXPECT_THAT(Plan(On("")).reasons, IsEmpty()) << "nothing was asked for: --strict has nothing to refuse";
 }
 
 TEST(MakePlan, AutoRanksDiscreteThenIntegratedThenCpuAndTakesNoNpuUnasked) {

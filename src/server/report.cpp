@@ -48,19 +48,16 @@ std::string Table(const std::vector<Row>& rows) {
   return text;
 }
 
-std::string Requests(const Endpoints& endpoints, const std::string& model, const std::string& input,
-                     const std::string& program) {
-  std::string text;
-  const auto add = [&](const std::string& url, const char* protocol) {
-    if (url.empty()) return;
-    text +=
-        fmt::format("  {} infer --url {} --protocol {} --model {} --input {}=random\n", program, url, protocol, model, input);
-  };
-  add(endpoints.grpc, "kserve-grpc");
-  add(endpoints.rest, "kserve-rest");
-  add(endpoints.grpc, "tfs-grpc");
-  add(endpoints.rest, "tfs-rest");
-  return text;
+// As a shell reads it back: quoted where it has anything but what a shell leaves alone.
+std::string Shell(std::string_view text) {
+  constexpr std::string_view kPlain = "%+,-./:=@_";
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [&](unsigned char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || kPlain.find(c) != kPlain.npos;
+  });
+  if (plain) return std::string(text);
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
 }
 
 void WriteAddress(rapidjson::Writer<rapidjson::StringBuffer>& writer, const char* key, const std::string& address) {
@@ -73,6 +70,23 @@ void WriteAddress(rapidjson::Writer<rapidjson::StringBuffer>& writer, const char
 }
 
 }  // namespace
+
+std::string SampleRequests(const Endpoints& endpoints, const std::string& model, const Signature& signature,
+                           const std::string& program) {
+  std::string inputs;
+  for (const TensorSpec& input : signature.inputs) inputs += " --input " + Shell(input.name + "=random");
+  std::string text;
+  const auto add = [&](const std::string& url, const char* protocol) {
+    if (url.empty()) return;
+    text += fmt::format("  {} infer --url {} --protocol {} --model {}{}\n", Shell(program), Shell(url), protocol, Shell(model),
+                        inputs);
+  };
+  add(endpoints.grpc, "kserve-grpc");
+  add(endpoints.rest, "kserve-rest");
+  add(endpoints.grpc, "tfs-grpc");
+  add(endpoints.rest, "tfs-rest");
+  return text;
+}
 
 std::string StartReport(const Endpoints& endpoints, const Manager& manager, const std::string& program) {
   std::string text = fmt::format("\nSwitchyard {} with OpenVINO {}\n", SWITCHYARD_VERSION, manager.runtime().Version());
@@ -88,11 +102,7 @@ std::string StartReport(const Endpoints& endpoints, const Manager& manager, cons
       if (handle.ok()) {
         rows.push_back(RowOf(**handle));
         if (requests.empty()) {
-          std::string inputs;
-          for (const TensorSpec& input : (*handle)->signature().inputs) {
-            inputs += (inputs.empty() ? "" : "=random --input ") + input.name;
-          }
-          requests = Requests(endpoints, model.name, inputs, program);
+          requests = SampleRequests(endpoints, model.name, (*handle)->signature(), program);
         }
       } else if (!status.error.ok()) {
         // Version 0 stands for a model without any.

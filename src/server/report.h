@@ -18,6 +18,10 @@ struct Endpoints {
 // request to copy for each protocol, made with `program infer`.
 std::string StartReport(const Endpoints& endpoints, const Manager& manager, const std::string& program);
 
+// One line for each protocol that is served: `program infer` with random inputs, as a shell reads it.
+std::string SampleRequests(const Endpoints& endpoints, const std::string& model, const Signature& signature,
+                           const std::string& program);
+
 // {"grpc":"host:port","rest":"host:port","pid":n}; null for what is off.
 std::string ReadyFileText(const Endpoints& endpoints, int pid);
 

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <mutex>
 #include <thread>
 
 #include "base/environment.h"
@@ -81,6 +82,8 @@ class Server {
  private:
   void AwaitModels();
   void Announce();
+  // Writes the ready file, the first time. Any thread.
+  void TellReady();
   // The first failure of the one model of the command line, if it failed.
   Status SingleModelFault() const;
   // Drains and destroys, within the grace period; past it the process ends here, with `exit_code`.
@@ -103,6 +106,8 @@ class Server {
   std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<HttpServer> http_;
   Endpoints endpoints_;
+  std::atomic<bool> announced_{false};
+  std::once_flag told_ready_;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> start_failed_{false};
   pthread_t main_thread_ = pthread_self();
@@ -132,7 +137,6 @@ Status Server::Start() {
         GrpcServer::Start(GrpcServer::FromSettings(settings_), *manager_, timer_,
                           {kserve::GrpcInferenceService(), tfs::PredictionService(), tfs::ModelService()}, control_.get()));
     endpoints_.grpc = grpc_->address();
-    manager_->OnReadinessChange([this](bool ready) { grpc_->SetServing(ready); });
   }
   if (settings_.rest.enabled) {
     rest_api_ = std::make_unique<RestApi>(*manager_, timer_, RestApi::Options{settings_.max_body_bytes, control_.get()});
@@ -141,6 +145,10 @@ Status Server::Start() {
   }
   LogInfo("Listening: gRPC {}, REST {}", endpoints_.grpc.empty() ? "off" : endpoints_.grpc,
           endpoints_.rest.empty() ? "off" : endpoints_.rest);
+  manager_->OnReadinessChange([this](bool ready) {
+    if (grpc_ != nullptr) grpc_->SetServing(ready);
+    if (ready && announced_.load()) TellReady();
+  });
   control_->Start();
   start_up_ = std::thread([this] { AwaitModels(); });
   return absl::OkStatus();
@@ -165,12 +173,16 @@ void Server::Announce() {
     std::fwrite(report.data(), 1, report.size(), stdout);
     std::fflush(stdout);
   }
-  if (!manager_->Ready()) {
-    LogWarning("The server is not ready: {}", settings_.ready_needs_all ? "not every model serves" : "no model serves");
-    return;
-  }
-  const Status written = ready_file_.Write(ReadyFileText(endpoints_, getpid()) + "\n");
-  if (!written.ok()) LogError("{}", Message(written));
+  announced_.store(true);  // what becomes ready from here on is told by the Manager's thread
+  if (manager_->Ready()) return TellReady();
+  LogWarning("The server is not ready: {}", settings_.ready_needs_all ? "not every model serves" : "no model serves");
+}
+
+void Server::TellReady() {
+  std::call_once(told_ready_, [this] {
+    const Status written = ready_file_.Write(ReadyFileText(endpoints_, getpid()) + "\n");
+    if (!written.ok()) LogError("{}", Message(written));
+  });
 }
 
 Status Server::SingleModelFault() const {

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <optional>
+#include <string>
 
+#include "protocol/rest/ledger.h"
 #include "serving/executor.h"
 #include "serving/placer.h"
 #include "serving/sequences.h"
@@ -29,12 +32,24 @@ void CollectVersion(const Version& version, TimePoint now, MetricsPage& page) {
   add(Family::kSequences, "model", sequences == nullptr ? 0 : sequences->running());
   if (version.placer() == nullptr) return;
   const PlacementReport placement = version.placer()->Report();
+  page.Add(Family::kModelHelping, labels, placement.helping ? 1 : 0);
   size_t requests = 0, streams = 0;
   uint64_t memory = 0;
+  std::map<std::string, uint64_t> layers;
   for (const TargetPlacement& target : placement.targets) {
+    page.Add(Family::kModelPlacement,
+             {{"model", version.model_name()},
+              {"version", version.number_text()},
+              {"target", target.target},
+              {"state", target.state},
+              {"precision", target.facts ? target.facts->precision : ""}},
+             1);
     if (!target.facts) continue;
     memory += target.facts->memory_bytes.value_or(0);
     if (target.state != "serving") continue;
+    for (const auto& [device, types] : target.facts->layers) {
+      for (const auto& [type, count] : types) layers[device] += static_cast<uint64_t>(count);
+    }
     requests += target.num_requests;
     streams += static_cast<size_t>(target.facts->num_streams.value_or(0));
   }
@@ -45,6 +60,10 @@ void CollectVersion(const Version& version, TimePoint now, MetricsPage& page) {
               {"device", serving->device},
               {"cache", Name(serving->facts->cache)}},
              serving->facts->load_ms / 1000);
+  }
+  for (const auto& [device, count] : layers) {
+    page.Add(Family::kModelLayers, {{"model", version.model_name()}, {"version", version.number_text()}, {"device", device}},
+             static_cast<double>(count));
   }
   add(Family::kStreams, "name", streams);
   add(Family::kInferRequests, "name", requests);
@@ -62,7 +81,14 @@ void CollectVersions(const Manager& manager, TimePoint now, MetricsPage& page) {
 
 void CollectDevices(const Manager& manager, MetricsPage& page) {
   using enum DeviceState;
-  for (const DeviceReport& device : manager.Devices()) {
+  for (const DeviceReport& device : ReadDevices(manager)) {
+    if (device.info.memory_total_bytes > 0) {
+      const auto memory = [&](std::string_view kind, uint64_t bytes) {
+        page.Add(Family::kDeviceMemory, {{"device", device.info.name}, {"kind", kind}}, static_cast<double>(bytes));
+      };
+      memory("total", device.info.memory_total_bytes);
+      memory("used", device.info.memory_used_bytes);
+    }
     page.Add(Family::kDeviceModels, {{"device", device.info.name}}, static_cast<double>(device.models.size()));
     for (const DeviceState state : {kWell, kSuspect, kLost, kProbation, kAbsent}) {
       page.Add(Family::kDeviceState, {{"device", device.info.name}, {"state", Name(state)}}, device.state == state ? 1 : 0);

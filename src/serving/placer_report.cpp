@@ -69,7 +69,8 @@ void Placer::Remember(const PlacementDecision& decision) {
                          .execution_devices = {},
                          .helping = decision.helping,
                          .targets = {},
-                         .reasons = plan_.reasons};
+                         .reasons = plan_.notes};
+  report.reasons.insert(report.reasons.end(), plan_.reasons.begin(), plan_.reasons.end());
   for (size_t i = 0; i < rows_.size(); ++i) {
     const Row& row = *rows_[i];
     const Candidate& candidate = plan_.candidates[i];

@@ -5,6 +5,7 @@
 #include <rapidjson/stringbuffer.h>
 
 #include <algorithm>
+#include <iterator>
 #include <string_view>
 
 #include "device/gpu_doctor.h"
@@ -80,6 +81,28 @@ void WriteList(Writer& writer, const char* key, const std::vector<std::string>& 
   writer.EndArray();
 }
 
+// Those of the capabilities that are types of numbers: FP32, BF16, INT8, U4, BIN.
+std::vector<std::string> PrecisionsOf(const std::vector<std::string>& capabilities) {
+  std::vector<std::string> precisions;
+  for (const std::string& word : capabilities) {
+    const size_t letters = std::min(word.find_first_of("0123456789"), word.size());
+    const bool number = letters < word.size() && word.find_first_not_of("0123456789", letters) == word.npos;
+    constexpr std::string_view kKinds[] = {"FP", "BF", "INT", "UINT", "I", "U", "F", "NF"};
+    const bool kind = std::find(std::begin(kKinds), std::end(kKinds), word.substr(0, letters)) != std::end(kKinds);
+    if (word == "BIN" || (number && kind)) precisions.push_back(word);
+  }
+  return precisions;
+}
+
+std::vector<std::string> OtherCapabilities(const std::vector<std::string>& capabilities) {
+  std::vector<std::string> others;
+  const std::vector<std::string> precisions = PrecisionsOf(capabilities);
+  for (const std::string& word : capabilities) {
+    if (std::find(precisions.begin(), precisions.end(), word) == precisions.end()) others.push_back(word);
+  }
+  return others;
+}
+
 void WriteDevice(Writer& writer, const DeviceRow& row) {
   writer.StartObject();
   WriteText(writer, "name", row.info.name);
@@ -94,6 +117,7 @@ void WriteDevice(Writer& writer, const DeviceRow& row) {
     writer.Null();
   else
     writer.Uint64(row.info.memory_used_bytes);
+  WriteList(writer, "precisions", PrecisionsOf(row.info.capabilities));
   WriteList(writer, "capabilities", row.info.capabilities);
   WriteText(writer, "driver", row.info.driver);
   WriteText(writer, "architecture", row.info.architecture);
@@ -168,12 +192,13 @@ std::string ToText(const DevicesReport& report) {
   if (!report.runtime.empty()) text += report.runtime + "\n";
   for (const std::string& note : report.notes) text += note + "\n";
   std::vector<std::vector<std::string>> rows = {
-      {"DEVICE", "STATE", "TYPE", "MEMORY", "USED", "DRIVER", "NAME", "CAPABILITIES"}};
+      {"DEVICE", "STATE", "TYPE", "MEMORY", "USED", "DRIVER", "NAME", "PRECISIONS", "CAPABILITIES"}};
   for (const DeviceRow& row : report.devices) {
     const DeviceInfo& info = row.info;
     rows.push_back({Printable(info.name), row.absence ? "absent" : "well", std::string(TypeText(row)),
                     BytesText(info.memory_total_bytes), BytesText(info.memory_used_bytes), OrDash(info.driver),
-                    OrDash(info.full_name), Printable(Joined(info.capabilities))});
+                    OrDash(info.full_name), OrDash(Joined(PrecisionsOf(info.capabilities))),
+                    OrDash(Joined(OtherCapabilities(info.capabilities)))});
   }
   text += (text.empty() ? "" : "\n") + Table(rows);
   for (const DeviceRow& row : report.devices) {

@@ -71,7 +71,7 @@ TEST(DevicesReport, JsonHasEveryKey) {
   ASSERT_FALSE(json.HasParseError());
   for (const auto& device : json["devices"].GetArray()) {
     for (const char* key : {"name", "full_name", "type", "state", "reason", "remedy", "memory_total_bytes", "memory_used_bytes",
-                            "capabilities", "driver", "architecture"}) {
+                            "precisions", "capabilities", "driver", "architecture"}) {
       EXPECT_TRUE(device.HasMember(key)) << key;
     }
   }

@@ -161,7 +161,8 @@ StatusOr<PlacementReport> TryPlan(const ServerSettings& settings, Runtime& runti
   progress("asking the devices");
   SY_ASSIGN_OR_RETURN(PlacementPlan plan, Plan(settings, runtime));
   SY_RETURN_IF_ERROR(CheckProperties(settings, runtime, plan));
-  PlacementReport report{.target_device = plan.asked, .execution_devices = {}, .targets = {}, .reasons = plan.reasons};
+  PlacementReport report{.target_device = plan.asked, .execution_devices = {}, .targets = {}, .reasons = plan.notes};
+  report.reasons.insert(report.reasons.end(), plan.reasons.begin(), plan.reasons.end());
   const LoadRequest base{
       .settings = model, .version = files.version, .model_path = files.model_path, .cache_dir = settings.cache_dir};
   const auto timer = std::make_shared<const ThreadTimer>();

@@ -201,7 +201,12 @@ Status LoadInspection::Before() {
 }
 
 uint64_t LoadInspection::Requests() const {
-  const uint64_t requests = std::max(1u, request_.settings.nireq);
+  uint64_t requests = std::max(1u, request_.settings.nireq);
+  // Where the user names none, a device asks for one for each stream at least.
+  int streams = 0;
+  if (request_.settings.nireq == 0 && absl::SimpleAtoi(TextOf(properties_, ov::num_streams.name()), &streams) && streams > 1) {
+    requests = static_cast<uint64_t>(streams);
+  }
   if (kind_ != "BATCH") return requests;
   const auto target = ParseTarget(request_.target, {devices_.front()});
   return std::max<uint64_t>(requests, target.ok() ? target->batch.value_or(1) : 1);
