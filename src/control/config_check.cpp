@@ -13,6 +13,7 @@
 #include "config/setting_mark.h"
 #include "config/text.h"
 #include "device/placement.h"
+#include "device/property_rules.h"
 #include "repository/cloud/mirror.h"
 #include "repository/source.h"
 #include "serving/decode_options.h"
@@ -33,7 +34,12 @@ class ModelJudge {
       JudgeWarmUp();
       if (environment_.read_models && !warm_up_fault_) ReadWarmUp();
     }
-    if (!IsFaulty("target_device") && !IsFaulty("fallback_devices") && !IsFaulty("plugin_config")) JudgeDevices();
+    // What can be told of values without their devices is told in any case: a fault must not hide another.
+    if (!IsFaulty("target_device") && !IsFaulty("fallback_devices")) {
+      JudgeDevices();
+    } else if (!IsFaulty("plugin_config")) {
+      JudgeValues();
+    }
     if (environment_.read_models && model_.faulty_keys.empty() && plan_ && !device_fault_) ReadModels();
   }
 
@@ -182,11 +188,27 @@ class ModelJudge {
     return message.starts_with(kKey) ? message.substr(kKey.size()) : message;
   }
 
+  // Whether one of them is faulty whatever the device.
+  bool JudgeValues() {
+    const size_t before = faults_.size();
+    for (const auto& [key, value] : settings_.plugin_config) {
+      const PropertyVerdict judged = JudgeProperty(key, value);
+      if (judged.verdict != Verdict::kBad) continue;
+      AddFault(PointerTo(PointerTo(model_.pointer, "plugin_config"), key), judged.message, "plugin_config");
+    }
+    return faults_.size() > before;
+  }
+
   void JudgeDevices() {
     auto plan = MakePlan(settings_, environment_.inventory, environment_.device_plugins);
     if (environment_.as_before && plan.status().code() == StatusCode::kNotFound) return;
-    if (!plan.ok()) return AddDeviceFault(plan.status());
+    if (!plan.ok()) {
+      const bool told = !IsFaulty("plugin_config") && JudgeValues();
+      if (!told || !Message(plan.status()).starts_with("plugin_config")) AddDeviceFault(plan.status());
+      return;
+    }
     plan_ = *std::move(plan);
+    if (IsFaulty("plugin_config")) return;
     std::vector<std::string> devices;
     for (const Candidate& candidate : plan_->candidates) {
       for (const std::string& device : candidate.devices) {

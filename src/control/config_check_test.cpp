@@ -100,7 +100,19 @@ TEST_F(ConfigCheckTest, Devices) {
   settings.fallback_devices.clear();
   settings.plugin_config = {{"MODEL_PRIORITY", {"SOME"}}};
   settings.target_device = "AUTO:CPU";
-  EXPECT_EQ(Only(settings).pointer, kEntry + "/plugin_config");
+  EXPECT_EQ(Only(settings).pointer, kEntry + "/plugin_config/MODEL_PRIORITY");
+}
+
+TEST_F(ConfigCheckTest, ADeviceThatIsNotThereHidesNoFaultOfAValue) {
+  ModelSettings settings = repository_.Add("dummy", {1});
+  settings.target_device = "TPU";
+  settings.plugin_config = {{"NUM_STREAMS", {int64_t{-7}}}, {"PERFORMANCE_HINT", {"LATENCY"}}};
+  std::vector<std::string> pointers;
+  for (const ConfigFault& fault : Faults(settings)) pointers.push_back(fault.pointer);
+  EXPECT_THAT(pointers, testing::UnorderedElementsAre(kEntry + "/target_device", kEntry + "/plugin_config/NUM_STREAMS"));
+  settings.plugin_config.clear();
+  faulty_keys_ = {"plugin_config"};
+  EXPECT_EQ(Only(settings).pointer, kEntry + "/target_device");
 }
 
 TEST_F(ConfigCheckTest, WhatAModelDoesNotTakeIsAtItsKey) {
