@@ -211,7 +211,10 @@ def derive(rows, workload):
                               "spread_us": max(cpu) - min(cpu), "measured_above_us": median(row, "above_us")}
 
 
-CHECKED_BY_PERF_ANALYZER = {"add": wire.PROTOCOLS, "sink": (wire.KSERVE_GRPC, wire.KSERVE_BINARY)}
+CHECKED_BY_PERF_ANALYZER = {
+    "add": tuple(protocol for protocol in wire.PROTOCOLS if protocol != wire.TFS_JSON),
+    "sink": (wire.KSERVE_GRPC, wire.KSERVE_BINARY),
+}
 
 
 def cross_check(workloads, plan):

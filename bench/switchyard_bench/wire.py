@@ -7,8 +7,8 @@ import struct
 from .workloads import KINDS
 
 KSERVE_GRPC, TFS_GRPC = "KServe gRPC", "TFS gRPC"
-KSERVE_BINARY, KSERVE_JSON = "KServe REST binary", "KServe REST JSON"
-PROTOCOLS = (KSERVE_GRPC, TFS_GRPC, KSERVE_BINARY, KSERVE_JSON)
+KSERVE_BINARY, KSERVE_JSON, TFS_JSON = "KServe REST binary", "KServe REST JSON", "TFS REST JSON"
+PROTOCOLS = (KSERVE_GRPC, TFS_GRPC, KSERVE_BINARY, KSERVE_JSON, TFS_JSON)
 # Inputs in a region of shared memory that was registered under this name, one after the other; outputs in the answer.
 GRPC_SHARED, REST_SHARED = "KServe gRPC, shared memory", "KServe REST, shared memory"
 REGION = "inputs"
@@ -87,12 +87,24 @@ def kserve_json(tensors):
     return json.dumps({"inputs": [_described(t, data=t.values()) for t in tensors]}).encode()
 
 
+def _nested(values, shape):
+    for size in reversed(shape[1:]):
+        values = [values[i : i + size] for i in range(0, len(values), size)]
+    return values
+
+
+def _tfs_json(tensors):
+    return json.dumps({"inputs": {t.name: _nested(t.values(), t.shape) for t in tensors}}).encode()
+
+
 def request(protocol, model, tensors):
     if protocol in (KSERVE_GRPC, GRPC_SHARED):
         message = _kserve if protocol == KSERVE_GRPC else _kserve_shared
         return _grpc("/inference.GRPCInferenceService/ModelInfer", message(model, tensors))
     if protocol == TFS_GRPC:
         return _grpc("/tensorflow.serving.PredictionService/Predict", _tfs(model, tensors))
+    if protocol == TFS_JSON:
+        return Request("rest", f"/v1/models/{model}:predict", ("content-type: application/json",), _tfs_json(tensors))
     path = f"/v2/models/{model}/infer"
     if protocol == KSERVE_JSON:
         return Request("rest", path, ("content-type: application/json",), kserve_json(tensors))
