@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
 #include <optional>
 #include <string>
 
@@ -35,7 +34,6 @@ void CollectVersion(const Version& version, TimePoint now, MetricsPage& page) {
   page.Add(Family::kModelHelping, labels, placement.helping ? 1 : 0);
   size_t requests = 0, streams = 0;
   uint64_t memory = 0;
-  std::map<std::string, uint64_t> layers;
   for (const TargetPlacement& target : placement.targets) {
     page.Add(Family::kModelPlacement,
              {{"model", version.model_name()},
@@ -47,9 +45,6 @@ void CollectVersion(const Version& version, TimePoint now, MetricsPage& page) {
     if (!target.facts) continue;
     memory += target.facts->memory_bytes.value_or(0);
     if (target.state != "serving") continue;
-    for (const auto& [device, types] : target.facts->layers) {
-      for (const auto& [type, count] : types) layers[device] += static_cast<uint64_t>(count);
-    }
     requests += target.num_requests;
     streams += static_cast<size_t>(target.facts->num_streams.value_or(0));
   }
@@ -61,9 +56,9 @@ void CollectVersion(const Version& version, TimePoint now, MetricsPage& page) {
               {"cache", Name(serving->facts->cache)}},
              serving->facts->load_ms / 1000);
   }
-  for (const auto& [device, count] : layers) {
+  for (const auto& [device, types] : placement.ServingLayers()) {
     page.Add(Family::kModelLayers, {{"model", version.model_name()}, {"version", version.number_text()}, {"device", device}},
-             static_cast<double>(count));
+             static_cast<double>(CountLayers(types)));
   }
   add(Family::kStreams, "name", streams);
   add(Family::kInferRequests, "name", requests);

@@ -15,6 +15,15 @@ namespace switchyard {
 
 std::string_view Name(LoadFacts::Cache cache);  // "hit", "miss", "off"
 
+using Layers = std::map<std::string, std::map<std::string, int>>;  // by device, and by type
+
+// Of whatever type.
+inline int64_t CountLayers(const std::map<std::string, int>& types) {
+  int64_t count = 0;
+  for (const auto& [type, number] : types) count += number;
+  return count;
+}
+
 // One candidate of the plan.
 struct TargetPlacement {
   std::string target;                          // "GPU.0", "HETERO:GPU.0,CPU"
@@ -61,6 +70,15 @@ struct PlacementReport {
       if (target.state == "serving") return &target;
     }
     return nullptr;
+  }
+
+  // Of all that serve; where two of them have a device, the first one's.
+  Layers ServingLayers() const {
+    Layers layers;
+    for (const TargetPlacement& target : targets) {
+      if (target.state == "serving" && target.facts) layers.insert(target.facts->layers.begin(), target.facts->layers.end());
+    }
+    return layers;
   }
 };
 

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <optional>
 #include <string_view>
 
@@ -40,6 +41,7 @@ class EventTexts {
  public:
   enum Which : size_t { kRequestId, kModel, kVersion, kDevice, kTraceState };
   static constexpr std::array<size_t, 5> kLongest = {128, 255, 20, 64, 512};
+  static constexpr size_t kAll = std::accumulate(kLongest.begin(), kLongest.end(), size_t{0});
 
   void Set(const std::array<std::string_view, kLongest.size()>& texts) {
     size_t end = 0;
@@ -57,7 +59,7 @@ class EventTexts {
 
  private:
   std::array<uint16_t, kLongest.size()> ends_;
-  char bytes_[128 + 255 + 20 + 64 + 512];
+  char bytes_[kAll];
 };
 
 // The same with its text, for an EventQueue: filled over and over without allocating.

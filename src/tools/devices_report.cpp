@@ -81,26 +81,20 @@ void WriteList(Writer& writer, const char* key, const std::vector<std::string>& 
   writer.EndArray();
 }
 
-// Those of the capabilities that are types of numbers: FP32, BF16, INT8, U4, BIN.
-std::vector<std::string> PrecisionsOf(const std::vector<std::string>& capabilities) {
-  std::vector<std::string> precisions;
-  for (const std::string& word : capabilities) {
-    const size_t letters = std::min(word.find_first_of("0123456789"), word.size());
-    const bool number = letters < word.size() && word.find_first_not_of("0123456789", letters) == word.npos;
-    constexpr std::string_view kKinds[] = {"FP", "BF", "INT", "UINT", "I", "U", "F", "NF"};
-    const bool kind = std::find(std::begin(kKinds), std::end(kKinds), word.substr(0, letters)) != std::end(kKinds);
-    if (word == "BIN" || (number && kind)) precisions.push_back(word);
-  }
-  return precisions;
+// A type of numbers: FP32, BF16, INT8, U4, BIN.
+bool IsPrecision(const std::string& word) {
+  const size_t letters = std::min(word.find_first_of("0123456789"), word.size());
+  const bool number = letters < word.size() && word.find_first_not_of("0123456789", letters) == word.npos;
+  constexpr std::string_view kKinds[] = {"FP", "BF", "INT", "UINT", "I", "U", "F", "NF"};
+  const bool kind = std::find(std::begin(kKinds), std::end(kKinds), word.substr(0, letters)) != std::end(kKinds);
+  return word == "BIN" || (number && kind);
 }
 
-std::vector<std::string> OtherCapabilities(const std::vector<std::string>& capabilities) {
-  std::vector<std::string> others;
-  const std::vector<std::string> precisions = PrecisionsOf(capabilities);
-  for (const std::string& word : capabilities) {
-    if (std::find(precisions.begin(), precisions.end(), word) == precisions.end()) others.push_back(word);
-  }
-  return others;
+// Those of the capabilities that are precisions, or those that are not.
+std::vector<std::string> Capabilities(const DeviceInfo& info, bool precisions) {
+  std::vector<std::string> words = info.capabilities;
+  std::erase_if(words, [precisions](const std::string& word) { return IsPrecision(word) != precisions; });
+  return words;
 }
 
 void WriteDevice(Writer& writer, const DeviceRow& row) {
@@ -117,7 +111,7 @@ void WriteDevice(Writer& writer, const DeviceRow& row) {
     writer.Null();
   else
     writer.Uint64(row.info.memory_used_bytes);
-  WriteList(writer, "precisions", PrecisionsOf(row.info.capabilities));
+  WriteList(writer, "precisions", Capabilities(row.info, /*precisions=*/true));
   WriteList(writer, "capabilities", row.info.capabilities);
   WriteText(writer, "driver", row.info.driver);
   WriteText(writer, "architecture", row.info.architecture);
@@ -197,8 +191,8 @@ std::string ToText(const DevicesReport& report) {
     const DeviceInfo& info = row.info;
     rows.push_back({Printable(info.name), row.absence ? "absent" : "well", std::string(TypeText(row)),
                     BytesText(info.memory_total_bytes), BytesText(info.memory_used_bytes), OrDash(info.driver),
-                    OrDash(info.full_name), OrDash(Joined(PrecisionsOf(info.capabilities))),
-                    OrDash(Joined(OtherCapabilities(info.capabilities)))});
+                    OrDash(info.full_name), OrDash(Joined(Capabilities(info, /*precisions=*/true))),
+                    OrDash(Joined(Capabilities(info, /*precisions=*/false)))});
   }
   text += (text.empty() ? "" : "\n") + Table(rows);
   for (const DeviceRow& row : report.devices) {

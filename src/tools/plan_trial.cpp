@@ -125,9 +125,7 @@ StatusOr<PlanGraph> Draw(const PlacementPlan& plan, const PlacementReport& repor
 std::string LayersText(const LoadFacts& facts) {
   std::string text;
   for (const auto& [device, types] : facts.layers) {
-    int count = 0;
-    for (const auto& [type, number] : types) count += number;
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", device, count);
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", device, CountLayers(types));
   }
   return text.empty() ? "-" : text;
 }

@@ -76,8 +76,6 @@ std::string Rfc3339(std::chrono::system_clock::time_point when) {
   return fmt::format("{:%Y-%m-%dT%H:%M:%S}Z", fmt::gmtime(std::chrono::floor<std::chrono::seconds>(when)));
 }
 
-using Layers = std::map<std::string, std::map<std::string, int>>;
-
 void AppendLayers(ObjectText& object, const Layers& layers) {
   if (layers.empty()) {
     object.Null("layers");
@@ -85,11 +83,7 @@ void AppendLayers(ObjectText& object, const Layers& layers) {
   }
   {
     ObjectText counts(object.Key("layers"));
-    for (const auto& [device, types] : layers) {
-      int64_t count = 0;
-      for (const auto& [type, number] : types) count += number;
-      counts.Integer(device, count);
-    }
+    for (const auto& [device, types] : layers) counts.Integer(device, CountLayers(types));
   }
   ObjectText devices(object.Key("layers_by_type"));
   for (const auto& [device, types] : layers) {
@@ -100,7 +94,6 @@ void AppendLayers(ObjectText& object, const Layers& layers) {
 
 struct Serving {
   const LoadFacts* first = nullptr;  // null: nothing serves
-  Layers layers;                     // of all of them
   int64_t num_requests = 0;
   std::optional<int64_t> memory_bytes;
 };
@@ -110,7 +103,6 @@ Serving SumUp(const PlacementReport& placement) {
   for (const TargetPlacement& target : placement.targets) {
     if (target.state != "serving" || !target.facts) continue;
     if (sum.first == nullptr) sum.first = &*target.facts;
-    sum.layers.insert(target.facts->layers.begin(), target.facts->layers.end());
     sum.num_requests += static_cast<int64_t>(target.num_requests);
     if (target.facts->memory_bytes) {
       sum.memory_bytes = sum.memory_bytes.value_or(0) + static_cast<int64_t>(*target.facts->memory_bytes);
@@ -217,7 +209,7 @@ std::string EncodePlacement(const PlacementReport& placement) {
     object.Text("target_device", placement.target_device);
     object.Texts("execution_devices", placement.execution_devices);
     object.Bool("helping", placement.helping);
-    AppendLayers(object, serving.layers);
+    AppendLayers(object, placement.ServingLayers());
     AppendFacts(object, serving.first, serving.num_requests, serving.memory_bytes);
     AppendTargets(object.Key("by_device"), placement.targets);
     object.Texts("reasons", placement.reasons);
