@@ -11,6 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from harness import ROOT, Server, binary  # noqa: E402
 from testing.models import make_all  # noqa: E402
+from web import Web  # noqa: E402
 
 
 def pytest_configure(config):
@@ -59,6 +60,13 @@ def light_resnet50() -> pathlib.Path:
     import onnx
 
     return pathlib.Path(onnx.__file__).parent / "backend/test/data/light/light_resnet50.onnx"
+
+
+@pytest.fixture
+def web():
+    one = Web()
+    yield one
+    one.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,18 +10,21 @@ import os
 import random
 import shutil
 import subprocess
+import threading
 import time
 
 import numpy as np
+import onnx
 import openvino as ov
 import pytest
 from openvino import opset13 as ops
 
 from clients import KserveGrpc, KserveRest, KserveRestBinary, TfsGrpc, ask, tensor
 from conftest import write_config
-from harness import Server, sanitized, wait_until
+from harness import Server, binary, sanitized, wait_until
 from testing.models.ir import plus_one
 from testing.steady_clients import SteadyClients
+from web import SLOW_PIECE
 
 LONGEST_CALL_S = 5
 MB = 1 << 20
@@ -403,6 +406,60 @@ def test_a_full_disk(tmp_path, small_disk, many):
         wait_until(lambda: server.http("GET", "/v2/models/dummy/versions/99/ready").code == 200, 20, "version 99")
         assert server.http("GET", "/v1/models/dummy/placement").json()["reasons"] == []
         assert "version 99 is available" in log.read_text(errors="replace")
+
+
+def onnx_model(addend):
+    """b + addend, of several of the pieces that the web server sends when it is slow."""
+    tensor_of = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Add", ["b", "addend"], ["a"])],
+        "add",
+        [tensor_of("b", onnx.TensorProto.FLOAT, [1, 10])],
+        [tensor_of("a", onnx.TensorProto.FLOAT, [1, 10])],
+        [onnx.numpy_helper.from_array(np.full(10, addend, np.float32), "addend")],
+        doc_string="x" * (3 * SLOW_PIECE),
+    )
+    opset = onnx.helper.make_opsetid("", 17)
+    return onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString()
+
+
+@pytest.mark.timeout(240)
+def test_a_pull_into_the_served_repository_is_killed(tmp_path, web, many):
+    """What it had fetched is served by nobody; another pull goes on with it, and then it serves."""
+    repository = tmp_path / "repository"
+    add_version(repository / "dummy", 1)
+    command = [binary(), "pull", web.url + "/dummy.onnx", "--repository", repository]
+    flags = ("--model_name", "dummy", "--model_path", repository / "dummy", "--target_device", "CPU")
+    with Server(tmp_path / "server", *flags, "--file_system_poll_wait_seconds", 1) as server:
+        with CheckingClients(server, callers_of("dummy"), {"dummy": [1]}) as clients:
+            before = None
+            for number in range(2, 2 + many(20, 3)):
+                if number == 4:
+                    before = Vitals(server, clients)
+                web.files["/dummy.onnx"] = onnx_model(number)
+                held = threading.Event()
+                web.plan["/dummy.onnx"] = [{"hold": held}]
+                process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+                try:
+                    parts = lambda: [part.stat().st_size for part in repository.rglob("*.part")]  # noqa: E731
+                    wait_until(lambda: parts() == [SLOW_PIECE], 20, "the first piece")
+                finally:
+                    process.kill()
+                    process.wait()
+                    held.set()
+                clients.go_on()
+                rows = server.http("GET", "/v1/models/dummy").json()["model_version_status"]
+                assert [(row["version"], row["state"]) for row in rows if row["state"] != "END"] == [
+                    (str(number - 1), "AVAILABLE")
+                ], rows
+                clients.may_serve("dummy", number)
+                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+                assert done.returncode == 0, done.stderr
+                clients.wait_for_newest("dummy")
+                assert parts() == []
+            check_vitals(before or Vitals(server, clients), server, clients, f"{many(20, 3)} killed pulls")
+            assert "[error]" not in server.log.lower(), server.log
+        clients.check()
 
 
 def matrix_model(base, seed):

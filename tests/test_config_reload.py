@@ -52,6 +52,20 @@ def serve(folder, *flags):
     return Server(folder / "server", "--config_path", folder / "config.json", *flags)
 
 
+def test_a_start_tells_of_a_label_that_leads_nowhere(tmp_path):
+    """A reload would refuse it."""
+    add_model(tmp_path, "a", (1, 2))
+    write_config(tmp_path / "config.json", [entry("a", labels={"stable": 2, "canary": 1, "next": 7})])
+    with serve(tmp_path, "--file_system_poll_wait_seconds", 1) as server:
+        told = [line for line in server.log.splitlines() if "the label" in line]
+        assert ["canary" in line or "next" in line for line in told] == [True, True], told
+        assert 'the label "next" leads to version 7, which is not there' in told[1]
+        assert answer_of(server, "a", "/versions/stable") == 2 and answer_of(server, "a", "/versions/next") is None
+        add_model(tmp_path, "a", (7,))
+        wait_until(lambda: answer_of(server, "a", "/versions/next") == 7, 20, "version 7")
+        wait_until(lambda: server.log.count("the label") == 3, 20, "stable's loss to be told, once")
+
+
 def test_a_reload_warns_of_what_only_a_start_reads(two):
     config = two / "config.json"
     with serve(two) as server:

@@ -9,6 +9,7 @@ import pytest
 
 from conftest import write_config
 from harness import Server, run_binary
+from testing.devices import gpu_env, npu_env
 from test_config_reload import add_model, answer_of, entry
 
 
@@ -49,6 +50,39 @@ def test_check_lists_every_fault(tmp_path):
     assert all(set(fault) == {"pointer", "expected", "got"} and all(fault[k] for k in ("expected", "got")) for fault in faults)
     done = run_binary("check", config)
     assert done.returncode == 1 and all(fault["pointer"] in done.stdout for fault in faults), done.stdout
+
+
+def test_check_finds_every_faulty_property_of_every_device(tmp_path):
+    add_model(tmp_path, "a")
+    properties = {"CPU": {"NUM_STREAM": 1, "NUM_STREAMS": 1, "PERF_COUNTS": 1}}
+    plugin_config = {"DEVICE_PROPERTIES": properties, "PERFORMANCE_HINT": "SPEED"}
+    config = write_config(tmp_path / "config.json", [entry("a", target_device="AUTO:CPU", plugin_config=plugin_config)])
+    done = run_binary("check", config, "--json")
+    at = "/model_config_list/0/config/plugin_config/"
+    pointers = [fault["pointer"] for fault in json.loads(done.stdout)["faults"]]
+    assert sorted(pointers) == sorted(
+        at + key for key in ("DEVICE_PROPERTIES/CPU/NUM_STREAM", "DEVICE_PROPERTIES/CPU/PERF_COUNTS", "PERFORMANCE_HINT")
+    ), done.stdout
+
+
+def test_check_finds_what_a_load_would_refuse_of_its_devices(models, tmp_path):
+    """A device that strict_placement wants used and that gets no layer, and a GPU without room: nothing is compiled for it."""
+    path = str(models / "sink")
+    config = write_config(
+        tmp_path / "config.json",
+        [
+            entry("idle", base_path=path, target_device="HETERO:NPU,CPU", strict_placement=True),
+            entry("idle_too", base_path=path, target_device="HETERO:NPU,CPU"),
+            entry("large", base_path=path, target_device="GPU", nireq=100000),
+            entry("elsewhere", base_path=path, target_device="GPU", nireq=100000, fallback_devices=["CPU"]),
+        ],
+    )
+    done = run_binary("check", config, "--json", env={**npu_env(), **gpu_env()})
+    faults = {fault["pointer"]: fault["got"] for fault in json.loads(done.stdout)["faults"]}
+    at = "/model_config_list/{}/config/target_device".format
+    assert set(faults) == {at(0), at(2)}, done.stdout
+    assert "CPU got no layer of the model" in faults[at(0)]
+    assert "the model needs at least" in faults[at(2)] and "100000 requests" in faults[at(2)]
 
 
 def test_check_finds_what_needs_no_compiling(tmp_path):

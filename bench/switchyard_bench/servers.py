@@ -163,13 +163,15 @@ def _has_shared_memory():
     return "--allow_shared_memory" in help_text
 
 
-def start_switchyard(workload, model, folder, pin, flags=()):
+def start_switchyard(workload, model, folder, pin, flags=(), settings=None):
+    """`settings`: flags in place of the workload's own."""
     folder = pathlib.Path(folder)
     ready = folder / "ready.json"
     ready.unlink(missing_ok=True)
     command = [*pin, paths.BUILD / "switchyard", "--model_name", workload.name, "--model_path", model, "--port", "auto",
                "--rest_port", "auto", "--grpc_bind_address", "127.0.0.1", "--rest_bind_address", "127.0.0.1",
-               "--ready_file", ready, "--log_level", "WARNING", *workload.switchyard_flags(), *flags]
+               "--ready_file", ready, "--log_level", "WARNING", *flags,
+               *(workload.switchyard_flags() if settings is None else settings)]
     if _has_shared_memory():
         command.append("--allow_shared_memory")
     server = _ready_file(SwitchyardServer("Switchyard", command, folder / "switchyard.log"), ready)

@@ -64,7 +64,11 @@ class Workload:
     by_sink: str = ""  # compute hides what serving costs: derive it from this workload's microseconds as well
 
     def switchyard_flags(self):
-        flags = ["--target_device", "CPU", "--plugin_config", json.dumps(SHARED_SETTINGS)]
+        return ["--target_device", "CPU", "--plugin_config", json.dumps(SHARED_SETTINGS), *self.model_flags()]
+
+    def model_flags(self):
+        """Of those, the ones that say what the model takes."""
+        flags = []
         if self.reshape:
             shapes = {t.name: "(" + ",".join(map(str, t.shape)) + ")" for t in self.inputs}
             flags += ["--shape", json.dumps(shapes)]

@@ -1,6 +1,7 @@
 #include "config/config_file.h"
 
 #include <rapidjson/document.h>
+#include <rapidjson/pointer.h>
 
 #include <cerrno>
 #include <filesystem>
@@ -15,11 +16,11 @@
 #include "config/device_values.h"
 #include "config/json_text.h"
 #include "config/lifecycle_values.h"
-#include "config/metrics_list.h"
 #include "config/model_entry.h"
 #include "config/model_values.h"
 #include "config/plugin_config.h"
 #include "config/preprocess_values.h"
+#include "config/server_parts.h"
 #include "config/text.h"
 
 namespace switchyard {
@@ -243,30 +244,12 @@ StatusOr<ConfigFile> ParseConfigFile(std::string_view text, const std::string& b
   SY_RETURN_IF_ERROR(CheckConfigSchema(document));
 
   ConfigFile file;
-  if (const Value* json = Find(document, "device_plugins")) {
-    auto plugins = DevicePluginsOf(*json, base_dir);
-    if (!plugins.ok()) return At(plugins.status(), "/device_plugins");
-    file.server.device_plugins = *std::move(plugins);
+  for (const ServerPart& part : kServerParts) {
+    const Value* const value = rapidjson::Pointer(part.pointer).Get(document);
+    const Status read = value != nullptr ? part.read(*value, base_dir, &file.server) : absl::OkStatus();
+    if (!read.ok()) return At(read, part.pointer);
   }
   ReadModels(document["model_config_list"], base_dir, warnings, &file);
-  if (const Value* logging = Find(document, "logging")) {
-    if (const Value* level = Find(*logging, "level")) {
-      auto parsed = ParseLogLevel(Text(*level));
-      if (!parsed.ok()) return At(parsed.status(), "/logging/level");
-      file.server.log_level = *parsed;
-    }
-  }
-  if (const Value* monitoring = Find(document, "monitoring")) {
-    if (const Value* metrics = Find(*monitoring, "metrics")) {
-      file.server.has_monitoring = true;
-      file.server.metrics_enable = (*metrics)["enable"].GetBool();
-      if (const Value* list = Find(*metrics, "metrics_list")) {
-        for (const Value& name : list->GetArray()) file.server.metrics_list.emplace_back(Text(name));
-        const Status known = CheckMetricsList(file.server.metrics_list);
-        if (!known.ok()) return At(known, "/monitoring/metrics/metrics_list");
-      }
-    }
-  }
   return file;
 }
 

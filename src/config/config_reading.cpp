@@ -3,12 +3,15 @@
 #include <rapidjson/document.h>
 #include <rapidjson/pointer.h>
 
+#include <functional>
 #include <map>
+#include <utility>
 
 #include "config/config_schema.h"
 #include "config/json_text.h"
 #include "config/model_entry.h"
 #include "config/model_values.h"
+#include "config/server_parts.h"
 #include "config/text.h"
 
 namespace switchyard {
@@ -21,6 +24,50 @@ using rapidjson::Value;
 std::string KeyOf(std::string_view message, const Value& entry) {
   const std::string key(message.substr(0, message.find_first_of(": ")));
   return entry.HasMember(key.c_str()) ? key : std::string();
+}
+
+// What a parser says of a value: of the whole, or of one of the same kind with some of its members.
+using ReadValue = std::function<Status(const Value&)>;
+
+Document WithPart(const Value& of, const Value* name, const Value& part) {
+  Document one;
+  of.IsObject() ? one.SetObject() : one.SetArray();
+  auto& memory = one.GetAllocator();
+  if (name != nullptr) {
+    one.AddMember(Value(*name, memory), Value(part, memory), memory);
+  } else {
+    one.PushBack(Value(part, memory), memory);
+  }
+  return one;
+}
+
+// Adds the faults of a value that `read` refuses: of each member that it refuses alone, down to `depth` levels below, and of
+// the others together; where no member is to blame, of the value. Adds none where it refuses nothing.
+void AddFaultyParts(const Value& value, const std::string& place, int depth, const ReadValue& read,
+                    std::vector<ConfigFault>* faults) {
+  const Status whole = read(value);
+  if (whole.ok()) return;
+  const size_t before = faults->size();
+  Document good;
+  value.IsObject() ? good.SetObject() : good.SetArray();
+  auto& memory = good.GetAllocator();
+  const auto judge = [&](const Value* name, const Value& part, std::string_view token) {
+    const ReadValue alone = [&](const Value& other) { return read(WithPart(value, name, other)); };
+    const size_t told = faults->size();
+    AddFaultyParts(part, PointerTo(place, token), depth - 1, alone, faults);
+    if (faults->size() > told) return;
+    name != nullptr ? good.AddMember(Value(*name, memory), Value(part, memory), memory)
+                    : good.PushBack(Value(part, memory), memory);
+  };
+  if (depth > 0 && value.IsObject()) {
+    for (const auto& member : value.GetObject()) judge(&member.name, member.value, Text(member.name));
+  } else if (depth > 0 && value.IsArray()) {
+    for (rapidjson::SizeType i = 0; i < value.Size(); ++i) judge(nullptr, value[i], std::to_string(i));
+  }
+  const bool blamed = faults->size() > before;
+  const bool some_left = value.IsObject() ? !good.ObjectEmpty() : !good.Empty();
+  const Status left = !blamed ? whole : some_left ? read(good) : absl::OkStatus();
+  if (!left.ok()) faults->push_back(FaultAt(place, Message(left), Describe(value)));
 }
 
 // Finds every fault of one entry with the parser that stops at the first: the faulty key is put aside, and the rest read again.
@@ -63,50 +110,38 @@ class EntryJudge {
 
   void PutAside(const std::string& key) { entry_.RemoveMember(key.c_str()); }
 
-  // Of a value that holds several, each faulty part alone; else the value.
   void AddFaultsOf(const std::string& key, std::string_view message) {
     const Value& value = entry_[key.c_str()];
     const std::string place = PointerTo(model_.pointer, key);
-    const size_t before = faults_.size();
     // Its members mean something together.
-    const bool whole = key == "dynamic_batching";
-    if (whole && value.IsObject()) {
-      for (const auto& member : value.GetObject()) {
-        const std::string name(Text(member.name));
-        const std::string_view part = WithoutKey(message, key);
-        if (!part.starts_with(name + ": ")) continue;
-        faults_.push_back(FaultAt(PointerTo(place, name), WithoutKey(part, name), Describe(member.value)));
-      }
-    } else if (value.IsObject() && value.MemberCount() > 1) {
-      for (const auto& member : value.GetObject()) {
-        Document one = Alone();
-        Value part(rapidjson::kObjectType);
-        part.AddMember(Value(member.name, one.GetAllocator()), Value(member.value, one.GetAllocator()), one.GetAllocator());
-        Try(one, key, std::move(part), PointerTo(place, Text(member.name)), Describe(member.value));
-      }
-    } else if (value.IsArray() && value.Size() > 1) {
-      for (rapidjson::SizeType i = 0; i < value.Size(); ++i) {
-        Document one = Alone();
-        Value part(rapidjson::kArrayType);
-        part.PushBack(Value(value[i], one.GetAllocator()), one.GetAllocator());
-        Try(one, key, std::move(part), PointerTo(place, std::to_string(i)), Describe(value[i]));
-      }
-    }
+    if (key == "dynamic_batching") return AddFaultOfMember(value, key, message);
+    // What stands under DEVICE_PROPERTIES, by device and by property, is as much a property as what stands beside it.
+    const int depth = key == "plugin_config" ? 3 : 1;
+    const ReadValue alone = [&](const Value& part) { return ReadAlone(key, part); };
+    const size_t before = faults_.size();
+    AddFaultyParts(value, place, depth, alone, &faults_);
     if (faults_.size() == before) faults_.push_back(FaultAt(place, WithoutKey(message, key), Describe(value)));
   }
 
-  Document Alone() const {
-    Document one;
-    one.SetObject();
-    if (entry_.HasMember("name")) one.AddMember("name", Value(entry_["name"], one.GetAllocator()), one.GetAllocator());
-    return one;
+  void AddFaultOfMember(const Value& value, const std::string& key, std::string_view message) {
+    const std::string place = PointerTo(model_.pointer, key);
+    const std::string_view rest = WithoutKey(message, key);
+    const std::string name(rest.substr(0, rest.find(": ")));
+    if (!value.IsObject() || !value.HasMember(name.c_str())) return faults_.push_back(FaultAt(place, rest, Describe(value)));
+    faults_.push_back(FaultAt(PointerTo(place, name), WithoutKey(rest, name), Describe(value[name.c_str()])));
   }
-  void Try(Document& entry, const std::string& key, Value part, std::string pointer, std::string described) {
-    entry.AddMember(Value(key.c_str(), entry.GetAllocator()), std::move(part), entry.GetAllocator());
+
+  // What the parser says of the key where nothing but the name stands beside it, about the key.
+  Status ReadAlone(const std::string& key, const Value& value) const {
+    Document entry;
+    entry.SetObject();
+    auto& memory = entry.GetAllocator();
+    if (entry_.HasMember("name")) entry.AddMember("name", Value(entry_["name"], memory), memory);
+    entry.AddMember(Value(key.c_str(), memory), Value(value, memory), memory);
     ModelSettings settings = Named();
     const Status read = ReadModelEntry(entry, base_dir_, &settings, Warnings::kIgnore);
-    if (read.ok() || KeyOf(Message(read), entry) != key) return;
-    faults_.push_back(FaultAt(std::move(pointer), WithoutKey(Message(read), key), std::move(described)));
+    if (read.ok() || KeyOf(Message(read), entry) != key) return absl::OkStatus();
+    return Status(read.code(), WithoutKey(Message(read), key));
   }
   static std::string_view WithoutKey(std::string_view message, const std::string& key) {
     if (message.starts_with(key + ": ")) message.remove_prefix(key.size() + 2);
@@ -195,6 +230,25 @@ void JudgeModels(const Value& list, const std::string& base_dir, Warnings warnin
   }
 }
 
+// Beside the models. What the schema says of a place goes first.
+void JudgeServer(const Document& document, const std::string& base_dir, ConfigReading* reading) {
+  std::set<std::string> told;
+  for (const ConfigFault& fault : reading->faults) told.insert(fault.pointer);
+  for (const ServerPart& part : kServerParts) {
+    const Value* const value = rapidjson::Pointer(part.pointer).Get(document);
+    if (value == nullptr || part.read(*value, base_dir, &reading->file.server).ok()) continue;
+    std::vector<ConfigFault> faults;
+    const ReadValue read = [&](const Value& some) {
+      ServerConfig tried;
+      return part.read(some, base_dir, &tried);
+    };
+    AddFaultyParts(*value, part.pointer, 1, read, &faults);
+    for (ConfigFault& fault : faults) {
+      if (!told.contains(fault.pointer)) reading->faults.push_back(std::move(fault));
+    }
+  }
+}
+
 }  // namespace
 
 ConfigReading ReadWholeConfig(std::string_view text, const std::string& base_dir, bool strict) {
@@ -215,20 +269,14 @@ ConfigReading ReadWholeConfig(std::string_view text, const std::string& base_dir
     // What is well-formed is read once more below, and warned of there.
     JudgeModels(document["model_config_list"], base_dir, strict ? Warnings::kRefuse : Warnings::kIgnore, &reading);
   }
+  JudgeServer(document, base_dir, &reading);
   if (!well_formed) return reading;
   auto file = ParseConfigFile(text, base_dir, strict ? Warnings::kRefuse : Warnings::kLog);
   if (file.ok()) {
     reading.file = *std::move(file);
-    return reading;
+  } else if (reading.faults.empty()) {
+    reading.faults.push_back(FaultAt("", Message(file.status()), Describe(document)));
   }
-  // What stands beside the models: the message begins with its pointer.
-  const std::string_view message = Message(file.status());
-  const size_t colon = message.find(": ");
-  const bool placed = message.starts_with('/') && colon != message.npos;
-  std::string pointer(placed ? message.substr(0, colon) : "");
-  const Value* const value = rapidjson::Pointer(pointer.c_str()).Get(document);
-  reading.faults.push_back(FaultAt(std::move(pointer), placed ? message.substr(colon + 2) : message,
-                                   Describe(value != nullptr ? *value : document)));
   return reading;
 }
 

@@ -22,7 +22,7 @@ struct CheckedModel {
 struct ConfigReading {
   std::vector<ConfigFault> faults;  // empty: `file` is what ParseConfigFile makes of it, and no model of it is faulty
   std::vector<CheckedModel> models;
-  ConfigFile file;
+  ConfigFile file;  // where there are faults, what is good of "server"
 };
 
 // Judges every value of a file, not only up to its first fault: syntax, schema, values, and names that are there twice.

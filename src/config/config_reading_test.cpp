@@ -80,9 +80,35 @@ TEST(ConfigReading, SaysWhatIsWrongBesideTheModels) {
       R"({"model_config_list": [], "monitoring": {"metrics": {"enable": true, "metrics_list": ["nope"]}}})";
   const auto faults = ReadWholeConfig(text, "/").faults;
   ASSERT_EQ(faults.size(), 1u) << ToText(faults);
-  EXPECT_EQ(faults[0].pointer, "/monitoring/metrics/metrics_list");
+  EXPECT_EQ(faults[0].pointer, "/monitoring/metrics/metrics_list/0");
   EXPECT_EQ(faults[0].expected, "a value that this server takes");
-  EXPECT_THAT(faults[0].got, HasSubstr("a list of 1: the metric \"nope\" is not known"));
+  EXPECT_THAT(faults[0].got, HasSubstr("the metric \"nope\" is not known"));
+}
+
+TEST(ConfigReading, AFaultOfOnePartHidesNoneOfAnother) {
+  const std::string text = R"({"model_config_list": [{"config": {"name": "m", "nireq": "two", "plugin_config":
+      {"NUM_STREAMS": 1, "DEVICE_PROPERTIES": {"CPU": {"A": [1], "B": 1, "C": null}, "GPU": 7}}}}],
+      "device_plugins": {"x y": "a", "GOOD": "libgood.so", "BAD": 7},
+      "logging": {"level": "LOUD"},
+      "monitoring": {"metrics": {"metrics_list": ["nope", "ovms_requests_success", "neither", "ovms_requests_success", 3]}}})";
+  const ConfigReading reading = ReadWholeConfig(text, "/etc");
+  const std::string properties = "/model_config_list/0/config/plugin_config/DEVICE_PROPERTIES";
+  EXPECT_THAT(
+      Pointers(reading.faults),
+      UnorderedElementsAre("/model_config_list/0/config/nireq", properties + "/CPU/A", properties + "/CPU/C",
+                           properties + "/GPU", "/device_plugins/x y", "/device_plugins/BAD", "/logging/level",
+                           "/monitoring/metrics", "/monitoring/metrics/metrics_list/0", "/monitoring/metrics/metrics_list/2",
+                           "/monitoring/metrics/metrics_list/4", "/monitoring/metrics/metrics_list"))
+      << ToText(reading.faults);
+}
+
+TEST(ConfigReading, WhatIsGoodBesideAFaultIsRead) {
+  const std::string text = R"({"model_config_list": [{"config": {"name": "m", "nireq": "two"}}],
+      "device_plugins": {"GOOD": "libgood.so"}})";
+  const ConfigReading reading = ReadWholeConfig(text, "/etc");
+  EXPECT_THAT(Pointers(reading.faults), ElementsAre("/model_config_list/0/config/nireq"));
+  ASSERT_EQ(reading.file.server.device_plugins.size(), 1u) << "the devices of other models hang on it";
+  EXPECT_EQ(reading.file.server.device_plugins[0].first, "GOOD");
 }
 
 TEST(ConfigReading, MembersThatBelongTogetherAreJudgedTogether) {
@@ -120,7 +146,7 @@ TEST(ConfigReading, TextThatIsNoJsonIsOneFault) {
   EXPECT_THAT(faults[0].got, HasSubstr("line 2"));
   EXPECT_THAT(Pointers(ReadWholeConfig("[]", "/").faults), ElementsAre(""));
   EXPECT_THAT(Pointers(ReadWholeConfig(R"({"model_config_list": [], "device_plugins": {"x y": "a"}})", "/").faults),
-              ElementsAre("/device_plugins"));
+              ElementsAre("/device_plugins/x y"));
 }
 
 TEST(ConfigReading, ModelsShareNoName) {

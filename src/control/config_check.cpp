@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -170,18 +171,36 @@ class ModelJudge {
     }
   }
 
-  // Each faulty property alone, where there are not too many: some take a child process, and with it a moment, to judge.
+  using Check = std::function<Status(const PropertyMap&)>;
+
   void AddPropertyFaults(const std::vector<std::string>& devices, const Status& of_all) {
-    constexpr size_t kMostAlone = 64;
     const std::string place = PointerTo(model_.pointer, "plugin_config");
     const size_t before = faults_.size();
-    for (const auto& [key, value] : settings_.plugin_config) {
-      if (settings_.plugin_config.size() > kMostAlone) break;
-      const auto alone = environment_.runtime.CheckProperties(plan_->asked, devices, {{key, value}});
-      if (!alone.ok()) AddFault(PointerTo(place, key), WithoutKey(Message(alone.status())), "plugin_config");
-    }
+    AddFaultyProperties(settings_.plugin_config, place, [&](const PropertyMap& some) {
+      return environment_.runtime.CheckProperties(plan_->asked, devices, some).status();
+    });
     if (faults_.size() == before) AddFault(place, WithoutKey(Message(of_all)), "plugin_config");
     device_fault_ = true;
+  }
+
+  // Each faulty property alone, those of a device under DEVICE_PROPERTIES too, where there are not too many: some take a child
+  // process, and with it a moment, to judge.
+  void AddFaultyProperties(const PropertyMap& properties, const std::string& place, const Check& check) {
+    constexpr size_t kMostAlone = 64;
+    if (properties.size() > kMostAlone) return;
+    for (const auto& [key, value] : properties) {
+      const Status alone = check({{key, value}});
+      if (alone.ok()) continue;
+      const size_t before = faults_.size();
+      // Of a device that is itself the fault its properties are none.
+      const auto* below = std::get_if<PropertyMap>(&value.value);
+      if (below != nullptr && check({{key, PropertyValue{PropertyMap{}}}}).ok()) {
+        AddFaultyProperties(*below, PointerTo(place, key), [&, name = key](const PropertyMap& some) {
+          return check({{name, PropertyValue{some}}});
+        });
+      }
+      if (faults_.size() == before) AddFault(PointerTo(place, key), WithoutKey(Message(alone)), "plugin_config");
+    }
   }
   static std::string_view WithoutKey(std::string_view message) {
     constexpr std::string_view kKey = "plugin_config: ";
@@ -231,8 +250,11 @@ class ModelJudge {
                                 .target = best.target,
                                 .properties = best.properties};
       const auto graph = environment_.runtime.Graph(request);
-      const Status judged =
-          graph.ok() ? CheckState(settings_, KeepsState(*graph), /*batch_size=*/1, best.target) : graph.status();
+      Status judged = graph.ok() ? CheckState(settings_, KeepsState(*graph), /*batch_size=*/1, best.target) : graph.status();
+      // A start would go on to the next candidate where memory is all that lacks.
+      const bool goes_on =
+          plan_->candidates.size() > 1 && graph.ok() && graph->load_refusal.code() == StatusCode::kResourceExhausted;
+      if (judged.ok() && !goes_on) judged = graph->load_refusal;
       if (judged.ok()) {
         FitWarmUp(graph->signature, files.version);
         continue;

@@ -58,6 +58,21 @@ TEST_F(ConfigCheckTest, TheFileOfTheWarmUpIsThere) {
   EXPECT_THAT(Only(settings).got, HasSubstr("which is no file"));
 }
 
+TEST_F(ConfigCheckTest, WhatALoadWouldRefuseOfItsDevice) {
+  ModelSettings settings = repository_.Add("dummy", {1});
+  runtime_.SetDeviceNames({"CPU", "GPU.0"});
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) {
+    script.load_refusal = MarkSetting(Error(StatusCode::kResourceExhausted, "too little memory"), "target_device");
+  });
+  settings.target_device = "GPU.0";
+  const ConfigFault fault = Only(settings, true);
+  EXPECT_EQ(fault.pointer, kEntry + "/target_device");
+  EXPECT_EQ(fault.got, "too little memory");
+  EXPECT_THAT(Faults(settings), IsEmpty()) << "a reload does not read models";
+  settings.fallback_devices = {"CPU"};
+  EXPECT_THAT(Faults(settings, true), IsEmpty()) << "a start would serve it there";
+}
+
 TEST_F(ConfigCheckTest, PathsAndVersions) {
   ModelSettings settings = repository_.Add("dummy", {1, 2});
   settings.labels = {{"stable", 1}};

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/status.h"
 #include "tensor/signature.h"
 
 namespace switchyard {
@@ -22,6 +23,9 @@ struct ModelGraph {
   std::vector<GraphNode> nodes;  // every node after its inputs
   size_t left_out = 0;           // constants, and operations that compute with nothing but constants
   Signature signature;           // as that of the compiled model
+  // What Load would refuse before it compiles, though the model can be read and divided: a device with too little memory for
+  // it, and with strict_placement one that gets no layer.
+  Status load_refusal = absl::OkStatus();
 };
 
 // Whether the model keeps state between inferences, in variables.

@@ -115,7 +115,8 @@ class Runtime {
 
   // The operations of what Load would compile, with the device that each is for: for HETERO as the plugins divide it, which
   // takes them about as long as compiling a small model; else all on the target's device. Compiles nothing. Errors: NotFound
-  // and InvalidArgument as Load's, Internal when the plugins do not tell.
+  // and InvalidArgument as Load's, Internal when the plugins do not tell; what is wrong beside the model itself stands in
+  // load_refusal.
   virtual StatusOr<ModelGraph> Graph(const LoadRequest& request) = 0;
 
   // A new generation of a device: new contexts of its driver, that models loaded from now on use. What was loaded before stays

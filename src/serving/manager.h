@@ -192,6 +192,7 @@ class Manager {
   // Nothing: they are being copied from cloud storage.
   std::optional<StatusOr<std::vector<FoundVersion>>> FindVersions(const std::string& base_path) const;
   void Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static void TellIdleLabels(Model& model, const std::vector<int64_t>& served);
   void FolderFailed(Model& model, const Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Settled(Model& model, const FoundVersion& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static bool IsBeingLoaded(const Model& model, const FoundVersion& found);

@@ -61,6 +61,7 @@ struct Manager::Model {
   std::map<std::string, int64_t> labels;
   std::vector<std::string> aliases;
   std::map<std::string, int64_t> led_to;  // the versions that the labels led to when the map was published last
+  std::map<std::string, int64_t> idle_labels;  // of versions that no look has found wanted, as the log has them
   Status fault;                           // why none of its versions could be tried
   bool wanted = true;
   bool lent = false;         // not wanted, but an alias leads to it until the model that has that now serves

@@ -161,6 +161,23 @@ void Manager::ListUntaken(Model& model, const FoundVersion& found, bool settled)
   LogError("Model {} version {} cannot be loaded: {}", model.settings.name, entry.version, Message(entry.error));
 }
 
+// A reload refuses a label whose version is not served; at a start, and when folders go, it can only be told.
+void Manager::TellIdleLabels(Model& model, const std::vector<int64_t>& served) {
+  std::map<std::string, int64_t> idle;
+  for (const auto& [label, number] : model.labels) {
+    if (std::find(served.begin(), served.end(), number) == served.end()) idle[label] = number;
+  }
+  for (const auto& [label, number] : idle) {
+    const auto told = model.idle_labels.find(label);
+    if (told != model.idle_labels.end() && told->second == number) continue;
+    LogWarning(
+        "Model {}: the label {} leads to version {}, which is not there or not asked for by model_version_policy; calls by "
+        "it fail until it is",
+        model.settings.name, Quote(label), number);
+  }
+  model.idle_labels = std::move(idle);
+}
+
 void Manager::Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>& found) {
   const bool retry = std::exchange(model.retry, false);
   model.look_at = kNoDeadline;
@@ -203,6 +220,7 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>&
     const auto one = there.find(number);
     LookForRouse(model, entry, one == there.end() ? nullptr : one->second, settled.contains(number));
   }
+  TellIdleLabels(model, if_whole);
   if (!wanted.empty() || !if_whole.empty()) {
     model.fault = absl::OkStatus();
     model.failed_looks = 0;

@@ -441,7 +441,8 @@ StatusOr<ModelGraph> FakeRuntime::Graph(const LoadRequest& request) {
                               {.name = "add", .type = "Add", .device = first, .shape = "(1,10)", .inputs = {0}},
                               {.name = "a", .type = "Result", .device = last, .shape = "(1,10)", .inputs = {1}}},
                     .left_out = 1,
-                    .signature = script.signature};
+                    .signature = script.signature,
+                    .load_refusal = script.load_refusal};
 }
 
 Status FakeRuntime::Renew(const std::string& device) {

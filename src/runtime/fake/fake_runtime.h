@@ -31,6 +31,7 @@ class FakeRuntime final : public Runtime {
   struct Script {
     Signature signature = DummySignature();
     Status load_error;
+    Status load_refusal;     // ModelGraph's
     bool hold_load = false;  // Load blocks until the script is set anew without it
     LoadFacts facts = {.device = "CPU",
                        .execution_devices = {"CPU"},

@@ -182,22 +182,32 @@ LoadInspection::LoadInspection(const LoadRequest& request, std::vector<std::shar
 
 Status LoadInspection::Before() {
   SY_RETURN_IF_ERROR(CheckShapes(*model_, request_.target));
-  SY_RETURN_IF_ERROR(CheckMemory());
-  FindLayers();
-  if (kind_ == "HETERO" && !layers_.empty()) {
-    for (const std::string& device : IdleDevices(layers_, devices_)) {
-      if (request_.settings.strict_placement) {
-        return InvalidArgument(
-            "target_device {}: {} got no layer of the model, and strict_placement is set; leave {} out of the list, or unset "
-            "strict_placement",
-            request_.target, device, device);
-      }
-      LogWarning("Model {}: {} got no layer of the model", request_.settings.name, device);
-      reasons_.push_back(fmt::format("{} got no layer of the model", device));
-    }
+  SY_RETURN_IF_ERROR(Refusal());
+  if (layers_.empty()) FindLayers();
+  for (const std::string& device : Idle()) {
+    LogWarning("Model {}: {} got no layer of the model", request_.settings.name, device);
+    reasons_.push_back(fmt::format("{} got no layer of the model", device));
   }
   used_before_ = UsedBytes();
   return absl::OkStatus();
+}
+
+Status LoadInspection::Refusal() {
+  SY_RETURN_IF_ERROR(CheckMemory());
+  if (kind_ != "HETERO" || !request_.settings.strict_placement) return absl::OkStatus();
+  FindLayers();
+  const std::vector<std::string> idle = Idle();
+  if (idle.empty()) return absl::OkStatus();
+  return MarkSetting(
+      InvalidArgument("target_device {}: {} got no layer of the model, and strict_placement is set; leave {} out of the list, "
+                      "or unset strict_placement",
+                      request_.target, idle.front(), idle.front()),
+      "target_device");
+}
+
+std::vector<std::string> LoadInspection::Idle() const {
+  if (kind_ != "HETERO" || layers_.empty()) return {};
+  return IdleDevices(layers_, devices_);
 }
 
 uint64_t LoadInspection::Requests() const {
@@ -222,7 +232,9 @@ Status LoadInspection::CheckMemory() const {
   });
   // Compiling will say what is wrong with it.
   if (!told.ok() || total == 0) return absl::OkStatus();
-  return CheckFits(NeedOf(*model_, GpuPrecision(properties_), Requests()), request_.target, total, UsedBytes().value_or(0));
+  return MarkSetting(
+      CheckFits(NeedOf(*model_, GpuPrecision(properties_), Requests()), request_.target, total, UsedBytes().value_or(0)),
+      "target_device");
 }
 
 std::optional<uint64_t> LoadInspection::UsedBytes() const {

@@ -30,6 +30,8 @@ class LoadInspection {
   // left; HETERO is not judged, since nothing tells how it divides the memory. May ask the plugins (HETERO), unless the cache
   // folder has their answer.
   Status Before();
+  // Of Before's refusals those about devices: memory, and layers with strict_placement. Tells nothing in the log.
+  Status Refusal();
   // The error of a compilation that failed. What an NPU refuses because of open dimensions becomes InvalidArgument, with the
   // flags that set them.
   Status Explain(Status error) const;
@@ -41,6 +43,7 @@ class LoadInspection {
  private:
   Status CheckMemory() const;
   void FindLayers();
+  std::vector<std::string> Idle() const;  // devices of a HETERO list without a layer
   std::string Identity() const;
   std::optional<uint64_t> UsedBytes() const;
   uint64_t Requests() const;

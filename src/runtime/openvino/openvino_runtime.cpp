@@ -258,6 +258,7 @@ StatusOr<ModelGraph> OpenVinoRuntime::Graph(const LoadRequest& request) {
   properties.erase(ov::cache_dir.name());
   SY_ASSIGN_OR_RETURN(ModelGraph graph, ReadGraph(*core, model, request.target, properties));
   graph.signature = std::move(signature);
+  graph.load_refusal = LoadInspection(request, LiveCores(), core, model, std::move(properties)).Refusal();
   return graph;
 }
 
