@@ -95,9 +95,13 @@ StatusOr<Loaded> ModelTrials::Load(const Candidate& candidate) {
     const auto add = [](std::string& text, const std::string& more) { text += (text.empty() ? "" : ",") + more; };
     if (!target.facts->precision.empty()) add(loaded.precision, target.facts->precision);
     if (target.facts->num_streams) add(loaded.streams, std::to_string(*target.facts->num_streams));
+    loaded.joined_calls = std::max(loaded.joined_calls, static_cast<size_t>(std::max(1, target.facts->batch_size)));
   }
   // A batch takes a call of one row for each of its rows.
-  if (placed->batching) loaded.requests *= placed->batching->max_batch_size;
+  if (placed->batching) {
+    loaded.joined_calls = placed->batching->max_batch_size;
+    loaded.requests *= loaded.joined_calls;
+  }
   {
     SY_ASSIGN_OR_RETURN(const Handle handle, manager_.Acquire(model_, std::nullopt));
     if (inputs_.empty()) {

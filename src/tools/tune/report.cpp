@@ -50,18 +50,25 @@ std::string StateOf(const Result& result, size_t index) {
   const Row& row = result.rows[index];
   if (!row.fault.ok()) return "failed";
   if (!row.exact_enough) return "not exact";
-  if (row.score <= 0) return "not tried";
+  if (row.score == 0) return "not tried";
+  if (row.score < 0) return index == result.winner ? "nearest" : "too late";
   return index == result.winner ? "best" : "";
 }
 
 std::string Reason(const Result& result, const SearchOptions& options) {
   const Row& winner = result.rows[result.winner];
   const Row& own = DefaultOf(result);
+  if (winner.score < 0) {
+    return fmt::format("No candidate keeps p99 within {} ms; the nearest is {} with {:.3g} ms.", options.p99_ms,
+                       winner.candidate.label, winner.last()->p99_ms);
+  }
   if (winner.is_default) return "No setting did measurably better than the default: no plugin_config is needed.";
   const std::string_view what = options.objective == Objective::kLatency ? "as fast" : "as much";
   std::string text = fmt::format("{}: {}", winner.candidate.label, winner.candidate.why);
   if (own.fault.ok() && own.score > 0) {
     text += fmt::format("; {:.2f} times {} as the default", winner.score / own.score, what);
+  } else if (own.fault.ok() && own.score < 0) {
+    text += fmt::format("; the default does not keep p99 within {} ms (it has {:.3g} ms)", options.p99_ms, own.last()->p99_ms);
   }
   if (winner.error) text += fmt::format("; differs from CPU f32 by {:.1e} at most", *winner.error);
   return text + ".";
@@ -115,6 +122,7 @@ void WriteRow(Writer& writer, const Result& result, size_t index) {
     value&& std::isfinite(*value) ? writer.Double(*value) : writer.Null();
   };
   const Figures* figures = row.last();
+  // Beyond the limit of goodput there is none.
   number("score", row.score > 0 ? std::optional(row.score) : std::nullopt);
   number("per_second", figures != nullptr ? std::optional(figures->per_second) : std::nullopt);
   number("p50_ms", figures != nullptr ? std::optional(figures->p50_ms) : std::nullopt);
@@ -160,7 +168,7 @@ std::string ResultText(const Result& result, const SearchOptions& options) {
     add(figures != nullptr, figures ? fmt::format("{:.3g} ms", figures->p50_ms) : "");
     add(figures != nullptr, figures ? fmt::format("{:.3g} ms", figures->p99_ms) : "");
     add(figures != nullptr, figures ? std::to_string(figures->concurrency) : "");
-    add(row.score > 0 && own.score > 0, own.score > 0 ? fmt::format("{:.2f}", row.score / own.score) : "");
+    add(row.score > 0 && own.score > 0, row.score > 0 && own.score > 0 ? fmt::format("{:.2f}", row.score / own.score) : "");
     cells.push_back(ErrorText(row));
     add(row.loaded.has_value(), row.loaded ? fmt::format("{}", fmt::join(row.loaded->devices, ",")) : "");
     add(row.loaded.has_value(), row.loaded ? row.loaded->precision : "");
@@ -256,8 +264,10 @@ std::string ConfigText(const Result& result, const SearchOptions& options, const
 }
 
 std::string ResultSvg(const Result& result) {
-  constexpr double kWidth = 900, kHeight = 560, kLeft = 80, kTop = 40, kPlotWidth = 520, kPlotHeight = 440;
+  constexpr double kWidth = 900, kLeft = 80, kTop = 40, kPlotWidth = 520, kPlotHeight = 440, kLine = 16;
   double most_latency = 0, most_throughput = 0;
+  const auto drawn = std::count_if(result.rows.begin(), result.rows.end(), [](const Row& row) { return row.last() != nullptr; });
+  const double height = std::max(kTop + kPlotHeight + 80, kTop + kLine * static_cast<double>(drawn + 1));
   for (const Row& row : result.rows) {
     if (row.last() == nullptr) continue;
     most_latency = std::max(most_latency, row.last()->p50_ms);
@@ -269,7 +279,7 @@ std::string ResultSvg(const Result& result) {
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" font-family=\"sans-serif\" font-size=\"12\">\n"
       "<rect width=\"{0}\" height=\"{1}\" fill=\"white\"/>\n"
       "<path d=\"M{2} {3}V{4}H{5}\" fill=\"none\" stroke=\"dimgray\"/>\n",
-      kWidth, kHeight, kLeft, kTop, kTop + kPlotHeight, kLeft + kPlotWidth);
+      kWidth, height, kLeft, kTop, kTop + kPlotHeight, kLeft + kPlotWidth);
   for (int i = 0; i <= 4; ++i) {
     const double x = kLeft + kPlotWidth * i / 4, y = kTop + kPlotHeight * (1 - i / 4.0);
     svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{:.3g}</text>\n", x, kTop + kPlotHeight + 18,
@@ -295,7 +305,7 @@ std::string ResultSvg(const Result& result) {
                        EscapeMarkup(row.candidate.label));
     svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" font-size=\"10\">{}</text>\n", x + 7, y - 4, number);
     svg += fmt::format("<text x=\"{}\" y=\"{}\" fill=\"{}\">{} {}{}</text>\n", kLeft + kPlotWidth + 30,
-                       kTop + 16 * static_cast<double>(number), colour, number, EscapeMarkup(row.candidate.label),
+                       kTop + kLine * static_cast<double>(number), colour, number, EscapeMarkup(row.candidate.label),
                        row.is_default ? " (default)" : "");
   }
   return svg + "</svg>\n";

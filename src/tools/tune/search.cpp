@@ -15,6 +15,7 @@ using Seconds = std::chrono::duration<double>;
 
 constexpr size_t kFinalists = 3;
 constexpr size_t kFinalRounds = 3;
+constexpr size_t kPlannedFinalRounds = 5;  // there is time for: a busy machine is measured again
 constexpr size_t kMostFinalRounds = 7;
 constexpr double kForTheFinals = 0.4;   // of the time, the neighbours included
 constexpr double kNoisy = 0.15;         // spread of the default's own figures: the machine is busy
@@ -33,9 +34,9 @@ double Median(std::vector<double> values) {
 // Largest less smallest, over the median.
 double Spread(const std::vector<double>& values) {
   const double median = Median(values);
-  if (values.size() < 2 || median <= 0) return 0;
+  if (values.size() < 2 || median == 0) return 0;
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  return (*high - *low) / median;
+  return (*high - *low) / std::abs(median);
 }
 
 class Searcher {
@@ -71,7 +72,9 @@ class Searcher {
   void TryNeighbours();
   void Finals();
   Result Finish();
-  bool Good(const Row& row) const { return row.fault.ok() && row.score > 0 && row.exact_enough; }
+  bool Good(const Row& row) const { return row.fault.ok() && row.score != 0 && row.exact_enough; }
+  // Spread of the scores of the default's last rounds.
+  double Unrest() const;
 
   Trials& trials_;
   const Timer& timer_;
@@ -145,7 +148,8 @@ StatusOr<Figures> Searcher::MeasureOnce(const Row& row, Seconds duration) {
     SY_ASSIGN_OR_RETURN(Figures figures, trials_.Measure(level, duration / static_cast<double>(levels.size())));
     const bool within = figures.p99_ms <= options_.p99_ms;
     if (!best || Score(options_, figures) > Score(options_, *best)) best = figures;
-    if (!within) break;  // with more calls in flight it only gets later
+    // With more calls in flight it only gets later; but one that waits for company to fill a batch is answered sooner in it.
+    if (!within && level >= row.loaded->joined_calls) break;
   }
   return *best;
 }
@@ -160,11 +164,15 @@ void Searcher::Try(Row& row, Seconds duration, const std::string& round) {
                      allowed_error_));
     return;
   }
+  if (interrupted_.load()) return;
   StatusOr<Figures> figures = MeasureOnce(row, duration);
   if (!figures.ok()) {
     row.fault = figures.status();
     return;
   }
+  // Cut short, it rests on a few calls: it stands only where there is nothing else.
+  const auto measured = [](const Row& one) { return !one.figures.empty(); };
+  if (interrupted_.load() && std::any_of(rows_.begin(), rows_.end(), measured)) return;
   row.figures.push_back(*figures);
   row.score = Score(options_, *figures);
   Tell(fmt::format("{}: {}: {:.1f}/s, p50 {:.2f} ms, p99 {:.2f} ms", round, row.candidate.label, figures->per_second,
@@ -231,29 +239,44 @@ void Searcher::TryNeighbours() {
   }
 }
 
+double Searcher::Unrest() const {
+  std::vector<double> scores;
+  for (const Figures& figures : rows_[0].finals) scores.push_back(Score(options_, figures));
+  return Spread(scores);
+}
+
 // The last few in turns, so that a machine that is busy for a while is so for each of them.
 void Searcher::Finals() {
   std::vector<size_t> all(rows_.size());
   std::iota(all.begin(), all.end(), 0);
   std::vector<size_t> finalists = Best(all, kFinalists);
-  if (std::find(finalists.begin(), finalists.end(), 0) == finalists.end() && rows_[0].fault.ok() && rows_[0].score > 0) {
+  if (std::find(finalists.begin(), finalists.end(), 0) == finalists.end() && rows_[0].fault.ok() && rows_[0].score != 0) {
     finalists.push_back(0);
   }
   if (finalists.size() < 2 || Over()) return;
-  const Seconds duration = DurationOf(finalists.size() * kFinalRounds, Left());
+  const Seconds duration = DurationOf(finalists.size() * kPlannedFinalRounds, Left());
+  Seconds longest{0};
   for (size_t round = 1; round <= kMostFinalRounds; ++round) {
+    const TimePoint begin = timer_.Now();
     for (const size_t i : finalists) {
       if (Over() || !rows_[i].fault.ok()) continue;
+      const size_t before = rows_[i].figures.size();
       Try(rows_[i], duration, fmt::format("final round {}", round));
-      if (rows_[i].fault.ok()) rows_[i].finals.push_back(rows_[i].score);
+      if (rows_[i].figures.size() > before) rows_[i].finals.push_back(rows_[i].figures.back());
     }
-    const double needed = static_cast<double>(finalists.size()) * (duration.count() + load_seconds_);
-    if (Over() || (round >= kFinalRounds && (Spread(rows_[0].finals) < kNoisy || Left().count() < needed))) break;
+    longest = std::max(longest, Seconds(timer_.Now() - begin));
+    if (Over() || (round >= kFinalRounds && (Unrest() < kNoisy || Left() < longest))) break;
   }
   for (const size_t i : finalists) {
-    if (!rows_[i].finals.empty()) rows_[i].score = Median(rows_[i].finals);
+    Row& row = rows_[i];
+    if (row.finals.empty()) continue;
+    std::vector<Figures> sorted = row.finals;
+    std::sort(sorted.begin(), sorted.end(),
+              [&](const Figures& a, const Figures& b) { return Score(options_, a) < Score(options_, b); });
+    row.figures.push_back(sorted[(sorted.size() - 1) / 2]);
+    row.score = Score(options_, row.figures.back());
   }
-  if (const double spread = Spread(rows_[0].finals); spread >= kNoisy) {
+  if (const double spread = Unrest(); spread >= kNoisy) {
     notes_.push_back(
         fmt::format("The machine was busy: the default's own figures differ by {:.0f} %; run it again when nothing "
                     "else runs",
@@ -269,14 +292,15 @@ Result Searcher::Finish() {
   if (result.interrupted) notes_.push_back("Interrupted: what was measured until then is ranked");
   // What came into the last rounds was measured best.
   const auto group = [&](const Row& row) {
-    return !row.fault.ok() || row.score <= 0 ? 3 : !row.exact_enough ? 2 : row.finals.empty() ? 1 : 0;
+    return !row.fault.ok() || row.score == 0 ? 3 : !row.exact_enough ? 2 : row.finals.empty() ? 1 : 0;
   };
   std::stable_sort(rows_.begin(), rows_.end(),
                    [&](const Row& a, const Row& b) { return std::pair(group(a), -a.score) < std::pair(group(b), -b.score); });
   const auto own = std::find_if(rows_.begin(), rows_.end(), [](const Row& row) { return row.is_default; });
   const size_t at = static_cast<size_t>(own - rows_.begin());
-  result.winner = Good(*own) && rows_[0].score < own->score * kWorthAChange ? at : 0;
-  if (own->fault.ok() && own->score > 0 && !own->exact_enough) {
+  const double least = own->score > 0 ? own->score * kWorthAChange : own->score / kWorthAChange;
+  result.winner = Good(*own) && rows_[0].score < least ? at : 0;
+  if (own->fault.ok() && own->score != 0 && !own->exact_enough) {
     notes_.push_back(fmt::format("The default differs from CPU f32 by {:.2g}, more than {:.2g}: it was not to be taken",
                                  *own->error, allowed_error_));
   }
@@ -316,7 +340,7 @@ StatusOr<Result> Searcher::Run(std::vector<Candidate> candidates) {
 
 double Score(const SearchOptions& options, const Figures& figures) {
   if (options.objective == Objective::kLatency) return figures.p50_ms > 0 ? 1000 / figures.p50_ms : 0;
-  if (options.objective == Objective::kGoodput && figures.p99_ms > options.p99_ms) return 1e-6 / figures.p99_ms;
+  if (options.objective == Objective::kGoodput && figures.p99_ms > options.p99_ms) return -figures.p99_ms;
   return figures.per_second;
 }
 

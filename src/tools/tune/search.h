@@ -32,11 +32,10 @@ struct Row {
   std::optional<Loaded> loaded;
   std::optional<double> error;  // unset: there is no reference
   bool exact_enough = true;
-  std::vector<Figures> figures;  // in the order they were measured, longer ones last
-  std::vector<double> finals;    // scores of the last rounds
-  double score = 0;              // what the objective asks for, larger is better; 0: not measured
+  std::vector<Figures> figures;  // in the order they were measured, longer ones last; then the middle one of the finals
+  std::vector<Figures> finals;   // the last rounds
+  double score = 0;              // Score of the last figures; 0: not measured
 
-  // Of the last, which was the longest.
   const Figures* last() const { return figures.empty() ? nullptr : &figures.back(); }
 };
 
@@ -55,8 +54,8 @@ struct Result {
 StatusOr<Result> Search(std::vector<Candidate> candidates, Trials& trials, const Timer& timer, const SearchOptions& options,
                         const std::function<void(const std::string&)>& progress, const std::atomic<bool>& interrupted);
 
-// Larger is better: inferences per second, or for kLatency one over the median in seconds. For kGoodput, figures beyond the
-// limit come after all within it, those with the shorter p99 first.
+// Larger is better, and never 0: inferences per second, or for kLatency one over the median in seconds. For kGoodput, figures
+// beyond the limit have a negative one, so that they come after all within it, those with the shorter p99 first.
 double Score(const SearchOptions& options, const Figures& figures);
 
 }  // namespace switchyard::tune

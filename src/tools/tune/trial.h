@@ -27,6 +27,7 @@ struct Loaded {
   std::string precision;  // may be empty: not told
   std::string streams;    // likewise
   size_t requests = 0;
+  size_t joined_calls = 1;  // that a batch takes at most
   double load_ms = 0;
   std::vector<std::vector<ClientTensor>> outputs;  // for each set of inputs
 };

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -57,7 +59,8 @@ constexpr std::string_view kTuneHelp =
     "  --svg FILE              write the picture, throughput against latency, there\n"
     "  --json                  print a JSON object instead of the table\n"
     "All flags about one model, --device_plugin, --cpu_extension, --cache_dir and --strict are those of the server: see\n"
-    "`switchyard --help`. Without --target_device every device is tried. Ctrl-C ends it with what was measured until then.\n"
+    "`switchyard --help`. Without --target_device every device is tried. Ctrl-C ends it with what was measured until then,\n"
+    "as soon as a load that goes on has ended; a second one ends it at once.\n"
     "A model that keeps state between calls cannot be tuned, but with --stateful false.\n";
 
 struct TuneArguments {
@@ -185,7 +188,16 @@ StatusOr<rapidjson::Document> EntryOf(const TuneArguments& arguments) {
   return entry;
 }
 
-int ReportTuned(const tune::Result& result, const TuneArguments& arguments, const ServerSettings& settings) {
+// What has no key in config.json.
+void AddExtensionNotes(const ServerSettings& settings, std::vector<std::string>* notes) {
+  for (const auto& [flag, path] : {std::pair("cpu_extension", settings.cpu_extension),
+                                   std::pair("tokenizers_extension", settings.tokenizers_extension)}) {
+    if (!path.empty()) notes->push_back(fmt::format("It was measured with --{0} {1}: start the server with it", flag, path));
+  }
+}
+
+int ReportTuned(tune::Result result, const TuneArguments& arguments, const ServerSettings& settings) {
+  AddExtensionNotes(settings, &result.notes);
   const std::string text =
       arguments.json ? tune::ResultJson(result, arguments.search) : tune::ResultText(result, arguments.search);
   std::fwrite(text.data(), 1, text.size(), stdout);
@@ -213,6 +225,12 @@ Status CheckFirst(const TuneArguments& arguments, const ModelSettings& model, Ru
     if (!folder.empty() && !std::filesystem::is_directory(folder, error)) {
       return Error(StatusCode::kNotFound, "--{}: expected a file in a folder that is there, got {}",
                    path == arguments.output ? "output" : "svg", Quote(path));
+    }
+    // It is written beside and renamed.
+    if (access(folder.empty() ? "." : folder.c_str(), W_OK) != 0) {
+      return Error(StatusCode::kPermissionDenied, "--{}: expected a file in a folder that can be written to, got {}: {}",
+                   path == arguments.output ? "output" : "svg", Quote(path),
+                   std::error_code(errno, std::generic_category()).message());
     }
   }
   SY_ASSIGN_OR_RETURN(const VersionFiles files, PickVersion(model));
@@ -244,12 +262,12 @@ int RunTrials(TuneArguments& arguments, const ServerSettings& settings, Runtime&
   ThreadTimer timer;
   tune::ModelTrials trials(settings, runtime, timer, arguments.inputs, cores, interrupted);
   const auto progress = [](const std::string& step) { Tell("tune", step); };
-  const auto result = tune::Search(candidates, trials, timer, arguments.search, progress, interrupted);
+  auto result = tune::Search(candidates, trials, timer, arguments.search, progress, interrupted);
   if (!result.ok()) {
     return Fail("tune", result.status().code() == StatusCode::kCancelled ? kInterrupted : kExitFailure,
                 fmt::format("model {}: {}", base.name, Message(result.status())));
   }
-  return ReportTuned(*result, arguments, settings);
+  return ReportTuned(*std::move(result), arguments, settings);
 }
 
 }  // namespace
@@ -274,6 +292,7 @@ int RunTune(int argc, const char* const* argv, const TuneRuntimeFactory& make_ru
   interrupted.store(false);
   struct sigaction action {};
   action.sa_handler = [](int) { interrupted.store(true); };
+  action.sa_flags = SA_RESETHAND;  // a load that takes long is waited for: a second signal ends that, too
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   const auto runtime = make_runtime(settings);
