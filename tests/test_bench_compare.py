@@ -77,10 +77,26 @@ def test_a_row_that_fails_now_is_worse(tmp_path, old):
 
 
 def test_another_machine_is_no_regression(tmp_path):
-    old = result(tmp_path / "old.json", server="in process", per_s=QUIET)
-    done = compare(old, result(tmp_path / "new.json", server="in process", per_s=times(0.5)))
+    """All of it a fifth slower is the machine; a server that became slower beyond that is not."""
+
+    def run(path, machine, server):
+        rows = [
+            {"server": "in process", "protocol": "", "samples": {"cpu_us": times(machine), "per_s": times(1 / machine)}},
+            {"server": "Switchyard", "protocol": "KServe gRPC",
+             "samples": {"c1_p50_us": times(server), "per_s": times(1 / server), "peak_mb": QUIET}},
+        ]  # fmt: skip
+        path.write_text(json.dumps({"format": 1, "rows": [{"workload": "add", "error": None, **row} for row in rows]}))
+        return path
+
+    old = run(tmp_path / "old.json", 1, 1)
+    done = compare(old, run(tmp_path / "new.json", 1.2, 1.2))
     assert done.returncode == 0, done.stdout
-    assert "in process, inferences per second: add -50.0%" in done.stdout
+    assert "CPU time of the loop in process add +20.0%" in done.stdout
+    done = compare(old, run(tmp_path / "new.json", 1.2, 1.5), "--json")
+    assert done.returncode == 1
+    found = {row["metric"]: (row["verdict"], row["change"], row["raw_change"]) for row in json.loads(done.stdout)["rows"]}
+    assert found["c1_p50_us"] == ("worse", pytest.approx(0.25), pytest.approx(0.5))
+    assert found["per_s"][0] == "worse" and found["peak_mb"] == ("same", 0, 0)
 
 
 def test_what_cannot_be_compared(tmp_path, old):

@@ -60,6 +60,21 @@ def test_one_call_one_inference(perf_analyzer, loaded, tmp_path, protocol, where
     assert server < row["Avg latency"] if "Avg latency" in row else server < row["p99 latency"]
 
 
+JSON = ("--input-tensor-format", "json", "--output-tensor-format", "json")
+TFS = ("--service-kind", "tfserving", "--model-signature-name", "serving_default", "--shape", "image:1,3,224,224")
+
+
+@pytest.mark.parametrize("protocol, more", [("http", JSON), ("grpc", TFS)], ids=["KServe REST JSON", "TFS gRPC"])
+def test_the_other_protocols(perf_analyzer, loaded, tmp_path, protocol, more):
+    """It has no TensorFlow Serving REST."""
+    before = statistics(loaded, "sink")["inference_stats"]
+    row = run(perf_analyzer, loaded, tmp_path, "sink", protocol, *more)
+    after = statistics(loaded, "sink")["inference_stats"]
+    assert after["success"]["count"] - before["success"]["count"] >= 200
+    assert after["fail"]["count"] == before["fail"]["count"]
+    assert row["Inferences/Second"] > 0
+
+
 @pytest.mark.parametrize("where", ["none", "system"])
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_joined_calls(perf_analyzer, loaded, tmp_path, protocol, where):

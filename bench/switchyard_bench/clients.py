@@ -35,7 +35,7 @@ def load(server, request, folder, pin, *, seconds, connections=1, streams=1, rat
     return said
 
 
-PERF_ANALYZER_S = 300
+PERF_ANALYZER_S = 60
 PERF_ANALYZER_FLAGS = {
     wire.KSERVE_GRPC: ("--service-kind", "triton", "-i", "grpc"),
     wire.TFS_GRPC: ("--service-kind", "tfserving", "-i", "grpc", "--model-signature-name", "serving_default"),

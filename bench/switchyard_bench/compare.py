@@ -73,11 +73,34 @@ def judge(old, new, higher_is_better, threshold, alpha):
     return {"verdict": verdict, "old": before, "new": after, "change": change, "p": p}
 
 
+def drift(old, new):
+    """By workload: how much longer the machine itself took the second time, by what the loop in process took.
+
+    Times are divided by it and rates multiplied before they are judged; a ratio has it out already, memory does not follow it.
+    """
+    found = {}
+    for (workload, server, protocol), row in old.items():
+        other = new.get((workload, server, protocol))
+        if server != "in process" or other is None:
+            continue
+        before, after = (side["samples"].get("cpu_us") for side in (row, other))
+        if before and after and statistics.median(before) > 0:
+            found[workload] = statistics.median(after) / statistics.median(before)
+    return found
+
+
+def without_drift(values, metric, factor):
+    if metric in ("ratio", "peak_mb"):
+        return values
+    return [value * factor if HIGHER_IS_BETTER[metric] else value / factor for value in values]
+
+
 def compare(old, new, metrics, threshold, alpha):
     both = [key for key in old if key in new]
     if not both:
         raise CannotCompare("the two have no row in common")
     rows, broken = [], []
+    slower = drift(old, new)
     for key in both:
         if new[key]["error"] and not old[key]["error"]:
             broken.append({**_named(key), "error": new[key]["error"]})
@@ -86,8 +109,11 @@ def compare(old, new, metrics, threshold, alpha):
             # In process there is no ratio: what moves there is the machine.
             one, other = (side[key]["samples"].get(metric) for side in (old, new))
             if one and other:
-                found = judge(one, other, HIGHER_IS_BETTER[metric], threshold, alpha)
-                rows.append({**_named(key), "metric": metric, "repeats": [len(one), len(other)], **found})
+                factor = 1 if key[1].startswith("in process") else slower.get(key[0], 1)
+                judged = without_drift(other, metric, factor)
+                found = judge(one, judged, HIGHER_IS_BETTER[metric], threshold, alpha)
+                raw = (statistics.median(other) - found["old"]) / abs(found["old"]) if found["old"] else 0.0
+                rows.append({**_named(key), "metric": metric, "repeats": [len(one), len(other)], **found, "raw_change": raw})
     machine = [r for r in rows if r["server"].startswith("in process")]
     rows = [r for r in rows if not r["server"].startswith("in process")]
     return {
@@ -97,6 +123,7 @@ def compare(old, new, metrics, threshold, alpha):
         "rows": rows,
         "broken": broken,
         "machine": machine,
+        "drift": slower,
         "only_old": [_named(key) for key in old if key not in new],
         "only_new": [_named(key) for key in new if key not in old],
     }
@@ -123,9 +150,9 @@ def table(found):
     lines += [f"worse  {_title(r)}: it was measured before, and now: {r['error']}" for r in found["broken"]]
     lines += [f"only in the old one: {_title(r)}" for r in found["only_old"]]
     lines += [f"only in the new one: {_title(r)}" for r in found["only_new"]]
-    moved = [r for r in found["machine"] if r["metric"] == "per_s"]
-    if moved:
-        lines.append("in process, inferences per second: " + ", ".join(f"{r['workload']} {r['change']:+.1%}" for r in moved))
+    if found["drift"]:
+        moved = ", ".join(f"{workload} {factor - 1:+.1%}" for workload, factor in found["drift"].items())
+        lines.append(f"The machine: CPU time of the loop in process {moved}; it is taken out of times and rates above.")
     if any(min(r["repeats"]) < 5 for r in rows):
         lines.append("Some rows have fewer than 5 repeats: small changes cannot be told from noise there.")
     lines.append(f"{found['worse']} worse, {found['better']} better, {found['same']} within noise")

@@ -48,8 +48,20 @@ def describe(server_cores, client_cores):
             "grpc": _said_by("dpkg-query", "-W", "-f", "${Version}", "libgrpc++-dev"),
             "openvino": _openvino(),
             "python": platform.python_version(),
+            **_peers(),
         },
     }
+
+
+def _peers():
+    """What their environments are pinned to."""
+    found = {}
+    for file in sorted((paths.BENCH / "peers").glob("requirements-*.in")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            name, _, version = line.partition("==")
+            if version and name != "openvino":
+                found[name] = version
+    return found
 
 
 def _openvino():

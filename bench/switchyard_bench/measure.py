@@ -211,6 +211,8 @@ def derive(rows, workload):
                               "spread_us": max(cpu) - min(cpu), "measured_above_us": median(row, "above_us")}
 
 
+PERF_ANALYZER_TRIES = 3
+# It has no TensorFlow Serving REST.
 CHECKED_BY_PERF_ANALYZER = {
     "add": tuple(protocol for protocol in wire.PROTOCOLS if protocol != wire.TFS_JSON),
     "sink": (wire.KSERVE_GRPC, wire.KSERVE_BINARY),
@@ -235,6 +237,22 @@ def cross_check(workloads, plan):
     return {"error": None, "rows": rows}
 
 
+def _by_perf_analyzer(tool, server, name, workload, plan, calls):
+    """What it said, and "cpu_us", the server's, for each call. It was seen not to end, once in a while: it is tried again then."""
+    for attempt in range(PERF_ANALYZER_TRIES):
+        counted, before = server.answered(), server.cpu_s()
+        try:
+            said = clients.perf_analyzer(tool, server, name, workload, plan.client_pin, calls=calls, concurrency=4)
+        except clients.Failed as error:
+            if attempt + 1 == PERF_ANALYZER_TRIES:
+                raise
+            paths.progress(f"  {error}; once more")
+            continue
+        cpu_s = server.cpu_s() - before
+        return {"cpu_us": 1e6 * cpu_s / (server.answered() - counted), **said}
+    raise AssertionError
+
+
 def _checked(tool, server, name, workload, plan, folder):
     paths.progress(f"{workload.name}: {name}, by perf_analyzer")
     row = {"workload": workload.name, "protocol": name, "error": None}
@@ -243,10 +261,7 @@ def _checked(tool, server, name, workload, plan, folder):
     try:
         alone = clients.load(server, request, folder, plan.client_pin, seconds=plan.warm_s)
         calls = max(200, int(plan.seconds * alone["calls"] / alone["seconds"] / 4))
-        counted, before = server.answered(), server.cpu_s()
-        said = clients.perf_analyzer(tool, server, name, workload, plan.client_pin, calls=calls, concurrency=4)
-        cpu_s = server.cpu_s() - before
-        row["perf_analyzer"] = {"cpu_us": 1e6 * cpu_s / (server.answered() - counted), **said}
+        said = row["perf_analyzer"] = _by_perf_analyzer(tool, server, name, workload, plan, calls)
         before = server.cpu_s()
         seconds = max(plan.seconds, LEAST_CALLS / said["per_s"])
         own = clients.load(server, request, folder, plan.client_pin, seconds=seconds, connections=connections,

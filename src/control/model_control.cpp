@@ -398,7 +398,8 @@ std::vector<IndexedModel> ModelControl::Index() const {
     }
   }
   for (const std::string& name : names) index.push_back({name, "", "UNAVAILABLE", "not loaded"});
-  std::sort(index.begin(), index.end(), [](const IndexedModel& a, const IndexedModel& b) { return a.name < b.name; });
+  // Versions stay in order.
+  std::stable_sort(index.begin(), index.end(), [](const IndexedModel& a, const IndexedModel& b) { return a.name < b.name; });
   return index;
 }
 

@@ -139,7 +139,6 @@ void BatchQueue::KeepDeadlines(BatchGroup& group, TimePoint now, const BatchCost
   if (more_waits && equal && 2 * rows < max_rows_) {
     Choice others = PassOver(group, now + cost.Rarely(max_rows_).value_or(Duration::zero()));
     if (others.rows > rows) {
-      others.ready = true;
       choice = std::move(others);
       return;
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace switchyard {
@@ -66,6 +67,11 @@ TensorView JoinElements(size_t batch_dim, const std::vector<const TensorView*>& 
   return whole;
 }
 
+Status NoMemory(std::string_view what) {
+  return Error(StatusCode::kUnavailable, "The server has no memory left for {} of a batch; send less at once or try later",
+               what);
+}
+
 }  // namespace
 
 StatusOr<size_t> RowsOf(const Signature& signature, const InferCall& call) {
@@ -94,8 +100,8 @@ bool MayJoin(const Signature& signature, const InferCall& a, const InferCall& b)
   return true;
 }
 
-void JoinInputs(const Signature& signature, const std::vector<std::shared_ptr<InferCall>>& calls, size_t rows,
-                InferCall& batch) {
+Status JoinInputs(const Signature& signature, const std::vector<std::shared_ptr<InferCall>>& calls, size_t rows,
+                  InferCall& batch) try {
   for (size_t i = 0; i < signature.inputs.size(); ++i) {
     const size_t batch_dim = *signature.inputs[i].batch_dim;
     std::vector<const TensorView*> parts;
@@ -108,10 +114,13 @@ void JoinInputs(const Signature& signature, const std::vector<std::shared_ptr<In
     batch.bound_inputs.push_back(first.type == ElementType::kBytes ? JoinStrings(batch_dim, parts, rows, batch.request)
                                                                    : JoinElements(batch_dim, parts, rows, batch.request));
   }
+  return absl::OkStatus();
+} catch (const std::bad_alloc&) {
+  return NoMemory("the inputs");
 }
 
 StatusOr<OutputTensor> SliceOutput(const TensorSpec& spec, const OutputTensor& whole, size_t first, size_t count,
-                                   size_t total) {
+                                   size_t total) try {
   const size_t batch_dim = spec.batch_dim.value_or(0);
   if (batch_dim >= whole.shape.size() || whole.shape[batch_dim] != static_cast<int64_t>(total)) {
     return Error(
@@ -142,6 +151,8 @@ StatusOr<OutputTensor> SliceOutput(const TensorSpec& spec, const OutputTensor& w
   part.data = memory->data();
   part.owner = std::move(memory);
   return part;
+} catch (const std::bad_alloc&) {
+  return NoMemory("the outputs");
 }
 
 }  // namespace switchyard

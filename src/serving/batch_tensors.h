@@ -18,12 +18,13 @@ bool MayJoin(const Signature& signature, const InferCall& a, const InferCall& b)
 
 // Binds `batch` to the rows of all the calls, in their order; zeros (empty strings) follow up to `rows`, the size of the whole
 // batch. One call that fills it is not copied: `batch` then reads that call's memory. Anything else is copied once, into memory
-// of `batch`.
-void JoinInputs(const Signature& signature, const std::vector<std::shared_ptr<InferCall>>& calls, size_t rows,
-                InferCall& batch);
+// of `batch`. Unavailable: there is none; `batch` is of no use then.
+Status JoinInputs(const Signature& signature, const std::vector<std::shared_ptr<InferCall>>& calls, size_t rows,
+                  InferCall& batch);
 
 // Rows [first, first + count) of a batch's output of `total` rows. Where the batch is the first dimension this is a view that
 // shares the owner of the memory that the device wrote; anything else is copied. Internal: the output has other rows.
+// Unavailable: there is no memory for the copy.
 StatusOr<OutputTensor> SliceOutput(const TensorSpec& spec, const OutputTensor& whole, size_t first, size_t count, size_t total);
 
 }  // namespace switchyard

@@ -43,7 +43,7 @@ OutputTensor AsOutput(const TensorView& view) {
 TEST(BatchTensorsTest, RowsStandBehindEachOther) {
   const Signature signature{.inputs = {Spec("x", ElementType::kInt32, 2, 0)}};
   InferCall batch;
-  JoinInputs(signature, {Counting({1, 2}, 0), Counting({2, 2}, 10)}, 3, batch);
+  EXPECT_TRUE(JoinInputs(signature, {Counting({1, 2}, 0), Counting({2, 2}, 10)}, 3, batch).ok());
   const TensorView& whole = batch.bound_inputs[0];
   EXPECT_EQ(whole.shape, (Shape{3, 2}));
   EXPECT_THAT(Values(whole.data, whole.bytes), ElementsAre(0, 1, 10, 11, 12, 13));
@@ -57,7 +57,7 @@ TEST(BatchTensorsTest, RowsStandBehindEachOther) {
 TEST(BatchTensorsTest, TheBatchMayBeAnyDimension) {
   const Signature signature{.inputs = {Spec("x", ElementType::kInt32, 3, 1)}};
   InferCall batch;
-  JoinInputs(signature, {Counting({2, 1, 2}, 0), Counting({2, 2, 2}, 10)}, 3, batch);
+  EXPECT_TRUE(JoinInputs(signature, {Counting({2, 1, 2}, 0), Counting({2, 2, 2}, 10)}, 3, batch).ok());
   const TensorView& whole = batch.bound_inputs[0];
   EXPECT_EQ(whole.shape, (Shape{2, 3, 2}));
   EXPECT_THAT(Values(whole.data, whole.bytes), ElementsAre(0, 1, 10, 11, 12, 13, 2, 3, 14, 15, 16, 17));
@@ -70,7 +70,7 @@ TEST(BatchTensorsTest, TheBatchMayBeAnyDimension) {
 TEST(BatchTensorsTest, ABatchThatIsTooSmallIsFilledWithZeros) {
   const Signature signature{.inputs = {Spec("x", ElementType::kInt32, 2, 1)}};
   InferCall batch;
-  JoinInputs(signature, {Counting({2, 1}, 7), Counting({2, 1}, 1)}, 4, batch);
+  EXPECT_TRUE(JoinInputs(signature, {Counting({2, 1}, 7), Counting({2, 1}, 1)}, 4, batch).ok());
   const TensorView& whole = batch.bound_inputs[0];
   EXPECT_THAT(Values(whole.data, whole.bytes), ElementsAre(7, 1, 0, 0, 8, 2, 0, 0));
 }
@@ -79,7 +79,7 @@ TEST(BatchTensorsTest, OneCallThatFillsTheBatchIsNotCopied) {
   const Signature signature{.inputs = {Spec("x", ElementType::kInt32, 2, 0)}};
   InferCall batch;
   const auto call = Counting({2, 2}, 0);
-  JoinInputs(signature, {call}, 2, batch);
+  EXPECT_TRUE(JoinInputs(signature, {call}, 2, batch).ok());
   EXPECT_EQ(batch.bound_inputs[0].data, call->bound_inputs[0].data);
 }
 
@@ -92,7 +92,7 @@ TEST(BatchTensorsTest, Strings) {
   const auto two = std::make_shared<InferCall>();
   two->bound_inputs.push_back(TensorView{.type = ElementType::kBytes, .shape = {2, 2}, .strings = kTwo});
   InferCall batch;
-  JoinInputs(signature, {one, two}, 4, batch);
+  EXPECT_TRUE(JoinInputs(signature, {one, two}, 4, batch).ok());
   EXPECT_THAT(batch.bound_inputs[0].strings, ElementsAre("a", "", "b", "c", "d", "e", "", ""));
   const auto part = SliceOutput(signature.inputs[0], AsOutput(batch.bound_inputs[0]), 1, 2, 4);
   EXPECT_THAT(part->strings, ElementsAre("b", "c", "d", "e"));

@@ -103,7 +103,7 @@ void Batcher::Submit(std::shared_ptr<InferCall> call) {
     }
   }
   if (!full) return Serve();
-  held->queue_full = true;
+  held->queue_full.store(true, std::memory_order_relaxed);
   executor_->Answer(*held, Error(StatusCode::kResourceExhausted,
                                  "The queue of model {} is full: {} calls are waiting (--max_queue); try again later",
                                  executor_->options().model_name, executor_->options().max_queue));
@@ -189,7 +189,7 @@ void Batcher::Start(const std::shared_ptr<Run>& run) {
   // Also of what is read in the callers' memory.
   whole->attachment = run;
   const TimePoint begin = timer_.Now();
-  JoinInputs(signature_, run->calls, run->total_rows, *whole);
+  if (const Status joined = JoinInputs(signature_, run->calls, run->total_rows, *whole); !joined.ok()) return End(run, joined);
   run->gathering = timer_.Now() - begin;
   for (const auto& call : run->calls) {
     for (const size_t index : call->wanted_outputs) {

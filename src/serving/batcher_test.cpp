@@ -466,6 +466,33 @@ TEST_F(BatcherTest, PrioritiesOrderWhatWaitsButNothingStarves) {
   EXPECT_THAT(order, ElementsAre(0, 2, 1)) << "who waited for a second goes before a fresh call of the next level";
 }
 
+TEST_F(BatcherTest, WithoutMemoryForABatchItsCallsFailAndTheNextRun) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer's allocator ends the process";
+#endif
+  Load({.requests = 1, .batch = {1, 4}, .width = Dimension::Dynamic()});
+  // Rows that nobody could join: more than there are addresses. They are not read before there is a place for them.
+  const int64_t width = int64_t{1} << 45;
+  std::vector<RowsCall> huge(2, RowsCall(0));
+  for (RowsCall& test : huge) {
+    test = RowsCall(0);
+    TensorView& input = test.call->request.inputs[0].tensor;
+    input.shape = {1, width};
+    input.bytes = static_cast<size_t>(width) * sizeof(float);
+    Run(test);
+  }
+  timer_.Advance(milliseconds(1));
+  for (const RowsCall& test : huge) {
+    ASSERT_TRUE(test.done());
+    EXPECT_EQ(test.code(), StatusCode::kUnavailable);
+    EXPECT_THAT(Message(test.answer->status), HasSubstr("no memory left for the inputs of a batch"));
+  }
+  const RowsCall next = Start(1);
+  timer_.Advance(milliseconds(1));
+  ASSERT_TRUE(runtime_.CompleteNext());
+  EXPECT_TRUE(next.Good(1));
+}
+
 TEST_F(BatcherTest, OnlyWantedOutputsAreGiven) {
   Load();
   const RowsCall a = Start(1);

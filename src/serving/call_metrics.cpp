@@ -3,9 +3,9 @@
 namespace switchyard {
 namespace {
 
-// The rows of the first input; without a batch dimension it is one.
+// The rows of the first input; without one, or without a batch dimension, it is one.
 uint64_t BatchOf(const InferCall& call) {
-  if (call.bound_inputs.empty()) return 0;
+  if (call.bound_inputs.empty()) return 1;
   const auto& shape = call.bound_inputs.front().shape;
   const auto dim = call.version->signature().inputs.front().batch_dim;
   return dim && *dim < shape.size() ? static_cast<uint64_t>(shape[*dim]) : 1;
@@ -42,7 +42,7 @@ void TellJournal(const InferCall& call, std::string_view model, const CallRecord
 
 void RecordCall(const InferCall& call, StatusCode code, TimePoint now, const Manager& manager, uint64_t bytes_out) {
   CallRecord record{.endpoint = call.endpoint, .code = code, .total = now - call.received};
-  record.queue_full = call.queue_full;
+  record.queue_full = call.queue_full.load(std::memory_order_relaxed);
   record.bytes_in = call.bytes;
   record.bytes_out = bytes_out;
   if (const std::string* const device = call.device.load(std::memory_order_relaxed)) record.device = *device;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <new>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -205,10 +206,7 @@ class DecodeJob final : public WorkPool::Job {
         tensors_(call_->version->signature(), call_->version->settings(), options, call_->request) {}
 
   // Judges all of them, once. Begin does it if nobody has.
-  Status Plan() {
-    planned_ = true;
-    return tensors_.Plan();
-  }
+  Status Plan();
   uint64_t work() const { return tensors_.work(); }
   // Answers in place of the pool.
   void Refuse(const Status& status) { then_(call_, status); }
@@ -229,6 +227,22 @@ class DecodeJob final : public WorkPool::Job {
   Status status_ ABSL_GUARDED_BY(mutex_);
 };
 
+// A pool's thread has nobody above it who would know what to do.
+template <typename Work>
+Status WithMemory(Work work) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return Error(StatusCode::kUnavailable,
+                 "The server has no memory left for the decoded inputs; send less at once or try later");
+  }
+}
+
+Status DecodeJob::Plan() {
+  planned_ = true;
+  return WithMemory([this] { return tensors_.Plan(); });
+}
+
 void DecodeJob::Note(const Status& status) {
   if (status.ok()) return;
   MutexLock lock(&mutex_);
@@ -240,13 +254,18 @@ size_t DecodeJob::Begin() {
   if (call_->completed()) return 0;
   if (!planned_) Note(Plan());
   if (failed_.load(std::memory_order_relaxed)) return 0;
-  return tensors_.Allocate();
+  size_t pieces = 0;
+  Note(WithMemory([&] {
+    pieces = tensors_.Allocate();
+    return absl::OkStatus();
+  }));
+  return failed_.load(std::memory_order_relaxed) ? 0 : pieces;
 }
 
 void DecodeJob::Run(size_t piece) {
   // Nobody waits for it any more.
   if (failed_.load(std::memory_order_relaxed) || call_->completed()) return;
-  Note(tensors_.Make(piece));
+  Note(WithMemory([&] { return tensors_.Make(piece); }));
 }
 
 void DecodeJob::End() {
@@ -315,6 +334,7 @@ void DecodeInputs(const std::shared_ptr<InferCall>& call, const DecodeOptions& o
     for (size_t i = 0; i < pieces; ++i) job->Run(i);
     job->End();
   } else if (!options.pool->Add(job, options.max_waiting)) {
+    call->queue_full.store(true, std::memory_order_relaxed);
     job->Refuse(Error(StatusCode::kResourceExhausted,
                       "The queue of pictures is full: {} calls are waiting to be decoded (--max_queue); try again later",
                       options.max_waiting));

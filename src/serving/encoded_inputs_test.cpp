@@ -125,6 +125,7 @@ TEST_F(EncodedInputsTest, AFullPoolRefuses) {
   const Status status = Decode(call, {.pool = &pool, .max_waiting = 1});
   EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(Message(status)), HasSubstr("--max_queue"));
+  EXPECT_TRUE(call->queue_full) << "what metrics tell from a request that is too large";
 }
 
 TEST_F(EncodedInputsTest, AnAnsweredCallIsNotDecoded) {
@@ -143,6 +144,30 @@ TEST_F(EncodedInputsTest, TheDeadlineCountsWhileThePoolIsBusy) {
   call->version->executor().Hold(call);
   timer_.Advance(std::chrono::seconds(2));
   EXPECT_EQ(answer_.code(), StatusCode::kDeadlineExceeded);
+}
+
+TEST_F(EncodedInputsTest, ACallThatIsAnsweredEarlyLeavesNoTimerBehind) {
+  const Signature signature{.inputs = {Spec("image", ElementType::kUint8, {kOpen, kOpen, kOpen, Dimension::Fixed(3)})}};
+  const auto run = [&](const std::shared_ptr<InferCall>& call) {
+    call->request.deadline = timer_.Now() + std::chrono::hours(24);
+    Handle handle = std::move(call->version);
+    Infer(std::move(handle), call);
+  };
+  // Decoded well, and refused for an output that the model does not have.
+  const auto refused = Call(signature);
+  Give(*refused, "image", {Png(20, 10)});
+  refused->request.requested_outputs.push_back("none");
+  run(refused);
+  EXPECT_EQ(answer_.code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(timer_.pending(), 0u);
+  // Its client left while something was done to it.
+  const auto left = Call(signature);
+  left->request.deadline = timer_.Now() + std::chrono::hours(24);
+  left->version->executor().Hold(left);
+  EXPECT_EQ(timer_.pending(), 1u);
+  left->Cancel(absl::CancelledError("gone"));
+  EXPECT_EQ(answer_.code(), StatusCode::kCancelled);
+  EXPECT_EQ(timer_.pending(), 0u);
 }
 
 TEST_F(EncodedInputsTest, ColoursAreWhatClientsAreToSend) {

@@ -167,6 +167,11 @@ void Executor::GiveUp(Lane& lane, const Status& why) {
   if (lane.facts().stateful) AnswerPinned(lane);
 }
 
+void Executor::Hold(const std::shared_ptr<InferCall>& call) {
+  call->executor_.store(this);  // whoever cancels it comes here, and the timer goes with it
+  ArmDeadline(call);
+}
+
 void Executor::Submit(std::shared_ptr<InferCall> call) {
   // Held to the end: the call holds the Version, and with it this Executor.
   const std::shared_ptr<InferCall> held = call;
@@ -210,7 +215,7 @@ void Executor::Enqueue(std::shared_ptr<InferCall> call, Entry entry) {
     }
   }
   if (done || full) {
-    call->queue_full = full;
+    if (full) call->queue_full.store(true, std::memory_order_relaxed);
     return AnswerTurn(*call, Sequence::Turn::kSkipped,
                       Error(StatusCode::kResourceExhausted,
                             "The queue of model {} is full: {} calls are waiting (--max_queue); try again later",
@@ -509,6 +514,9 @@ void Executor::ArmDeadline(const std::shared_ptr<InferCall>& call) {
     }
   });
   call->timer_id_.store(id);
+  // Whoever answered it meanwhile found no timer to cancel.
+  if (!call->completed()) return;
+  if (const Timer::Id mine = call->timer_id_.exchange(0); mine != 0) timer_.Cancel(mine);
 }
 
 void Executor::Cancel(InferCall& call, const Status& why) {
@@ -516,7 +524,7 @@ void Executor::Cancel(InferCall& call, const Status& why) {
   Executor* owner = this;
   {
     MutexLock lock(&mutex_);
-    // Before Submit: none.
+    // Before Hold and Submit: none.
     if (Executor* const now = call.executor_.load(); now != nullptr) owner = now;
     if (owner == this && call.queued_) held = TakeOut(call);
   }

@@ -92,7 +92,7 @@ class Executor {
   void GiveUp(Lane& lane, const Status& why);
 
   // The call's deadline counts from now on, while something is done to it before Submit.
-  void Hold(const std::shared_ptr<InferCall>& call) { ArmDeadline(call); }
+  void Hold(const std::shared_ptr<InferCall>& call);
   // Takes a validated and bound call. Its on_done runs once, possibly before Submit returns.
   void Submit(std::shared_ptr<InferCall> call);
   // Answers with `why`, and frees the place in the queue if the call waits there.

@@ -112,7 +112,7 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   std::atomic<const std::string*> device{nullptr};
   TimePoint started{};
   TimePoint ended{};
-  bool queue_full = false;  // refused for that
+  std::atomic<bool> queue_full{false};  // refused for that
   // Where it stands in a queue (serving/priority.h).
   uint32_t queue_level = 1;
   TimePoint queue_order{};

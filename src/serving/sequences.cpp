@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "config/text.h"
 #include "serving/executor.h"
 #include "serving/infer_call.h"
 #include "serving/lane.h"
@@ -16,7 +17,10 @@ TensorSpec SpecOf(std::string_view name, ElementType type) {
   return {.name = std::string(name), .type = type, .shape = {.dims = {Dimension::Fixed(1)}}};
 }
 
-std::string Quoted(const SequenceId& id) { return id.name.empty() ? std::to_string(id.number) : "\"" + id.name + "\""; }
+// Ids are kept, and told in logs.
+constexpr size_t kLongestId = 256;
+
+std::string Quoted(const SequenceId& id) { return id.name.empty() ? std::to_string(id.number) : Quote(id.name); }
 
 // The one element of a control input.
 template <typename Number>
@@ -129,6 +133,10 @@ Status Sequences::ReadInputs(InferCall& call) const {
 Status Sequences::Route(InferCall& call) {
   SY_RETURN_IF_ERROR(ReadInputs(call));
   SequenceRequest& control = *call.request.sequence;
+  if (control.id.name.size() > kLongestId) {
+    return InvalidArgument("Invalid parameter sequence_id - Expected: at most {} bytes; Actual: {}", kLongestId,
+                           control.id.name.size());
+  }
   if (control.id.empty() && control.start) {
     if (directory_ != nullptr) control.given = directory_->NewNumber(*this);
     return absl::OkStatus();
@@ -191,8 +199,9 @@ StatusOr<bool> Sequences::Admit(const std::shared_ptr<InferCall>& call, Doomed& 
     SY_ASSIGN_OR_RETURN(call->sequence, Find(control.id, doomed));
   }
   Sequence& sequence = *call->sequence;
+  if (sequence.current_ != nullptr && waiting_.load() >= options_.max_waiting) DropAnswered(doomed);
   if (sequence.current_ != nullptr && waiting_.load() >= options_.max_waiting) {
-    call->queue_full = true;
+    call->queue_full.store(true, std::memory_order_relaxed);
     return Error(StatusCode::kResourceExhausted,
                  "The queue of model {} is full: {} calls are waiting for others of their sequences (--max_queue); try again "
                  "later",
@@ -208,6 +217,21 @@ StatusOr<bool> Sequences::Admit(const std::shared_ptr<InferCall>& call, Doomed& 
   }
   sequence.current_ = call.get();
   return true;
+}
+
+// What was answered while it waited (its deadline passed, its client left) takes no place. One that begins or ends its sequence
+// stays until its turn, which says what becomes of those behind it.
+void Sequences::DropAnswered(Doomed& doomed) {
+  for (const auto& [id, sequence] : sequences_) {
+    const auto is_over = [ending = sequence->ending_](const std::shared_ptr<InferCall>& call) {
+      return call->completed() && !call->request.sequence->start && call.get() != ending;
+    };
+    auto& waiting = sequence->waiting_;
+    const auto over = std::stable_partition(waiting.begin(), waiting.end(), [&](const auto& call) { return !is_over(call); });
+    for (auto call = over; call != waiting.end(); ++call) doomed.calls.emplace_back(std::move(*call), absl::OkStatus());
+    waiting_.fetch_sub(static_cast<size_t>(waiting.end() - over));
+    waiting.erase(over, waiting.end());
+  }
 }
 
 Status Sequences::AdmitStart(InferCall& call, Doomed& doomed) {
@@ -391,9 +415,10 @@ std::optional<TimePoint> Sequences::oldest_waiting() const {
   if (waiting() == 0) return oldest;
   MutexLock lock(&mutex_);
   for (const auto& [id, sequence] : sequences_) {
-    if (sequence->waiting_.empty()) continue;
-    const TimePoint received = sequence->waiting_.front()->received;
-    if (!oldest || received < *oldest) oldest = received;
+    const auto first = std::find_if(sequence->waiting_.begin(), sequence->waiting_.end(),
+                                    [](const std::shared_ptr<InferCall>& call) { return !call->completed(); });
+    if (first == sequence->waiting_.end()) continue;
+    if (const TimePoint received = (*first)->received; !oldest || received < *oldest) oldest = received;
   }
   return oldest;
 }

@@ -86,6 +86,7 @@ class Sequences : public std::enable_shared_from_this<Sequences> {
   void EraseIdle(const SequenceId& id, Doomed& doomed);
   Handle HandleOf(const SequenceId& id) const;
   StatusOr<bool> Admit(const std::shared_ptr<InferCall>& call, Doomed& doomed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropAnswered(Doomed& doomed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Status AdmitStart(InferCall& call, Doomed& doomed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   StatusOr<std::shared_ptr<Sequence>> Find(const SequenceId& id, Doomed& doomed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<InferCall> EndTurn(Sequence& sequence, InferCall& call, Sequence::Turn turn);

@@ -8,7 +8,9 @@ namespace switchyard {
 namespace {
 
 using std::chrono::seconds;
+using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 TEST_F(SequencesTest, EachSequenceHasAStateOfItsOwn) {
   Start(Dummy());
@@ -152,6 +154,34 @@ TEST_F(SequencesTest, ACallThatNeverBeganLeavesTheStateAsItWas) {
   Run(next);
   runtime_.CompleteAll();
   EXPECT_EQ(Result(next), "3");
+}
+
+TEST_F(SequencesTest, WhatWasAnsweredWhileItWaitedTakesNoPlace) {
+  max_queue_ = 2;
+  SetAsync(FakeRuntime::Async::kHeld);
+  Start(Dummy(2));
+  const SequenceCall slow(1, kStart), other(2, kStart), late1(1, kNone, 1, timer_.Now() + seconds(1)),
+      late2(1, kNone, 1, timer_.Now() + seconds(1)), refused(2, kNone), taken(2, kNone, 4);
+  for (const SequenceCall* call : {&slow, &other, &late1, &late2, &refused}) Run(*call);
+  EXPECT_THAT(Result(refused), HasSubstr("RESOURCE_EXHAUSTED: The queue of model dummy is full"));
+  EXPECT_TRUE(Table().oldest_waiting().has_value());
+  timer_.Advance(seconds(2));
+  EXPECT_THAT(Result(late2), HasSubstr("DEADLINE_EXCEEDED"));
+  EXPECT_FALSE(Table().oldest_waiting().has_value()) << "nobody waits";
+  Run(taken);
+  EXPECT_EQ(Table().waiting(), 1u);
+  runtime_.CompleteAll();
+  EXPECT_EQ(Result(taken), "5");
+}
+
+TEST_F(SequencesTest, AnIdIsShortAndCannotForgeALineOfTheLog) {
+  Start(Dummy());
+  ParameterCall longest(SequenceId{.number = 0, .name = std::string(257, 'x')}, true, false);
+  Run(longest);
+  EXPECT_THAT(Result(longest), HasSubstr("INVALID_ARGUMENT: Invalid parameter sequence_id - Expected: at most 256 bytes"));
+  ParameterCall forged(SequenceId{.number = 0, .name = "a\n[error] all is lost"}, false, false);
+  Run(forged);
+  EXPECT_THAT(Result(forged), AllOf(HasSubstr("NOT_FOUND"), Not(HasSubstr("\n"))));
 }
 
 TEST_F(SequencesTest, WithoutItsFirstCallThereIsNoSequence) {

@@ -168,10 +168,7 @@ void ShapeInstances::Submit(std::shared_ptr<InferCall> call) {
   // Held to the end: the call holds the Version, and with it this object.
   const std::shared_ptr<InferCall> held = call;
   const StatusOr<Key> key = KeyOf(*call);
-  if (!key.ok()) {
-    call->Complete(key.status());
-    return;
-  }
+  if (!key.ok()) return own_->Answer(*call, key.status());
   if (has_own_key_ && *key == own_key_) return own_->Submit(std::move(call));
   std::shared_ptr<Executor> executor;
   Status refused;
@@ -195,10 +192,7 @@ void ShapeInstances::Submit(std::shared_ptr<InferCall> call) {
       }
     }
   }
-  if (!refused.ok()) {
-    call->Complete(refused);
-    return;
-  }
+  if (!refused.ok()) return own_->Answer(*call, refused);
   executor->Submit(std::move(call));
   // Without the mutex: whoever is woken may hold a lock of its own around Report.
   if (made) wake_();

@@ -56,6 +56,7 @@ class SequencesTest : public testing::Test {
     runtime_.Update(settings.name, [](FakeRuntime::Script& script) { script.facts.stateful = true; });
     Manager::Options options;
     options.sequence_idle = std::chrono::minutes(5);
+    options.max_queue = max_queue_;
     manager_ = std::make_unique<Manager>(runtime_, timer_, options);
     Want({std::move(settings)});
   }
@@ -111,6 +112,7 @@ class SequencesTest : public testing::Test {
   FakeRuntime runtime_;
   ManualTimer timer_;
   TempRepository repository_;
+  uint32_t max_queue_ = 1024;  // of Start
   std::unique_ptr<Manager> manager_;
 };
 

@@ -89,10 +89,7 @@ void Execute(const std::shared_ptr<InferCall>& call) {
   const Version& version = *call->version;
   Status status = ValidateAndBind(version.signature(), *call);
   if (status.ok()) status = PlaceOutputs(*call);
-  if (!status.ok()) {
-    call->Complete(status);
-    return;
-  }
+  if (!status.ok()) return version.executor().Answer(*call, status);
   if (version.batcher() != nullptr) return version.batcher()->Submit(call);
   if (ShapeInstances* const shapes = version.shapes()) return shapes->Submit(call);
   if (call->request.sequence != nullptr) {

@@ -1,6 +1,8 @@
 #include "telemetry/metrics_registry.h"
 
 #include <algorithm>
+#include <memory>
+#include <vector>
 
 namespace switchyard {
 namespace {
@@ -75,10 +77,16 @@ void MetricsRegistry::AddCollector(std::function<void(MetricsPage&)> collect) {
 }
 
 void MetricsRegistry::CollectModels(MetricsPage& page) const {
-  MutexLock lock(&mutex_);
-  for (const auto& [key, held] : versions_) {
-    if (const auto metrics = held.lock()) metrics->Collect(page);
+  // Calls count under the mutex: pages are long where versions are many.
+  std::vector<std::shared_ptr<ModelMetrics>> versions;
+  {
+    MutexLock lock(&mutex_);
+    for (const auto& [key, held] : versions_) {
+      if (auto metrics = held.lock()) versions.push_back(std::move(metrics));
+    }
   }
+  for (const auto& metrics : versions) metrics->Collect(page);
+  MutexLock lock(&mutex_);
   for (const auto& [model, outcomes] : models_) {
     for (size_t i = 0; i < kEndpoints; ++i) {
       const EndpointInfo& info = Info(static_cast<Endpoint>(i));

@@ -12,6 +12,7 @@
 namespace switchyard::tune {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -22,6 +23,8 @@ class ScriptedTrials final : public Trials {
     double per_second = 100;
     double p50_ms = 10;
     double p99_ms = 12;  // with one call in flight; each further one adds as much
+    double alone_p99_ms = 0;  // in place of that with one call
+    size_t joined_calls = 1;
     float value = 1;     // the only output
     Status fault;
     std::chrono::milliseconds load{200};
@@ -38,7 +41,13 @@ class ScriptedTrials final : public Trials {
     if (!script.fault.ok()) return script.fault;
     ClientTensor output{"a", ElementType::kFp32, {1}, {}, {}};
     output.data.assign(reinterpret_cast<const char*>(&script.value), sizeof script.value);
-    return Loaded{.devices = {"CPU"}, .precision = "f32", .streams = "1", .requests = 4, .load_ms = 200, .outputs = {{output}}};
+    return Loaded{.devices = {"CPU"},
+                  .precision = "f32",
+                  .streams = "1",
+                  .requests = 4,
+                  .joined_calls = script.joined_calls,
+                  .load_ms = 200,
+                  .outputs = {{output}}};
   }
   StatusOr<Figures> Measure(size_t concurrency, std::chrono::duration<double> duration) override {
     const Script& script = scripts[now_];
@@ -48,7 +57,8 @@ class ScriptedTrials final : public Trials {
     if (on_measure) on_measure();
     return Figures{.per_second = script.per_second * noise * static_cast<double>(concurrency) / 4,
                    .p50_ms = script.p50_ms / noise,
-                   .p99_ms = script.p99_ms * static_cast<double>(concurrency),
+                   .p99_ms = concurrency == 1 && script.alone_p99_ms > 0 ? script.alone_p99_ms
+                                                                         : script.p99_ms * static_cast<double>(concurrency),
                    .concurrency = concurrency,
                    .calls = 100};
   }
@@ -195,6 +205,61 @@ TEST_F(SearchTest, AnInterruptKeepsWhatThereIs) {
   EXPECT_EQ(Run().status().code(), StatusCode::kCancelled);
 }
 
+TEST_F(SearchTest, WhatAnInterruptCutShortTakesThePlaceOfNothing) {
+  trials_.scripts["a"].per_second = 150;
+  // The last measurement before the end: cut short, it looks as if the default were ten times as fast.
+  trials_.scripts["default"].noise = {1, 10};
+  int of_default = 0;
+  trials_.on_measure = [&] { interrupted_ = trials_.loads.back() == "default" && ++of_default == 2; };
+  const auto result = Run();
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_TRUE(result->interrupted);
+  EXPECT_EQ(result->rows[result->winner].candidate.label, "a");
+  EXPECT_EQ(RowOf(*result, "default").figures.size(), 1u);
+}
+
+TEST_F(SearchTest, WhatKeepsNoLimitIsToldAsSuch) {
+  options_.objective = Objective::kGoodput;
+  options_.p99_ms = 5;
+  for (const Candidate& candidate : candidates_) trials_.scripts[candidate.label].p99_ms = 30;
+  trials_.scripts["c"].p99_ms = 8;
+  auto result = Run();
+  ASSERT_TRUE(result.ok()) << result.status();
+  std::string text = ResultText(*result, options_);
+  EXPECT_THAT(text, HasSubstr("No candidate keeps p99 within 5 ms; the nearest is c with 8 ms."));
+  EXPECT_THAT(ConfigText(*result, options_, rapidjson::Value(rapidjson::kObjectType), {}), HasSubstr("No candidate keeps p99"));
+  EXPECT_THAT(text, Not(HasSubstr("times as much")));
+  EXPECT_THAT(ResultJson(*result, options_), AllOf(HasSubstr("\"score\": null"), Not(HasSubstr("\"score\": -"))));
+  // One that keeps it, and the default does not.
+  trials_.scripts["c"].p99_ms = 4;
+  result = Run();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->rows[result->winner].candidate.label, "c");
+  text = ResultText(*result, options_);
+  EXPECT_THAT(text, HasSubstr("the default does not keep p99 within 5 ms (it has 30 ms)"));
+  EXPECT_THAT(text, Not(HasSubstr("times as much")));
+}
+
+TEST_F(SearchTest, WhatWaitsForABatchIsAlsoTriedWithAFullOne) {
+  options_.objective = Objective::kGoodput;
+  options_.p99_ms = 8;
+  // 10 ms alone, since it waits for company; 4 ms for each call in a batch of 2.
+  trials_.scripts["c"] = {.per_second = 400, .p99_ms = 4, .alone_p99_ms = 10, .joined_calls = 2};
+  const auto result = Run();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(RowOf(*result, "c").last()->concurrency, 2u);
+}
+
+TEST_F(SearchTest, ThePictureHasRoomForEveryCandidate) {
+  Result result;
+  for (int i = 0; i < 60; ++i) {
+    Row row{.candidate = {std::to_string(i), {}, ""}, .is_default = i == 0};
+    row.figures.push_back({.per_second = 1, .p50_ms = 1, .p99_ms = 1, .concurrency = 1, .calls = 1});
+    result.rows.push_back(std::move(row));
+  }
+  EXPECT_THAT(ResultSvg(result), AllOf(HasSubstr("viewBox=\"0 0 900 1016\""), HasSubstr("y=\"1000\"")));
+}
+
 TEST_F(SearchTest, ABusyMachineIsToldAndMeasuredAgain) {
   trials_.scripts["default"].noise = {1, 0.6, 1.3, 0.7, 1.2};
   trials_.scripts["b"].per_second = 300;
@@ -202,6 +267,8 @@ TEST_F(SearchTest, ABusyMachineIsToldAndMeasuredAgain) {
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_THAT(ResultText(*result, options_), HasSubstr("The machine was busy"));
   EXPECT_EQ(result->rows[result->winner].candidate.label, "b");
+  EXPECT_GT(RowOf(*result, "default").finals.size(), 3u) << "measured again, within the time";
+  EXPECT_LE(result->seconds, 62);
 }
 
 TEST_F(SearchTest, LoadsThatTakeLongLeaveOutTheLessLikelyOnes) {
