@@ -238,7 +238,7 @@ def cross_check(workloads, plan):
 
 
 def _by_perf_analyzer(tool, server, name, workload, plan, calls):
-    """What it said, and "cpu_us", the server's, for each call. It was seen not to end, once in a while: it is tried again then."""
+    """What it said, and "cpu_us", the server's, for each call. It was seen not to end, once in a while: it is tried again."""
     for attempt in range(PERF_ANALYZER_TRIES):
         counted, before = server.answered(), server.cpu_s()
         try:

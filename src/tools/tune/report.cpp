@@ -266,7 +266,8 @@ std::string ConfigText(const Result& result, const SearchOptions& options, const
 std::string ResultSvg(const Result& result) {
   constexpr double kWidth = 900, kLeft = 80, kTop = 40, kPlotWidth = 520, kPlotHeight = 440, kLine = 16;
   double most_latency = 0, most_throughput = 0;
-  const auto drawn = std::count_if(result.rows.begin(), result.rows.end(), [](const Row& row) { return row.last() != nullptr; });
+  const auto drawn =
+      std::count_if(result.rows.begin(), result.rows.end(), [](const Row& row) { return row.last() != nullptr; });
   const double height = std::max(kTop + kPlotHeight + 80, kTop + kLine * static_cast<double>(drawn + 1));
   for (const Row& row : result.rows) {
     if (row.last() == nullptr) continue;
