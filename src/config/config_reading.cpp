@@ -141,7 +141,7 @@ class EntryJudge {
     ModelSettings settings = Named();
     const Status read = ReadModelEntry(entry, base_dir_, &settings, Warnings::kIgnore);
     if (read.ok() || KeyOf(Message(read), entry) != key) return absl::OkStatus();
-    return Status(read.code(), WithoutKey(Message(read), key));
+    return Status(read.code(), std::string(WithoutKey(Message(read), key)));
   }
   static std::string_view WithoutKey(std::string_view message, const std::string& key) {
     if (message.starts_with(key + ": ")) message.remove_prefix(key.size() + 2);

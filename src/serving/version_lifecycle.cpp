@@ -7,6 +7,7 @@
 
 #include "base/backoff.h"
 #include "base/log.h"
+#include "config/text.h"
 #include "device/cpu_facts.h"
 #include "device/placement.h"
 #include "serving/absent_devices.h"
