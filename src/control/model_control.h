@@ -131,7 +131,7 @@ class ModelControl {
   std::string BaseDir() const;
   void Apply(WantedSet wanted, Waiting waiting);
   void TellManager();
-  std::optional<VersionStatus> FailureOf(const std::string& model) const;
+  Status FailureOf(const std::string& model) const;
   ControlOutcome OutcomeOf(const Waiting& waiting) const;
 
   // config_reload.cpp

@@ -190,7 +190,7 @@ Status Server::SingleModelFault() const {
     // A version whose files are not there yet is no fault, where another serves.
     const bool serves = manager_->ModelReady(model.name, std::nullopt);
     for (const VersionStatus& version : model.versions) {
-      if (serves && version.error.code() == StatusCode::kNotFound) continue;
+      if (serves && version.untaken) continue;
       if (version.state == VersionState::kFailed) return Annotate(version.error, "model " + model.name);
     }
   }

@@ -49,6 +49,8 @@ struct VersionStatus {
   int64_t version = 0;
   VersionState state = VersionState::kWanted;
   Status error;  // kFailed: why
+  // Its folder holds no complete set of files, which `error` says, or they still change: the versions before it serve.
+  bool untaken = false;
 };
 
 // A model's versions, ascending. A model without a version that could be tried has one entry, version 0: kWanted until its
@@ -208,7 +210,6 @@ class Manager {
   void DecideSleep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StartLoads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void RetireSuperseded(Model& model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   StatusOr<std::shared_ptr<Placer>> MakePlacer(const ModelSettings& settings, int64_t version, const LoadSource& source)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void LoadAnew(Model& model, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -219,6 +220,10 @@ class Manager {
   bool LoadsPending() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HeldByDevices() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool LoadPending(const Model& model, TimePoint now) const;
+  // version_retirement.cpp
+  static bool Replaced(const Model& model);
+  static bool KeptByLabel(const Model& model, int64_t number);
+  void RetireSuperseded(Model& model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetGone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Retire(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CloseRetired() ABSL_LOCKS_EXCLUDED(mutex_);

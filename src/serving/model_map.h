@@ -36,6 +36,7 @@ struct Manager::Entry {
   LoadSource tried;                   // what the latest load was or is made of
   // Else it goes, as soon as all that are wanted serve in its place.
   bool wanted = false;
+  bool untaken = false;   // wanted, were its files whole: nothing of it can be loaded
   bool settling = false;  // its files are still changing: kWanted, but not loaded
   int failures = 0;       // one after another, of what was tried
   TimePoint retry_at = kNoDeadline;

@@ -259,6 +259,62 @@ TEST_F(ReloadTest, AnIncompleteVersionLeavesTheOneBeforeItServing) {
   EXPECT_TRUE(Eventually([&] { return Serving() == 2; }));
 }
 
+TEST_F(ReloadTest, AHigherFolderWithoutACompleteSetKeepsNoVersionThatWasReplaced) {
+  StartWatching();
+  const ModelSettings settings = repository_.Add("dummy", {1});
+  fs::create_directories(Folder() / "9");
+  Want({settings});
+  EXPECT_EQ(Serving(), 1);
+  EXPECT_TRUE(StatusOf(9).untaken);
+  EXPECT_FALSE(StatusOf(1).untaken);
+  const auto takes_over = [this](int number) {
+    AddVersion(number);
+    return Eventually([&] { return Serving() == number && StatusOf(number - 1).state == VersionState::kGone; });
+  };
+  EXPECT_TRUE(takes_over(2));
+  EXPECT_TRUE(Eventually([&] { return runtime_.live_models() == 1; }));
+  Write("9/.incomplete", "");
+  Write("9/model.onnx", "half of it");
+  EXPECT_TRUE(takes_over(3));
+  // Where nothing else is there to be loaded, what serves goes on.
+  for (const char* version : {"1", "2", "3"}) fs::remove_all(Folder() / version);
+  Want({settings});
+  EXPECT_EQ(Serving(), 3);
+  EXPECT_TRUE(StatusOf(9).untaken);
+}
+
+TEST_F(ReloadTest, AVersionThatIsTakenOutGoesAlsoWhileAnotherFails) {
+  runtime_.Update("dummy/3", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("corrupt"); });
+  StartWatching();
+  ModelSettings settings = repository_.Add("dummy", {1, 2, 3});
+  settings.version_policy = {.kind = VersionPolicy::Kind::kAll};
+  Want({settings});
+  EXPECT_EQ(Serving(1), 1);
+  EXPECT_EQ(Serving(), 2);
+  fs::remove_all(Folder() / "1");
+  EXPECT_TRUE(Eventually([&] { return Serving(1) == -1; }));
+  EXPECT_EQ(Serving(), 2);
+  // And one that the policy names no more, but not before there is another to call, or as long as a label has no other.
+  AddVersion(4);
+  settings.version_policy = {.kind = VersionPolicy::Kind::kSpecific, .versions = {3, 4}};
+  settings.labels = {{"stable", 4}};
+  Want({settings});
+  EXPECT_EQ(Serving(), 4);
+  EXPECT_TRUE(Eventually([&] { return Serving(2) == -1; }));
+  settings.version_policy.versions = {3};
+  settings.labels = {{"stable", 3}};
+  Want({settings});
+  EXPECT_EQ(Serving(), 4);
+  AddVersion(5);
+  settings.version_policy.versions = {3, 5};
+  Want({settings});
+  EXPECT_EQ(Serving(), 5);
+  EXPECT_EQ(Serving(4), 4);
+  settings.labels = {};
+  Want({settings});
+  EXPECT_TRUE(Eventually([&] { return Serving(4) == -1; }));
+}
+
 TEST_F(ReloadTest, AVersionThatDoesNotLoadLeavesTheOneBeforeItServingAndIsTriedAgainMoreAndMoreSeldom) {
   StartWatching();
   Want({repository_.Add("dummy", {1})});

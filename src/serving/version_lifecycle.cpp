@@ -1,5 +1,4 @@
-// The Manager's part that says what becomes of each version: which are taken from a folder, loaded, replaced, tried again, let
-// go.
+// The Manager's part that says what becomes of each version: which are taken from a folder, loaded, replaced, tried again.
 #include <algorithm>
 #include <chrono>
 #include <set>
@@ -17,10 +16,6 @@
 
 namespace switchyard {
 namespace {
-
-// Versions that are gone are listed as such; no more than these of each model.
-constexpr size_t kMostGone = 32;
-constexpr size_t kMostGoneModels = 256;
 
 // Which versions are served is no matter of any of them.
 ModelSettings VersionSettings(ModelSettings settings) {
@@ -149,7 +144,7 @@ void Manager::ListUntaken(Model& model, const FoundVersion& found, bool settled)
   Entry& entry = model.entries[found.files.version];
   if (entry.placer != nullptr) return;
   entry.version = found.files.version;
-  entry.wanted = true;
+  entry.wanted = entry.untaken = true;
   entry.tried = {};
   entry.settling = !settled;
   entry.state = entry.settling ? VersionState::kWanted : VersionState::kFailed;
@@ -202,7 +197,7 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>&
   for (const auto& [number, from_folder] : whole) takeable.push_back(number);
   const std::vector<int64_t> wanted = WantedVersions(model.settings.version_policy, takeable);
   const std::vector<int64_t> if_whole = WantedVersions(model.settings.version_policy, all);
-  for (auto& [number, entry] : model.entries) entry.wanted = entry.settling = false;
+  for (auto& [number, entry] : model.entries) entry.wanted = entry.untaken = entry.settling = false;
   for (const int64_t number : wanted) {
     Entry& entry = model.entries[number];
     entry.wanted = true;
@@ -400,133 +395,6 @@ void Manager::TakeLoad(const std::string& name, Model& model, Entry& entry) {
   if (calls_as_before) successors_[before.get()] = entry.slot;
   metrics_.CountLoad(name, absl::OkStatus());
   LogInfo("Model {} version {} is available", name, entry.version);
-}
-
-// What is not wanted any more goes when all that is wanted serves. A version that fails to load takes nothing away.
-void Manager::RetireSuperseded(Model& model) {
-  bool any = false;
-  bool all = true;
-  bool settling = false;
-  for (const auto& [number, entry] : model.entries) {
-    settling = settling || entry.settling;
-    if (!entry.wanted) continue;
-    any = true;
-    all = all && entry.slot != nullptr;
-  }
-  const bool replaced = any ? all : !settling && !model.faulty && !model.look && model.failed_looks == 0;
-  for (auto& [number, entry] : model.entries) {
-    if (!entry.wanted && entry.state != VersionState::kGone) {
-      if (replaced || entry.slot == nullptr) {
-        Retire(entry);
-      } else {
-        if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
-        entry.state = VersionState::kAvailable;
-        entry.tried = entry.served;
-      }
-    }
-  }
-  std::erase_if(model.entries, [](const auto& item) { return item.second.forgotten(); });
-  auto gone = static_cast<size_t>(std::count_if(model.entries.begin(), model.entries.end(),
-                                                [](const auto& item) { return item.second.state == VersionState::kGone; }));
-  for (auto it = model.entries.begin(); it != model.entries.end() && gone > kMostGone;) {
-    const bool erase = it->second.state == VersionState::kGone;
-    if (erase) --gone;
-    it = erase ? model.entries.erase(it) : std::next(it);
-  }
-}
-
-// Models that are gone are listed as such, as their versions are, up to a number.
-void Manager::ForgetGone() {
-  const auto gone = [](const Model& model) {
-    return !model.wanted && std::all_of(model.entries.begin(), model.entries.end(), [](const auto& item) {
-      return item.second.state == VersionState::kGone && item.second.slot == nullptr;
-    });
-  };
-  size_t surplus = 0;
-  for (const auto& [name, model] : models_) surplus += gone(*model) ? 1 : 0;
-  surplus -= std::min(surplus, kMostGoneModels);
-  for (auto it = models_.begin(); surplus > 0;) {
-    const bool erase = gone(*it->second);
-    if (erase) --surplus;
-    if (erase) metrics_.Forget(it->first);
-    it = erase ? models_.erase(it) : std::next(it);
-  }
-}
-
-void Manager::Retire(Entry& entry) {
-  if (entry.slot != nullptr) {
-    retired_.push_back(std::move(entry.slot));
-    entry.slot = nullptr;
-  }
-  if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
-  entry.state = VersionState::kGone;
-  entry.error = absl::OkStatus();
-  entry.wanted = entry.settling = false;
-  entry.missing_since.reset();
-}
-
-// What nobody wants goes, but for models that an alias leads to until the model that has it now serves. Nothing is kept of one
-// that never served.
-void Manager::RetireUnwanted() {
-  std::set<std::string> needed;
-  for (const auto& [name, model] : models_) {
-    if (!model->wanted) continue;
-    for (const std::string& alias : model->aliases) needed.insert(AliasLeadsTo(alias, name));
-  }
-  for (auto& [name, model] : models_) {
-    if (model->wanted) continue;
-    model->lent = needed.contains(name);
-    model->fault = absl::OkStatus();
-    model->aliases.clear();
-    if (!model->lent) model->labels.clear();
-    for (auto& [number, entry] : model->entries) {
-      if (!model->lent || entry.slot == nullptr) {
-        if (entry.state != VersionState::kGone) Retire(entry);
-      } else if (entry.placer != nullptr) {
-        discarded_.push_back(std::exchange(entry.placer, nullptr));
-        entry.state = VersionState::kAvailable;
-      }
-    }
-    std::erase_if(model->entries, [](const auto& item) { return item.second.forgotten(); });
-    if (model->entries.empty()) metrics_.Forget(name);
-  }
-  std::erase_if(models_, [](const auto& item) { return !item.second->wanted && item.second->entries.empty(); });
-}
-
-void Manager::CloseRetired() {
-  std::vector<std::shared_ptr<VersionSlot>> closing;
-  std::map<const VersionSlot*, std::shared_ptr<VersionSlot>> successors;
-  {
-    MutexLock lock(&mutex_);
-    closing.swap(retired_);
-    successors.swap(successors_);
-    draining_.insert(draining_.end(), closing.begin(), closing.end());
-  }
-  for (const auto& slot : closing) {
-    // Before anybody may free it. Nothing wakes one that goes: its calls are run by what took its place.
-    Version& version = *slot->get();
-    if (version.executor().asleep()) {
-      version.executor().SetRoute(
-          {.closed = Error(StatusCode::kUnavailable, "Model {} version {} has changed or was unloaded: try again",
-                           version.model_name(), version.number()),
-           .successor = successors[slot.get()]});
-    }
-    slot->Close();
-  }
-}
-
-void Manager::DestroyDrained() {
-  std::vector<std::shared_ptr<VersionSlot>> drained;
-  {
-    MutexLock lock(&mutex_);
-    drained.swap(drained_);
-  }
-  for (const auto& slot : drained) {
-    const std::string name = slot->get()->model_name();
-    const int64_t number = slot->get()->number();
-    slot->Destroy();
-    LogInfo("Model {} version {} is unloaded", name, number);
-  }
 }
 
 }  // namespace switchyard
