@@ -187,10 +187,11 @@ void Server::TellReady() {
 
 Status Server::SingleModelFault() const {
   for (const ModelStatus& model : manager_->Statuses()) {
-    // A version whose files are not there yet is no fault, where another serves.
+    // Where another serves, a version whose files are not there yet is no fault, nor is one that has an older one in its place.
     const bool serves = manager_->ModelReady(model.name, std::nullopt);
+    const bool stands_in = model.version_policy.kind == VersionPolicy::Kind::kLatest;
     for (const VersionStatus& version : model.versions) {
-      if (serves && version.untaken) continue;
+      if (serves && (version.untaken || stands_in)) continue;
       if (version.state == VersionState::kFailed) return Annotate(version.error, "model " + model.name);
     }
   }

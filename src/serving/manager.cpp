@@ -27,7 +27,8 @@ struct Manager::Snapshot {
   struct ModelRow {
     std::string name;  // the model's own
     std::map<int64_t, VersionRow> versions;
-    std::shared_ptr<VersionSlot> serving;  // the highest available version
+    // The highest version that a device serves, else the highest that is loaded.
+    std::shared_ptr<VersionSlot> serving;
     Status status;                         // why there is none
     std::map<std::string, int64_t, std::less<>> labels;
   };
@@ -391,10 +392,14 @@ void Manager::Publish() {
     row.status = model->fault;
     if (!row.status.ok())
       row.status = Error(StatusCode::kUnavailable, "Model {} cannot be served: {}", name, Message(model->fault));
+    bool serves = false;
     for (const auto& [number, entry] : model->entries) {
       Snapshot::VersionRow& version = row.versions[number];
       if (entry.slot != nullptr) {
-        version.slot = row.serving = entry.slot;
+        version.slot = entry.slot;
+        const bool this_serves = entry.slot->get()->executor().serving();
+        if (this_serves || !serves) row.serving = entry.slot;
+        serves = serves || this_serves;
       } else if (entry.placer != nullptr && !entry.error.ok()) {
         version.status =
             Error(StatusCode::kUnavailable, "Model {} version {} cannot be served now: {}", name, number, Message(entry.error));
@@ -410,7 +415,6 @@ void Manager::Publish() {
       }
     }
     if (row.serving == nullptr && row.status.ok()) row.status = NotLoadedYet(name);
-    const bool serves = row.serving != nullptr && row.serving->get()->executor().serving();
     none = none && !model->wanted;
     any = any || (serves && model->wanted);
     all = all && (serves || !model->wanted);

@@ -60,6 +60,7 @@ struct ModelStatus {
   std::vector<VersionStatus> versions;
   std::map<std::string, int64_t> labels;
   std::vector<std::string> aliases;
+  VersionPolicy version_policy;  // as it holds now: a Version has the one that it was loaded under
 };
 // A Version that was loaded but that no device serves at the moment is kLoading, with the reason.
 
@@ -199,6 +200,7 @@ class Manager {
   bool Settled(Model& model, const FoundVersion& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static bool IsBeingLoaded(const Model& model, const FoundVersion& found);
   bool StillCounts(Model& model, Entry& entry, bool there) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static bool GivesWay(const Model& model, const Entry& entry);
   void Want(const Model& model, Entry& entry, const FoundVersion& found, bool retry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ListUntaken(Model& model, const FoundVersion& found, bool settled) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Status MakeRoom(uint64_t need, const Entry& for_entry, const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -215,7 +217,7 @@ class Manager {
   void LoadAnew(Model& model, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeLoad(const std::string& name, Model& model, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // `again`: it is tried again by itself, after a pause.
-  void Fail(const Model& model, Entry& entry, const std::string& name, const Status& why, bool again = true)
+  void Fail(Model& model, Entry& entry, const std::string& name, const Status& why, bool again = true)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool LoadsPending() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HeldByDevices() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

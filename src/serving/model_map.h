@@ -39,6 +39,7 @@ struct Manager::Entry {
   bool untaken = false;   // wanted, were its files whole: nothing of it can be loaded
   bool settling = false;  // its files are still changing: kWanted, but not loaded
   int failures = 0;       // one after another, of what was tried
+  bool gives_way = false;  // of what was tried a load failed, not for the settings' sake: see Manager::GivesWay
   TimePoint retry_at = kNoDeadline;
   // A call waits for a Version that gave its memory back: its folder is looked at before anything is loaded. kLook goes on
   // until a look finds that the files are whole, and those that it was made of; what has changed is loaded as any change is.

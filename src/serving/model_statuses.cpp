@@ -7,7 +7,7 @@
 namespace switchyard {
 
 ModelStatus Manager::StatusOf(const std::string& name, const Model& model) const {
-  ModelStatus status{name, {}, model.labels, model.aliases};
+  ModelStatus status{name, {}, model.labels, model.aliases, model.settings.version_policy};
   for (const auto& [number, entry] : model.entries) {
     VersionStatus version{number, entry.state, entry.error, entry.untaken};
     if (entry.slot != nullptr) {

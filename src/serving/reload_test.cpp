@@ -6,6 +6,7 @@
 #include <functional>
 #include <thread>
 
+#include "config/setting_mark.h"
 #include "runtime/fake/fake_runtime.h"
 #include "serving/executor.h"
 #include "serving/test_calls.h"
@@ -345,6 +346,54 @@ TEST_F(ReloadTest, AVersionThatDoesNotLoadLeavesTheOneBeforeItServingAndIsTriedA
   timer_.Advance(seconds(1));
   EXPECT_TRUE(Eventually([&] { return Serving() == 2; }));
   EXPECT_TRUE(Eventually([&] { return StatusOf(1).state == VersionState::kGone; }));
+}
+
+TEST_F(ReloadTest, OfTheLatestVersionsOneThatDoesNotLoadHasAnOlderOneInItsPlaceUntilItDoes) {
+  const auto corrupt = [this](int version, const Status& error = absl::InternalError("corrupt")) {
+    runtime_.Update(fmt::format("dummy/{}", version), [&](FakeRuntime::Script& script) { script.load_error = error; });
+  };
+  corrupt(3), corrupt(4);
+  Start();
+  ModelSettings settings = repository_.Add("dummy", {1, 2, 3, 4});
+  Want({settings});
+  EXPECT_EQ(Serving(), 2);
+  EXPECT_TRUE(manager_->Ready());
+  for (const int version : {3, 4}) EXPECT_EQ(StatusOf(version).state, VersionState::kFailed);
+  EXPECT_EQ(Serving(1), -1);
+  EXPECT_EQ(runtime_.loads(), 3u);
+  timer_.Advance(seconds(1));
+  manager_->WaitForLoads();
+  EXPECT_EQ(runtime_.loads(), 5u) << "those that failed are tried again";
+  EXPECT_EQ(Serving(), 2);
+  corrupt(4, absl::OkStatus());
+  timer_.Advance(seconds(2));
+  EXPECT_TRUE(Eventually([&] { return Serving() == 4 && StatusOf(2).state == VersionState::kGone; }));
+  EXPECT_TRUE(Eventually([&] { return runtime_.live_models() == 1; }));
+  // Of two, one for each that fails. What was replaced goes also then.
+  settings.version_policy.latest_count = 2;
+  Want({settings});
+  EXPECT_EQ(Serving(4), 4);
+  EXPECT_EQ(Serving(2), 2) << "for 3";
+  AddVersion(5);
+  Want({settings});
+  EXPECT_EQ(Serving(5), 5);
+  EXPECT_EQ(Serving(4), 4);
+  EXPECT_TRUE(Eventually([&] { return Serving(2) == -1 && runtime_.live_models() == 2; }));
+}
+
+TEST_F(ReloadTest, AFaultOfTheSettingsIsNotTriedWithOlderVersions) {
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) {
+    script.load_error = MarkSetting(InvalidArgument("layout: no input has four dimensions"), "layout");
+  });
+  Start();
+  Want({repository_.Add("dummy", {1, 2})});
+  EXPECT_EQ(runtime_.loads(), 1u);
+  EXPECT_EQ(StatusOf(2).state, VersionState::kFailed);
+  // Nor what a caller takes back if it fails.
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("corrupt"); });
+  manager_->SetWanted({repository_.Add("dummy", {1, 2})}, {}, {"dummy"});
+  manager_->WaitForLoads();
+  EXPECT_EQ(runtime_.loads(), 2u);
 }
 
 TEST_F(ReloadTest, WhatFailsOnTrialIsNotTriedAgainByItself) {

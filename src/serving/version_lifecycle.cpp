@@ -6,6 +6,7 @@
 
 #include "base/backoff.h"
 #include "base/log.h"
+#include "config/setting_mark.h"
 #include "config/text.h"
 #include "device/cpu_facts.h"
 #include "device/placement.h"
@@ -16,6 +17,9 @@
 
 namespace switchyard {
 namespace {
+
+// Of versions that do not load, so many older ones are tried in their place, beside those that the policy wants.
+constexpr size_t kMostStandIns = 8;
 
 // Which versions are served is no matter of any of them.
 ModelSettings VersionSettings(ModelSettings settings) {
@@ -112,6 +116,11 @@ bool Manager::StillCounts(Model& model, Entry& entry, bool there) {
   return true;
 }
 
+// Of the latest versions one that does not load has an older one in its place, until it does. While it is tried again as well.
+bool Manager::GivesWay(const Model& model, const Entry& entry) {
+  return entry.gives_way && entry.slot == nullptr && model.settings.version_policy.kind == VersionPolicy::Kind::kLatest;
+}
+
 void Manager::Want(const Model& model, Entry& entry, const FoundVersion& found, bool retry) {
   LoadSource source{found.folder, found.files.model_path, found.state.files, found.state.bytes,
                     VersionSettings(model.settings)};
@@ -129,6 +138,7 @@ void Manager::Want(const Model& model, Entry& entry, const FoundVersion& found, 
     if (under_way || (entry.state == VersionState::kFailed && !retry)) return;
   } else {
     entry.failures = 0;
+    entry.gives_way = false;
   }
   if (entry.slot != nullptr) {
     LogInfo("Model {} version {} has changed ({}): the new one is loaded beside it", model.settings.name, entry.version,
@@ -198,7 +208,8 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>&
   const std::vector<int64_t> wanted = WantedVersions(model.settings.version_policy, takeable);
   const std::vector<int64_t> if_whole = WantedVersions(model.settings.version_policy, all);
   for (auto& [number, entry] : model.entries) entry.wanted = entry.untaken = entry.settling = false;
-  for (const int64_t number : wanted) {
+  size_t lacking = 0;
+  const auto take = [&](int64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     Entry& entry = model.entries[number];
     entry.wanted = true;
     if (whole[number]) {
@@ -207,7 +218,12 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>&
       const Status why = NoCompleteSet(there[number]->files, model.settings.base_path);
       entry.error = Status(why.code(), fmt::format("{}; the loaded one goes on", Message(why)));
     }
-  }
+    lacking += GivesWay(model, entry) ? 1 : 0;
+  };
+  for (const int64_t number : wanted) take(number);
+  // The lower ones, from the highest on.
+  auto stand_in = takeable.rbegin() + static_cast<std::ptrdiff_t>(wanted.size());
+  for (size_t taken = 0; taken < lacking && taken < kMostStandIns && stand_in != takeable.rend(); ++taken) take(*stand_in++);
   for (const int64_t number : if_whole) {
     if (!whole.contains(number)) ListUntaken(model, *there[number], settled.contains(number));
   }
@@ -334,7 +350,7 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
   return std::make_shared<Placer>(std::move(environment), std::move(base), *std::move(plan));
 }
 
-void Manager::Fail(const Model& model, Entry& entry, const std::string& name, const Status& why, bool again) {
+void Manager::Fail(Model& model, Entry& entry, const std::string& name, const Status& why, bool again) {
   entry.error = why;
   entry.state = VersionState::kFailed;
   if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
@@ -342,6 +358,9 @@ void Manager::Fail(const Model& model, Entry& entry, const std::string& name, co
   const Duration wait = Backoff(++entry.failures);
   again = again && !model.on_trial;
   entry.retry_at = again ? timer_.Now() + wait : kNoDeadline;
+  // A fault of the settings is every version's.
+  const bool gave_way = std::exchange(entry.gives_way, again && SettingOf(why).empty());
+  if (GivesWay(model, entry) && !gave_way) model.look = woken_ = true;  // for an older one
   LogError("Model {} version {} failed to load: {}{}{}", name, entry.version, Message(why),
            entry.slot != nullptr ? "; the one before it goes on serving" : "",
            again ? fmt::format("; trying again in {} s", Seconds(wait)) : "");
@@ -390,6 +409,7 @@ void Manager::TakeLoad(const std::string& name, Model& model, Entry& entry) {
   });
   entry.state = VersionState::kAvailable;
   entry.rouse = Entry::Rouse::kNone;
+  if (std::exchange(entry.gives_way, false)) model.look = woken_ = true;  // what stood in for it may go
   const bool calls_as_before = before != nullptr && placer->shapes() == nullptr && placer->sequences() == nullptr &&
                                before->get()->placer()->signature() == placer->signature();
   if (calls_as_before) successors_[before.get()] = entry.slot;

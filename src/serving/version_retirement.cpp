@@ -17,18 +17,25 @@ constexpr size_t kMostGoneModels = 256;
 
 }  // namespace
 
-// Whether all that can be loaded of what is wanted serves; or nothing is wanted, as far as is known.
+// Whether all that can be loaded of what is wanted serves, or as many others in the place of what does not load; or nothing is
+// wanted, as far as is known.
 bool Manager::Replaced(const Model& model) {
   bool any = false;
   bool all = true;
   bool untaken = false;
+  bool gives_way = false;
+  size_t serving = 0;
   for (const auto& [number, entry] : model.entries) {
     if (!entry.wanted) continue;
     untaken = untaken || entry.untaken;
-    any = any || !entry.untaken;
-    all = all && (entry.untaken || entry.slot != nullptr);
+    if (entry.untaken) continue;
+    any = true;
+    serving += entry.slot != nullptr ? 1 : 0;
+    gives_way = gives_way || GivesWay(model, entry);
+    all = all && (entry.slot != nullptr || GivesWay(model, entry));
   }
-  return any ? all : !untaken && !model.faulty && !model.look && model.failed_looks == 0;
+  if (!any) return !untaken && !model.faulty && !model.look && model.failed_looks == 0;
+  return all && (!gives_way || serving >= model.settings.version_policy.latest_count);
 }
 
 // Whether a label leads to the version until another serves.
@@ -99,7 +106,7 @@ void Manager::Retire(Entry& entry) {
   if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
   entry.state = VersionState::kGone;
   entry.error = absl::OkStatus();
-  entry.wanted = entry.untaken = entry.settling = false;
+  entry.wanted = entry.untaken = entry.settling = entry.gives_way = false;
   entry.missing_since.reset();
 }
 
