@@ -171,7 +171,7 @@ void ModelControl::AnswerWaiting() {
   if (ended.empty()) return;
   // The latest first: each restores what was before it.
   WantedSet wanted = wanted_;
-  bool restored = false;
+  std::set<std::string> restored;
   for (auto it = ended.rbegin(); it != ended.rend(); ++it) {
     if (it->second.status.ok()) continue;
     for (const std::string& name : it->first.changed) {
@@ -180,12 +180,12 @@ void ModelControl::AnswerWaiting() {
       if (words == it->first.words.end() || wanted.LastWord(name) != words->second.second || FailureOf(name).ok()) continue;
       if (words->second.first == words->second.second) continue;
       wanted.Restore(name, words->second.first);
-      restored = true;
+      restored.insert(name);
     }
   }
-  if (restored) {
+  if (!restored.empty()) {
     wanted_ = std::move(wanted);
-    TellManager();
+    TellManager(restored);
   }
   for (auto& [waiting, outcome] : ended) waiting.done(outcome);
 }
@@ -298,12 +298,15 @@ void ModelControl::Apply(WantedSet wanted, Waiting waiting) {
   }
   wanted_ = std::move(wanted);
   waiting.before = Served(manager_);
+  std::optional<std::set<std::string>> asked;
+  if (!waiting.looks_at_all) asked = waiting.changed;
   waiting_.push_back(std::move(waiting));
-  TellManager();
+  TellManager(asked);
 }
 
-// What is wanted by now. Loads that are to be taken back if they fail are on trial.
-void ModelControl::TellManager() {
+// What is wanted by now; nothing is tried anew of models that are not asked for. Loads that are to be taken back if they fail
+// are on trial.
+void ModelControl::TellManager(const std::optional<std::set<std::string>>& asked) {
   {
     MutexLock lock(&mutex_);
     names_ = wanted_.Names();
@@ -315,7 +318,7 @@ void ModelControl::TellManager() {
       if (words.first != words.second) on_trial.insert(name);
     }
   }
-  manager_.SetWanted(wanted_.Models(), wanted_.FaultyModels(), on_trial);
+  manager_.SetWanted(wanted_.Models(), wanted_.FaultyModels(), on_trial, asked);
 }
 
 void ModelControl::RunLoad(const std::string& called, const std::optional<std::string>& entry, Done done) {

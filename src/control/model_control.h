@@ -130,7 +130,7 @@ class ModelControl {
   Inventory Devices();
   std::string BaseDir() const;
   void Apply(WantedSet wanted, Waiting waiting);
-  void TellManager();
+  void TellManager(const std::optional<std::set<std::string>>& asked);
   Status FailureOf(const std::string& model) const;
   ControlOutcome OutcomeOf(const Waiting& waiting) const;
 

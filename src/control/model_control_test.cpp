@@ -298,6 +298,31 @@ TEST_F(ModelControlTest, AVersionThatIsMarkedIncompleteIsNotLoadedAndStandsInNoO
   EXPECT_TRUE(Serves("a") && Serves("b"));
 }
 
+TEST_F(ModelControlTest, ACallAboutOneModelTouchesNoOther) {
+  WriteModels({{"a", ""}, {"b", ""}, {"g", R"("target_device": "GPU")"}});
+  Start();
+  // Its device is not there: it is not tried again by itself.
+  const auto tries_of_g = [this] {
+    const std::string page = manager_->metrics().Text();
+    const std::string series = R"(switchyard_load_failures_total{model="g",reason="NOT_FOUND"} )";
+    const size_t at = page.find(series);
+    return at == page.npos ? "" : page.substr(at + series.size(), 1);
+  };
+  EXPECT_EQ(tries_of_g(), "1");
+  const size_t loads = runtime_.loads();
+  std::ofstream(repository_.path() / "a/1/model.onnx") << "changed";
+  repository_.Add("x", {1});
+  runtime_.Update("x", [](FakeRuntime::Script& script) { script.load_error = InvalidArgument("the file is broken"); });
+  EXPECT_EQ(Load("x", R"({"base_path": "x"})")->code(), 400);
+  EXPECT_EQ(Load("b")->code(), 201);
+  EXPECT_EQ(Unload("b")->code(), 201);
+  EXPECT_EQ(runtime_.loads(), loads + 1);
+  EXPECT_EQ(tries_of_g(), "1");
+  EXPECT_EQ(Reload()->code(), 201) << "which looks at all of them";
+  EXPECT_EQ(runtime_.loads(), loads + 2);
+  EXPECT_EQ(tries_of_g(), "2");
+}
+
 TEST_F(ModelControlTest, AnAliasStandsForItsModel) {
   WriteModels({{"a", R"("aliases": ["front"])"}});
   Start();

@@ -118,7 +118,10 @@ Status Server::Start() {
   SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions::From(settings_)));
   Manager::Options options = Manager::FromSettings(settings_);
   options.metrics = &metrics_;
-  options.watch_poll = std::chrono::seconds(settings_.file_system_poll_wait_seconds);
+  // Else what is served changes by calls alone, or not at all.
+  const bool watches = settings_.model_control == ModelControlMode::kPoll;
+  if (watches) options.watch_poll = std::chrono::seconds(settings_.file_system_poll_wait_seconds);
+  if (!watches) options.cloud.poll = std::chrono::milliseconds(0);
   options.settle = kSettle;
   options.read_recorded = ReadRecordedRequests;
   options.journal = journal_.get();

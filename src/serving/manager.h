@@ -113,13 +113,15 @@ class Manager {
   ~Manager();
 
   // The whole wanted set: what is left out is unloaded. Returns at once. `faulty` models are listed as failed; what serves of
-  // them goes on. What is changed is loaded beside the old one, and takes its place when it is there; what failed before is
-  // tried again at once, and else by itself, after a while (base/backoff.h). An alias that is a model's name, or another's
-  // alias before it, is not heeded. A label that is given to another version moves when that serves, and so does an alias that
-  // is given to another model: what it led to goes on serving it, wanted or not. What of the models `on_trial` cannot be loaded
-  // is not tried again before the next call of this: the caller decides what becomes of them when their loads were tried.
-  void SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty,
-                 const std::set<std::string>& on_trial = {});
+  // them goes on. What is changed is loaded beside the old one, and takes its place when it is there. The folders of models
+  // that are new or have other settings, and of those that `asked` names (all, if it is not given), are looked at, and what
+  // failed of them before is tried again at once; else it is by itself, after a while (base/backoff.h). An alias that is a
+  // model's name, or another's alias before it, is not heeded. A label that is given to another version moves when that serves,
+  // and so does an alias that is given to another model: what it led to goes on serving it, wanted or not. What of the models
+  // `on_trial` cannot be loaded is not tried again before a call of this that is about it: the caller decides what becomes of
+  // them when their loads were tried.
+  void SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty, const std::set<std::string>& on_trial = {},
+                 const std::optional<std::set<std::string>>& asked = std::nullopt);
   // Until every load that the last SetWanted asked for was tried, or Shutdown was called. Files that go on changing are not
   // waited for longer than a few times Options::settle.
   void WaitForLoads();

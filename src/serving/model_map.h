@@ -69,6 +69,7 @@ struct Manager::Model {
   bool lent = false;         // not wanted, but an alias leads to it until the model that has that now serves
   bool faulty = false;       // its settings are, which is the fault: what serves was made of older ones
   bool look = true;          // its folder has to be looked at
+  bool list = true;          // and the cloud storage, where it is a copy of that, listed
   bool awaits_copy = false;  // its files are being copied from cloud storage: it is looked at when they are there
   bool pending = true;       // what came of that, and of its loads, was not taken up yet
   bool retry = false;        // what failed is tried again at the next look, changed or not

@@ -423,6 +423,39 @@ TEST_F(ReloadTest, AnAskedForReloadTriesAtOnceWhatFailed) {
   EXPECT_EQ(Serving(), 1);
 }
 
+TEST_F(ReloadTest, AChangeOfOneModelTouchesNoOther) {
+  Start();
+  runtime_.Update("bad", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("no"); });
+  ModelSettings dummy = repository_.Add("dummy", {1});
+  ModelSettings missing{.name = "missing"};
+  missing.base_path = (repository_.path() / "missing").string();
+  const ModelSettings bad = repository_.Add("bad", {1}), other = repository_.Add("other", {1});
+  const FaultyModel ugly{"ugly", "shape: expected (1,2)"};
+  Want({dummy, bad, missing}, {ugly});
+  const size_t loads = runtime_.loads();
+  Write("1/model.onnx", "changed");
+  repository_.Add("missing", {1});
+  const auto set = [&](std::vector<ModelSettings> models, const std::set<std::string>& asked) {
+    manager_->SetWanted(std::move(models), {ugly}, {}, asked);
+    manager_->WaitForLoads();
+  };
+  set({dummy, bad, missing, other}, {"other"});
+  EXPECT_TRUE(manager_->ModelReady("other", std::nullopt));
+  set({dummy, bad, missing}, {});
+  EXPECT_FALSE(manager_->ModelReady("other", std::nullopt));
+  EXPECT_EQ(runtime_.loads(), loads + 1);
+  EXPECT_FALSE(manager_->ModelReady("missing", std::nullopt));
+  EXPECT_EQ(manager_->StatusOf("ugly")->versions[0].state, VersionState::kFailed);
+  // But what is changed, or asked for.
+  dummy.nireq = 3;
+  set({dummy, bad, missing}, {});
+  EXPECT_EQ((*manager_->Acquire("dummy", std::nullopt))->settings().nireq, 3u);
+  EXPECT_EQ(runtime_.loads(), loads + 2);
+  set({dummy, bad, missing}, {"bad", "missing"});
+  EXPECT_EQ(runtime_.loads(), loads + 4);
+  EXPECT_TRUE(manager_->ModelReady("missing", std::nullopt));
+}
+
 TEST_F(ReloadTest, AModelWhoseFolderIsMissingIsTakenWhenItComes) {
   StartWatching();
   ModelSettings settings{.name = "dummy"};
