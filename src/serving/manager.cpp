@@ -177,6 +177,7 @@ void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyMod
     begin(one.name, model);
     model.look = model.awaits_copy = false;
     model.faulty = true;
+    if (model.fault != fault) metrics_.CountLoad(one.name, fault);
     model.fault = fault;
     LogError("Model {} cannot be served: {}", one.name, one.reason);
   }
@@ -351,6 +352,7 @@ void Manager::StepPlacers() {
       const bool serves_others = entry.slot != nullptr && entry.slot->get()->placer()->files()->TakeNews();
       const bool loads_others = entry.placer != nullptr && entry.placer->files()->TakeNews();
       if ((serves_others || loads_others) && model->wanted && !model->faulty) model->look = woken_ = true;
+      if (entry.slot != nullptr) CountRouse(name, entry);
       if (entry.placer != nullptr) TakeLoad(name, *model, entry);
     }
     if (model->wanted) RetireSuperseded(*model);

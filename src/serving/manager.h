@@ -211,6 +211,7 @@ class Manager {
   void SleepAndRouse() ABSL_LOCKS_EXCLUDED(mutex_);
   void LookForRouse(Model& model, Entry& entry, const FoundVersion* found, bool settled) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DecideRouse(const std::string& name, Model& model, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CountRouse(const std::string& name, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DecideSleep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StartLoads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

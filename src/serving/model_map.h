@@ -45,6 +45,7 @@ struct Manager::Entry {
   // until a look finds that the files are whole, and those that it was made of; what has changed is loaded as any change is.
   enum class Rouse { kNone, kLook, kSame } rouse = Rouse::kNone;
   Status rouse_fault;  // kLook: why that is not going to be
+  bool rousing = false;  // it is being loaded for that
   // A call did not get the model back into memory: no call is let to try again before.
   TimePoint rouse_at = kNoDeadline;
   std::optional<TimePoint> missing_since;  // serves, but its folder is gone

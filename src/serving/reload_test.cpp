@@ -1,4 +1,6 @@
 // Models come, change and go while calls are made.
+#include <absl/strings/match.h>
+#include <absl/strings/str_split.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -454,6 +456,34 @@ TEST_F(ReloadTest, AChangeOfOneModelTouchesNoOther) {
   set({dummy, bad, missing}, {"bad", "missing"});
   EXPECT_EQ(runtime_.loads(), loads + 4);
   EXPECT_TRUE(manager_->ModelReady("missing", std::nullopt));
+}
+
+TEST_F(ReloadTest, WhatCannotBeLoadedIsCountedWhenThatIsNews) {
+  Start();
+  ModelSettings missing{.name = "missing"};
+  missing.base_path = (repository_.path() / "missing").string();
+  ModelSettings none = repository_.Add("dummy", {1});
+  none.version_policy = {.kind = VersionPolicy::Kind::kSpecific, .versions = {9}};
+  const FaultyModel ugly{"ugly", "shape: expected (1,2)"};
+  Want({missing, none}, {ugly});
+  const auto failures = [this] {
+    std::vector<std::string> lines;
+    for (const absl::string_view line : absl::StrSplit(manager_->metrics().Text(), '\n')) {
+      if (absl::StartsWith(line, "switchyard_load_failures_total{")) lines.emplace_back(line.substr(line.find('{')));
+    }
+    return lines;
+  };
+  const auto once = ElementsAre(R"({model="dummy",reason="NOT_FOUND"} 1)", R"({model="missing",reason="NOT_FOUND"} 1)",
+                                R"({model="ugly",reason="INVALID_ARGUMENT"} 1)");
+  EXPECT_THAT(failures(), once);
+  for (int i = 0; i < 3; ++i) {
+    timer_.Advance(seconds(10));
+    manager_->WaitForLoads();
+  }
+  manager_->SetWanted({missing, none}, {ugly}, {}, std::set<std::string>());
+  manager_->WaitForLoads();
+  EXPECT_THAT(failures(), once) << "it was found as it was before";
+  EXPECT_THAT(manager_->metrics().Text(), HasSubstr("# TYPE switchyard_loads_total"));
 }
 
 TEST_F(ReloadTest, AModelWhoseFolderIsMissingIsTakenWhenItComes) {

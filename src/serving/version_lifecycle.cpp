@@ -59,6 +59,7 @@ void Manager::FolderFailed(Model& model, const Status& why) {
   model.look_at = timer_.Now() + wait;
   if (model.fault != why) {
     LogError("Model {} cannot be {}: {}", model.settings.name, model.entries.empty() ? "served" : "looked at", Message(why));
+    metrics_.CountLoad(model.settings.name, why);
   }
   model.fault = why;
   std::erase_if(model.entries, [](const auto& item) {
@@ -239,7 +240,10 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>&
     return;
   }
   const Status none = NoVersion(model.settings, all);
-  if (model.fault != none) LogError("Model {} cannot be served: {}", model.settings.name, Message(none));
+  if (model.fault != none) {
+    LogError("Model {} cannot be served: {}", model.settings.name, Message(none));
+    metrics_.CountLoad(model.settings.name, none);
+  }
   model.fault = none;
 }
 
@@ -339,6 +343,7 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
       .wake = WakeOfLoads(),
       .on_failover = options_.on_failover,
       .on_retry = options_.on_retry,
+      .on_shape_failed = [&metrics = metrics_](const std::string& model, const Status& why) { metrics.CountLoad(model, why); },
       .sequences = sequences_,
       .sequence_idle = options_.sequence_idle};
   LoadRequest base{.settings = settings,
@@ -393,9 +398,12 @@ void Manager::TakeLoad(const std::string& name, Model& model, Entry& entry) {
   entry.served = entry.tried;
   entry.failures = 0;
   const std::shared_ptr<Placer> placer = std::exchange(entry.placer, nullptr);
+  const std::shared_ptr<ModelMetrics> metrics = metrics_.ForModel(name, entry.version);
+  for (const TargetPlacement& target : placer->Report().targets) {
+    if (target.state == "serving") metrics->Begin(target.device);
+  }
   auto version =
-      std::make_unique<Version>(placer->settings(), entry.version, placer->signature(), placer->executor(), placer,
-                                metrics_.ForModel(name, entry.version),
+      std::make_unique<Version>(placer->settings(), entry.version, placer->signature(), placer->executor(), placer, metrics,
                                 DecodeOptions{.pool = &decode_pool_,
                                               // A pool that is free takes work also where nothing may queue.
                                               .max_waiting = std::max<size_t>(options_.max_queue, UsableProcessors()),
@@ -409,6 +417,7 @@ void Manager::TakeLoad(const std::string& name, Model& model, Entry& entry) {
   });
   entry.state = VersionState::kAvailable;
   entry.rouse = Entry::Rouse::kNone;
+  entry.rousing = false;
   if (std::exchange(entry.gives_way, false)) model.look = woken_ = true;  // what stood in for it may go
   const bool calls_as_before = before != nullptr && placer->shapes() == nullptr && placer->sequences() == nullptr &&
                                before->get()->placer()->signature() == placer->signature();
