@@ -1,6 +1,7 @@
 """What is served, changed by calls: KServe's model repository, TensorFlow Serving's config request, labels and aliases."""
 
 import json
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tritonclient.utils import InferenceServerException
 
 from clients import KserveGrpc, KserveRest, TfsGrpc, rpc, tensor
 from conftest import write_config
-from harness import Server
+from harness import Server, wait_until
 from openapi import Api
 from test_config_reload import add_model, answer_of, entry
 
@@ -163,6 +164,23 @@ def test_nothing_changes_what_is_fixed(folder):
             assert answer.code == 403 and "--model_control none" in answer.error, answer
         assert server.http("POST", "/v2/repository/index").json()[0]["state"] == "READY"
         assert answer_of(server, "a") == 1
+
+
+def test_folders_are_watched_only_where_changes_come_by_themselves(folder, tmp_path_factory):
+    """Files that change are for calls to tell of, or for the next start."""
+    modes = ("poll", "explicit", "none")
+    flags = ("--config_path", folder / "config.json", "--file_system_poll_wait_seconds", 1)
+    with ExitStack() as stack:
+        servers = {
+            mode: stack.enter_context(Server(tmp_path_factory.mktemp(mode), *flags, "--model_control", mode)) for mode in modes
+        }
+        assert servers["explicit"].http("POST", "/v2/repository/models/a/load").code == 200
+        assert [answer_of(servers[mode], "a") for mode in modes] == [1, 1, 1]
+        add_model(folder, "a", (2,))
+        wait_until(lambda: answer_of(servers["poll"], "a") == 2)
+        assert [answer_of(servers[mode], "a") for mode in modes] == [2, 1, 1]
+        assert servers["explicit"].http("POST", "/v2/repository/models/a/load").code == 200
+        assert [answer_of(servers[mode], "a") for mode in modes] == [2, 2, 1]
 
 
 @pytest.fixture

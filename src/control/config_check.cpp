@@ -16,6 +16,7 @@
 #include "device/placement.h"
 #include "device/property_rules.h"
 #include "repository/cloud/mirror.h"
+#include "repository/files_state.h"
 #include "repository/source.h"
 #include "serving/decode_options.h"
 #include "serving/lane_maker.h"
@@ -74,7 +75,7 @@ class ModelJudge {
     std::vector<int64_t> there, takeable;
     for (const VersionFiles& files : *found) {
       there.push_back(files.version);
-      if (cloud || !files.model_path.empty()) takeable.push_back(files.version);
+      if (cloud || (!files.model_path.empty() && !IsMarkedIncomplete(files))) takeable.push_back(files.version);
     }
     if (takeable.empty() && !there.empty()) return AddIncomplete(found->back());
     if (there.empty()) {
@@ -107,10 +108,16 @@ class ModelJudge {
     }
   }
 
+  // Of an entry that is served already nothing is asked for: what is loaded goes on while its files are being exchanged.
+  bool IsMarkedIncomplete(const VersionFiles& files) const {
+    return !environment_.as_before && ReadFilesState(settings_.base_path, files.model_path).marked_incomplete;
+  }
+
   void AddIncomplete(const VersionFiles& files) {
+    const std::string folder = Quote(fmt::format("{}/{}", settings_.base_path, files.version));
     Add("base_path", fmt::format("a complete set of model files in the folder of version {}", files.version),
-        fmt::format("{} without {}", Quote(fmt::format("{}/{}", settings_.base_path, files.version)),
-                    files.missing.empty() ? "one" : files.missing));
+        !files.model_path.empty() ? fmt::format("{}, which is marked {}", folder, kIncompleteMark)
+                                  : fmt::format("{} without {}", folder, files.missing.empty() ? "one" : files.missing));
   }
 
   void JudgeWarmUp() {

@@ -48,6 +48,19 @@ TEST_F(ConfigCheckTest, AModelThatIsThereHasNoFaults) {
   EXPECT_THAT(Faults(settings, true), IsEmpty());
 }
 
+TEST_F(ConfigCheckTest, AVersionThatIsMarkedIncompleteIsNotThereYet) {
+  ModelSettings settings = repository_.Add("dummy", {1, 2});
+  std::ofstream(repository_.path() / "dummy/2/.incomplete");
+  settings.labels = {{"stable", 1}};
+  EXPECT_THAT(Faults(settings), IsEmpty());
+  settings.labels = {{"stable", 2}};
+  EXPECT_EQ(Only(settings).pointer, kEntry + "/labels/stable");
+  settings.labels = {};
+  EXPECT_THAT(Only(settings, true).got, HasSubstr("dummy/2\", which is marked .incomplete")) << "check tells of it";
+  std::filesystem::remove_all(repository_.path() / "dummy/1");
+  EXPECT_THAT(Only(settings).got, HasSubstr("dummy/2\", which is marked .incomplete"));
+}
+
 TEST_F(ConfigCheckTest, TheFileOfTheWarmUpIsThere) {
   ModelSettings settings = repository_.Add("dummy", {1});
   settings.warm_up.file = settings.base_path + "/nowhere.json";

@@ -107,7 +107,8 @@ void ModelControl::RunReload(bool by_call, Done done) {
   // A reload that the watching tries again for the sake of what was missing does not touch the folders.
   if (changed.empty() && by_call) return LookAtFolders(std::move(ended));
   if (changed.empty()) return ended(outcome);
-  Apply(std::move(wanted), Waiting{.models = changed, .changed = changed, .before = {}, .done = std::move(ended)});
+  Apply(std::move(wanted),
+        Waiting{.models = changed, .changed = changed, .looks_at_all = true, .before = {}, .done = std::move(ended)});
 }
 
 // Judges all of it, and makes `wanted` what it asks for.
@@ -144,7 +145,7 @@ void ModelControl::TellOfServer(ServerConfig server) {
 
 // Has the Manager look at every model's folder, and says whether that changed anything.
 void ModelControl::LookAtFolders(Done done) {
-  Waiting waiting{.models = {}, .changed = {}, .before = {}, .done = std::move(done)};
+  Waiting waiting{.models = {}, .changed = {}, .looks_at_all = true, .before = {}, .done = std::move(done)};
   for (const ModelSettings& model : wanted_.Models()) {
     // Not for a load that hangs already.
     if (!manager_.LoadPending(model.name)) waiting.models.insert(model.name);

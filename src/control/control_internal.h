@@ -22,6 +22,7 @@ struct ModelControl::Job {
 struct ModelControl::Waiting {
   std::set<std::string> models;      // whose loads are waited for
   std::set<std::string> changed;     // what the change was about
+  bool looks_at_all = false;         // the change is no call about `changed` alone: every folder is looked at
   bool failures_are_errors = false;  // of the loads of `changed`
   // Of `changed` then: what the API had said before, and what it says now.
   std::map<std::string, std::pair<std::optional<WantedSet::Said>, std::optional<WantedSet::Said>>> words;

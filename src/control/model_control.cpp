@@ -1,5 +1,7 @@
 #include "control/model_control.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <utility>
@@ -12,6 +14,7 @@
 #include "config/text.h"
 #include "control/config_check.h"
 #include "control/control_internal.h"
+#include "repository/files_state.h"
 
 namespace switchyard {
 
@@ -168,33 +171,47 @@ void ModelControl::AnswerWaiting() {
   if (ended.empty()) return;
   // The latest first: each restores what was before it.
   WantedSet wanted = wanted_;
-  bool restored = false;
+  std::set<std::string> restored;
   for (auto it = ended.rbegin(); it != ended.rend(); ++it) {
     if (it->second.status.ok()) continue;
     for (const std::string& name : it->first.changed) {
       const auto words = it->first.words.find(name);
       // A later call has the last word.
-      if (words == it->first.words.end() || wanted.LastWord(name) != words->second.second || !FailureOf(name)) continue;
+      if (words == it->first.words.end() || wanted.LastWord(name) != words->second.second || FailureOf(name).ok()) continue;
       if (words->second.first == words->second.second) continue;
       wanted.Restore(name, words->second.first);
-      restored = true;
+      restored.insert(name);
     }
   }
-  if (restored) {
+  if (!restored.empty()) {
     wanted_ = std::move(wanted);
-    TellManager();
+    TellManager(restored);
   }
   for (auto& [waiting, outcome] : ended) waiting.done(outcome);
 }
 
-// The first version of the model whose load failed, if there is one.
-std::optional<VersionStatus> ModelControl::FailureOf(const std::string& model) const {
+// Why a load of the model that was tried has failed: the first version that did, or that there is none whose files are whole.
+Status ModelControl::FailureOf(const std::string& model) const {
   const auto status = manager_.StatusOf(model);
-  if (!status.ok()) return std::nullopt;
-  for (const VersionStatus& version : status->versions) {
-    if (!version.error.ok() && version.state != VersionState::kGone) return version;
+  if (!status.ok()) return absl::OkStatus();
+  const std::vector<VersionStatus>& versions = status->versions;
+  const bool serves = std::any_of(versions.begin(), versions.end(),
+                                  [](const VersionStatus& version) { return version.state == VersionState::kAvailable; });
+  std::vector<int64_t> unfinished;
+  for (const VersionStatus& version : versions) {
+    // As at a start: what is not whole keeps no other from being served.
+    if (version.state == VersionState::kGone || (version.untaken && serves)) continue;
+    if (version.untaken && version.error.ok()) unfinished.push_back(version.version);
+    if (version.error.ok()) continue;
+    const bool goes_on = version.state == VersionState::kAvailable;
+    return Error(version.error.code(), "Model {} version {} could not be loaded{}: {}", model, version.version,
+                 goes_on ? "; what was loaded before goes on serving" : "", Message(version.error));
   }
-  return std::nullopt;
+  if (serves || unfinished.empty()) return absl::OkStatus();
+  return Error(StatusCode::kUnavailable,
+               "Model {} could not be loaded: the files of version {} are not whole, since they still change or are marked {}; "
+               "load it again when they are, or mark them {}",
+               model, fmt::join(unfinished, ", "), kIncompleteMark, kCompleteMark);
 }
 
 ControlOutcome ModelControl::OutcomeOf(const Waiting& waiting) const {
@@ -202,12 +219,8 @@ ControlOutcome ModelControl::OutcomeOf(const Waiting& waiting) const {
   outcome.changed = !waiting.changed.empty() || Served(manager_) != waiting.before;
   if (!waiting.failures_are_errors) return outcome;
   for (const std::string& name : waiting.changed) {
-    const auto version = FailureOf(name);
-    if (!version) continue;
-    const bool serves = version->state == VersionState::kAvailable;
-    outcome.status = Error(version->error.code(), "Model {} version {} could not be loaded{}: {}", name, version->version,
-                           serves ? "; what was loaded before goes on serving" : "", Message(version->error));
-    break;
+    outcome.status = FailureOf(name);
+    if (!outcome.status.ok()) break;
   }
   return outcome;
 }
@@ -285,12 +298,15 @@ void ModelControl::Apply(WantedSet wanted, Waiting waiting) {
   }
   wanted_ = std::move(wanted);
   waiting.before = Served(manager_);
+  std::optional<std::set<std::string>> asked;
+  if (!waiting.looks_at_all) asked = waiting.changed;
   waiting_.push_back(std::move(waiting));
-  TellManager();
+  TellManager(asked);
 }
 
-// What is wanted by now. Loads that are to be taken back if they fail are on trial.
-void ModelControl::TellManager() {
+// What is wanted by now; nothing is tried anew of models that are not asked for. Loads that are to be taken back if they fail
+// are on trial.
+void ModelControl::TellManager(const std::optional<std::set<std::string>>& asked) {
   {
     MutexLock lock(&mutex_);
     names_ = wanted_.Names();
@@ -302,7 +318,7 @@ void ModelControl::TellManager() {
       if (words.first != words.second) on_trial.insert(name);
     }
   }
-  manager_.SetWanted(wanted_.Models(), wanted_.FaultyModels(), on_trial);
+  manager_.SetWanted(wanted_.Models(), wanted_.FaultyModels(), on_trial, asked);
 }
 
 void ModelControl::RunLoad(const std::string& called, const std::optional<std::string>& entry, Done done) {

@@ -130,8 +130,8 @@ class ModelControl {
   Inventory Devices();
   std::string BaseDir() const;
   void Apply(WantedSet wanted, Waiting waiting);
-  void TellManager();
-  std::optional<VersionStatus> FailureOf(const std::string& model) const;
+  void TellManager(const std::optional<std::set<std::string>>& asked);
+  Status FailureOf(const std::string& model) const;
   ControlOutcome OutcomeOf(const Waiting& waiting) const;
 
   // config_reload.cpp

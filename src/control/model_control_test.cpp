@@ -249,6 +249,83 @@ TEST_F(ModelControlTest, NothingIsKeptOfALoadThatFailed) {
   EXPECT_EQ(Load("x")->code(), 404);
 }
 
+// As at a start.
+TEST_F(ModelControlTest, AFolderWithoutACompleteSetKeepsNoLoadFromBeingTaken) {
+  WriteModels({{"a", ""}});
+  std::filesystem::create_directories(repository_.path() / "a/9");
+  Start({.mode = ModelControlMode::kExplicit});
+  EXPECT_EQ(Load("a")->code(), 201);
+  EXPECT_TRUE(Serves("a"));
+  EXPECT_EQ(Load("a", R"({"nireq": 4})")->code(), 201);
+  EXPECT_EQ((*manager_->Acquire("a", std::nullopt))->settings().nireq, 4u);
+  EXPECT_EQ(Load("a")->code(), 201);
+  EXPECT_EQ((*manager_->Acquire("a", std::nullopt))->settings().nireq, 4u) << "what was loaded was taken back";
+}
+
+TEST_F(ModelControlTest, ALoadOfFilesThatAreNotWholeInTimeIsNoSuccess) {
+  ManualTimer timer;
+  const Duration settle = std::chrono::hours(1);
+  manager_ = std::make_unique<Manager>(runtime_, timer, Manager::Options{.settle = settle});
+  control_ = std::make_unique<ModelControl>(*manager_, runtime_, ModelControl::Options{});
+  control_->Start();
+  const ModelSettings settings = repository_.Add("x", {1});
+  const auto load = StartLoad("x", fmt::format(R"({{"base_path": "{}"}})", settings.base_path));
+  const auto seen = [this] {
+    const auto status = manager_->StatusOf("x");
+    return status.ok() && status->versions[0].version == 1;
+  };
+  for (int i = 0; i < 10000 && !seen(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  ASSERT_TRUE(seen());
+  std::ofstream(repository_.path() / "x/1/.incomplete");
+  for (int i = 0; i < 10000 && !load->done.HasBeenNotified(); ++i) {
+    timer.Advance(settle);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_EQ(Wait(load)->code(), 503);
+  EXPECT_THAT(std::string(Message(load->outcome.status)), HasSubstr("the files of version 1 are not whole"));
+  EXPECT_EQ(StateOf("x"), "not there");
+  control_.reset();
+  manager_.reset();
+}
+
+TEST_F(ModelControlTest, AVersionThatIsMarkedIncompleteIsNotLoadedAndStandsInNoOtherModelsWay) {
+  WriteModels({{"a", ""}});
+  Start();
+  repository_.Add("x", {1});
+  for (const char* model : {"a", "x"}) std::ofstream(repository_.path() / model / "1/.incomplete");
+  const auto refused = Load("x", R"({"base_path": "x"})");
+  EXPECT_EQ(refused->code(), 400);
+  EXPECT_THAT(std::string(Message(refused->outcome.status)), HasSubstr("which is marked .incomplete"));
+  WriteModels({{"a", ""}, {"b", ""}});
+  EXPECT_EQ(Reload()->code(), 201);
+  EXPECT_TRUE(Serves("a") && Serves("b"));
+}
+
+TEST_F(ModelControlTest, ACallAboutOneModelTouchesNoOther) {
+  WriteModels({{"a", ""}, {"b", ""}, {"g", R"("target_device": "GPU")"}});
+  Start();
+  // Its device is not there: it is not tried again by itself.
+  const auto tries_of_g = [this] {
+    const std::string page = manager_->metrics().Text();
+    const std::string series = R"(switchyard_load_failures_total{model="g",reason="NOT_FOUND"} )";
+    const size_t at = page.find(series);
+    return at == page.npos ? "" : page.substr(at + series.size(), 1);
+  };
+  EXPECT_EQ(tries_of_g(), "1");
+  const size_t loads = runtime_.loads();
+  std::ofstream(repository_.path() / "a/1/model.onnx") << "changed";
+  repository_.Add("x", {1});
+  runtime_.Update("x", [](FakeRuntime::Script& script) { script.load_error = InvalidArgument("the file is broken"); });
+  EXPECT_EQ(Load("x", R"({"base_path": "x"})")->code(), 400);
+  EXPECT_EQ(Load("b")->code(), 201);
+  EXPECT_EQ(Unload("b")->code(), 201);
+  EXPECT_EQ(runtime_.loads(), loads + 1);
+  EXPECT_EQ(tries_of_g(), "1");
+  EXPECT_EQ(Reload()->code(), 201) << "which looks at all of them";
+  EXPECT_EQ(runtime_.loads(), loads + 2);
+  EXPECT_EQ(tries_of_g(), "2");
+}
+
 TEST_F(ModelControlTest, AnAliasStandsForItsModel) {
   WriteModels({{"a", R"("aliases": ["front"])"}});
   Start();

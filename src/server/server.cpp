@@ -118,7 +118,10 @@ Status Server::Start() {
   SY_ASSIGN_OR_RETURN(runtime_, MakeOpenVinoRuntime(OpenVinoOptions::From(settings_)));
   Manager::Options options = Manager::FromSettings(settings_);
   options.metrics = &metrics_;
-  options.watch_poll = std::chrono::seconds(settings_.file_system_poll_wait_seconds);
+  // Else what is served changes by calls alone, or not at all.
+  const bool watches = settings_.model_control == ModelControlMode::kPoll;
+  if (watches) options.watch_poll = std::chrono::seconds(settings_.file_system_poll_wait_seconds);
+  if (!watches) options.cloud.poll = std::chrono::milliseconds(0);
   options.settle = kSettle;
   options.read_recorded = ReadRecordedRequests;
   options.journal = journal_.get();
@@ -187,10 +190,11 @@ void Server::TellReady() {
 
 Status Server::SingleModelFault() const {
   for (const ModelStatus& model : manager_->Statuses()) {
-    // A version whose files are not there yet is no fault, where another serves.
+    // Where another serves, a version whose files are not there yet is no fault, nor is one that has an older one in its place.
     const bool serves = manager_->ModelReady(model.name, std::nullopt);
+    const bool stands_in = model.version_policy.kind == VersionPolicy::Kind::kLatest;
     for (const VersionStatus& version : model.versions) {
-      if (serves && version.error.code() == StatusCode::kNotFound) continue;
+      if (serves && (version.untaken || stands_in)) continue;
       if (version.state == VersionState::kFailed) return Annotate(version.error, "model " + model.name);
     }
   }

@@ -225,6 +225,30 @@ TEST_F(DevicesTest, OnlyTheModelThatHangsLeavesADeviceThatAnswers) {
   EXPECT_THAT(runtime_.renewals(), IsEmpty());
 }
 
+TEST_F(DevicesTest, ACallWithoutAVersionGoesToTheHighestThatADeviceServes) {
+  FakeRuntime::Script hangs;
+  hangs.async = FakeRuntime::Async::kHeld;
+  runtime_.Set("dummy/9", hangs);
+  manager_ = std::make_unique<Manager>(runtime_, timer_, Manager::Options{});
+  ModelSettings settings = repository_.Add("dummy", {8, 9});
+  settings.target_device = "GPU.0";
+  settings.version_policy.kind = VersionPolicy::Kind::kAll;
+  settings.device_timeout_ms = 200;
+  manager_->SetWanted({settings}, {});
+  manager_->WaitForLoads();
+  const auto serving = [this] {
+    const auto handle = manager_->Acquire("dummy", std::nullopt);
+    return handle.ok() ? (*handle)->number() : -1;
+  };
+  ASSERT_EQ(serving(), 9);
+  TestCall test(1);
+  Infer(*manager_->Acquire("dummy", std::nullopt), test.call);
+  ASSERT_TRUE(Until([&] { return serving() == 8; }));
+  EXPECT_TRUE(manager_->ModelReady("dummy", std::nullopt));
+  EXPECT_TRUE(Call().ok());
+  EXPECT_TRUE(Until([&] { return serving() == 9; }, seconds(60))) << "it comes back";
+}
+
 TEST_F(DevicesTest, ADeviceThatHangsIsLeftByAll) {
   FakeRuntime::Script hangs;
   hangs.async = FakeRuntime::Async::kHeld;

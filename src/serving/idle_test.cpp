@@ -136,6 +136,30 @@ TEST_F(IdleTest, AModelThatDoesNotComeBackSaysWhyAndIsTriedAgain) {
   EXPECT_TRUE(Eventually([&] { return Pass(seconds(1)), Call().ok(); }));
 }
 
+TEST_F(IdleTest, LoadsOfModelsThatComeBackAreCounted) {
+  Start();
+  Want({Idle(10)});
+  const auto count = [this](const std::string& series) {
+    const std::string page = manager_->metrics().Text();
+    const size_t at = page.find(series);
+    return at == page.npos ? "0" : page.substr(page.find("} ", at) + 2, 1);
+  };
+  const std::string good = R"(switchyard_loads_total{model="dummy")", bad = R"(switchyard_load_failures_total{model="dummy")";
+  EXPECT_EQ(count(good), "1");
+  Pass(seconds(10));
+  ASSERT_TRUE(GoesToSleep());
+  ASSERT_TRUE(Call().ok());
+  EXPECT_TRUE(Eventually([&] { return count(good) == "2"; }));
+  EXPECT_TRUE(GoesToSleep());
+  EXPECT_EQ(count(good), "2");
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("corrupt"); });
+  EXPECT_FALSE(Call().ok());
+  EXPECT_TRUE(Eventually([&] { return count(bad) == "1"; }));
+  EXPECT_FALSE(Call().ok()) << "before it is tried again";
+  EXPECT_EQ(count(bad), "1");
+  EXPECT_EQ(count(good), "2");
+}
+
 // Files that lie there when a model that sleeps is called.
 class SleepingFilesTest : public IdleTest {
  protected:

@@ -27,7 +27,8 @@ struct Manager::Snapshot {
   struct ModelRow {
     std::string name;  // the model's own
     std::map<int64_t, VersionRow> versions;
-    std::shared_ptr<VersionSlot> serving;  // the highest available version
+    // The highest version that a device serves, else the highest that is loaded.
+    std::shared_ptr<VersionSlot> serving;
     Status status;                         // why there is none
     std::map<std::string, int64_t, std::less<>> labels;
   };
@@ -136,35 +137,47 @@ void Manager::Wake() {
 }
 
 void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty,
-                        const std::set<std::string>& on_trial) {
+                        const std::set<std::string>& on_trial, const std::optional<std::set<std::string>>& asked) {
   MutexLock lock(&mutex_);
-  for (auto& [name, model] : models_) model->wanted = false;
+  std::set<std::string> before;
+  for (auto& [name, model] : models_) {
+    if (std::exchange(model->wanted, false)) before.insert(name);
+  }
   const auto model_of = [&](const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) -> Model& {
     std::unique_ptr<Model>& model = models_[name];
     if (model == nullptr) model = std::make_unique<Model>();
     model->wanted = true;
     model->lent = false;
-    model->look = model->retry = model->pending = true;
-    model->on_trial = on_trial.contains(name);
-    model->faulty = false;
-    model->failed_looks = 0;
-    model->settle_until = timer_.Now() + 5 * options_.settle;
     return *model;
+  };
+  const auto is_asked = [&](const std::string& name) { return !asked || asked->contains(name) || !before.contains(name); };
+  const auto begin = [&](const std::string& name, Model& model) {
+    model.look = model.list = model.retry = model.pending = true;
+    model.on_trial = on_trial.contains(name);
+    model.failed_looks = 0;
+    model.settle_until = timer_.Now() + 5 * options_.settle;
   };
   for (ModelSettings& settings : models) {
     Model& model = model_of(settings.name);
-    model.fault = absl::OkStatus();
     model.labels = std::exchange(settings.labels, {});
     std::erase_if(model.led_to, [&model](const auto& led) { return !model.labels.contains(led.first); });
     model.aliases = std::exchange(settings.aliases, {});
+    if (!is_asked(settings.name) && !model.faulty && model.settings == settings) continue;
+    begin(settings.name, model);
+    model.faulty = false;
+    model.fault = absl::OkStatus();
     model.settings = std::move(settings);
   }
-  for (FaultyModel& faulty_model : faulty) {
-    Model& model = model_of(faulty_model.name);
+  for (const FaultyModel& one : faulty) {
+    Model& model = model_of(one.name);
+    const Status fault(StatusCode::kInvalidArgument, one.reason);
+    if (!is_asked(one.name) && model.faulty && model.fault == fault) continue;
+    begin(one.name, model);
     model.look = model.awaits_copy = false;
     model.faulty = true;
-    LogError("Model {} cannot be served: {}", faulty_model.name, faulty_model.reason);
-    model.fault = Status(StatusCode::kInvalidArgument, faulty_model.reason);
+    if (model.fault != fault) metrics_.CountLoad(one.name, fault);
+    model.fault = fault;
+    LogError("Model {} cannot be served: {}", one.name, one.reason);
   }
   RetireUnwanted();
   loads_pending_ = woken_ = watch_changed_ = true;
@@ -233,7 +246,7 @@ void Manager::WatchFolders() {
       const ModelSettings& settings = model->settings;
       if (IsCloudUrl(settings.base_path)) {
         // Of a faulty one too: what serves of it goes on.
-        clouds.push_back({settings.base_path, settings.version_policy});
+        clouds.push_back({settings.base_path, settings.version_policy, std::exchange(model->list, false)});
       } else if (!model->faulty) {
         paths.push_back(settings.base_path);
       }
@@ -337,6 +350,7 @@ void Manager::StepPlacers() {
       const bool serves_others = entry.slot != nullptr && entry.slot->get()->placer()->files()->TakeNews();
       const bool loads_others = entry.placer != nullptr && entry.placer->files()->TakeNews();
       if ((serves_others || loads_others) && model->wanted && !model->faulty) model->look = woken_ = true;
+      if (entry.slot != nullptr) CountRouse(name, entry);
       if (entry.placer != nullptr) TakeLoad(name, *model, entry);
     }
     if (model->wanted) RetireSuperseded(*model);
@@ -391,10 +405,14 @@ void Manager::Publish() {
     row.status = model->fault;
     if (!row.status.ok())
       row.status = Error(StatusCode::kUnavailable, "Model {} cannot be served: {}", name, Message(model->fault));
+    bool serves = false;
     for (const auto& [number, entry] : model->entries) {
       Snapshot::VersionRow& version = row.versions[number];
       if (entry.slot != nullptr) {
-        version.slot = row.serving = entry.slot;
+        version.slot = entry.slot;
+        const bool this_serves = entry.slot->get()->executor().serving();
+        if (this_serves || !serves) row.serving = entry.slot;
+        serves = serves || this_serves;
       } else if (entry.placer != nullptr && !entry.error.ok()) {
         version.status =
             Error(StatusCode::kUnavailable, "Model {} version {} cannot be served now: {}", name, number, Message(entry.error));
@@ -410,7 +428,6 @@ void Manager::Publish() {
       }
     }
     if (row.serving == nullptr && row.status.ok()) row.status = NotLoadedYet(name);
-    const bool serves = row.serving != nullptr && row.serving->get()->executor().serving();
     none = none && !model->wanted;
     any = any || (serves && model->wanted);
     all = all && (serves || !model->wanted);

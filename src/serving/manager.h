@@ -49,6 +49,8 @@ struct VersionStatus {
   int64_t version = 0;
   VersionState state = VersionState::kWanted;
   Status error;  // kFailed: why
+  // Its folder holds no complete set of files, which `error` says, or they still change: the versions before it serve.
+  bool untaken = false;
 };
 
 // A model's versions, ascending. A model without a version that could be tried has one entry, version 0: kWanted until its
@@ -58,6 +60,7 @@ struct ModelStatus {
   std::vector<VersionStatus> versions;
   std::map<std::string, int64_t> labels;
   std::vector<std::string> aliases;
+  VersionPolicy version_policy;  // as it holds now: a Version has the one that it was loaded under
 };
 // A Version that was loaded but that no device serves at the moment is kLoading, with the reason.
 
@@ -110,13 +113,15 @@ class Manager {
   ~Manager();
 
   // The whole wanted set: what is left out is unloaded. Returns at once. `faulty` models are listed as failed; what serves of
-  // them goes on. What is changed is loaded beside the old one, and takes its place when it is there; what failed before is
-  // tried again at once, and else by itself, after a while (base/backoff.h). An alias that is a model's name, or another's
-  // alias before it, is not heeded. A label that is given to another version moves when that serves, and so does an alias that
-  // is given to another model: what it led to goes on serving it, wanted or not. What of the models `on_trial` cannot be loaded
-  // is not tried again before the next call of this: the caller decides what becomes of them when their loads were tried.
-  void SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty,
-                 const std::set<std::string>& on_trial = {});
+  // them goes on. What is changed is loaded beside the old one, and takes its place when it is there. The folders of models
+  // that are new or have other settings, and of those that `asked` names (all, if it is not given), are looked at, and what
+  // failed of them before is tried again at once; else it is by itself, after a while (base/backoff.h). An alias that is a
+  // model's name, or another's alias before it, is not heeded. A label that is given to another version moves when that serves,
+  // and so does an alias that is given to another model: what it led to goes on serving it, wanted or not. What of the models
+  // `on_trial` cannot be loaded is not tried again before a call of this that is about it: the caller decides what becomes of
+  // them when their loads were tried.
+  void SetWanted(std::vector<ModelSettings> models, std::vector<FaultyModel> faulty, const std::set<std::string>& on_trial = {},
+                 const std::optional<std::set<std::string>>& asked = std::nullopt);
   // Until every load that the last SetWanted asked for was tried, or Shutdown was called. Files that go on changing are not
   // waited for longer than a few times Options::settle.
   void WaitForLoads();
@@ -197,6 +202,7 @@ class Manager {
   bool Settled(Model& model, const FoundVersion& found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static bool IsBeingLoaded(const Model& model, const FoundVersion& found);
   bool StillCounts(Model& model, Entry& entry, bool there) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static bool GivesWay(const Model& model, const Entry& entry);
   void Want(const Model& model, Entry& entry, const FoundVersion& found, bool retry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ListUntaken(Model& model, const FoundVersion& found, bool settled) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Status MakeRoom(uint64_t need, const Entry& for_entry, const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -205,20 +211,24 @@ class Manager {
   void SleepAndRouse() ABSL_LOCKS_EXCLUDED(mutex_);
   void LookForRouse(Model& model, Entry& entry, const FoundVersion* found, bool settled) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DecideRouse(const std::string& name, Model& model, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CountRouse(const std::string& name, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DecideSleep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StartLoads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void RetireSuperseded(Model& model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   StatusOr<std::shared_ptr<Placer>> MakePlacer(const ModelSettings& settings, int64_t version, const LoadSource& source)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void LoadAnew(Model& model, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeLoad(const std::string& name, Model& model, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // `again`: it is tried again by itself, after a pause.
-  void Fail(const Model& model, Entry& entry, const std::string& name, const Status& why, bool again = true)
+  void Fail(Model& model, Entry& entry, const std::string& name, const Status& why, bool again = true)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool LoadsPending() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HeldByDevices() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool LoadPending(const Model& model, TimePoint now) const;
+  // version_retirement.cpp
+  static bool Replaced(const Model& model);
+  static bool KeptByLabel(const Model& model, int64_t number);
+  void RetireSuperseded(Model& model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetGone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Retire(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CloseRetired() ABSL_LOCKS_EXCLUDED(mutex_);

@@ -36,13 +36,16 @@ struct Manager::Entry {
   LoadSource tried;                   // what the latest load was or is made of
   // Else it goes, as soon as all that are wanted serve in its place.
   bool wanted = false;
+  bool untaken = false;   // wanted, were its files whole: nothing of it can be loaded
   bool settling = false;  // its files are still changing: kWanted, but not loaded
   int failures = 0;       // one after another, of what was tried
+  bool gives_way = false;  // of what was tried a load failed, not for the settings' sake: see Manager::GivesWay
   TimePoint retry_at = kNoDeadline;
   // A call waits for a Version that gave its memory back: its folder is looked at before anything is loaded. kLook goes on
   // until a look finds that the files are whole, and those that it was made of; what has changed is loaded as any change is.
   enum class Rouse { kNone, kLook, kSame } rouse = Rouse::kNone;
   Status rouse_fault;  // kLook: why that is not going to be
+  bool rousing = false;  // it is being loaded for that
   // A call did not get the model back into memory: no call is let to try again before.
   TimePoint rouse_at = kNoDeadline;
   std::optional<TimePoint> missing_since;  // serves, but its folder is gone
@@ -67,6 +70,7 @@ struct Manager::Model {
   bool lent = false;         // not wanted, but an alias leads to it until the model that has that now serves
   bool faulty = false;       // its settings are, which is the fault: what serves was made of older ones
   bool look = true;          // its folder has to be looked at
+  bool list = true;          // and the cloud storage, where it is a copy of that, listed
   bool awaits_copy = false;  // its files are being copied from cloud storage: it is looked at when they are there
   bool pending = true;       // what came of that, and of its loads, was not taken up yet
   bool retry = false;        // what failed is tried again at the next look, changed or not

@@ -124,9 +124,11 @@ void Manager::DecideRouse(const std::string& name, Model& model, Entry& entry) {
   Status refusal;
   if (entry.rouse == Entry::Rouse::kSame) {
     refusal = MakeRoom(std::max(placer->memory_bytes(), entry.served.bytes), entry, name);
+    if (!refusal.ok()) metrics_.CountLoad(name, refusal);
     if (refusal.ok()) {
       LogInfo("Model {} version {} is called: it is loaded again", name, entry.version);
       to_rouse_.push_back(placer);
+      entry.rousing = true;
     }
   } else {
     if (model.look || model.awaits_copy) return;
@@ -134,11 +136,22 @@ void Manager::DecideRouse(const std::string& name, Model& model, Entry& entry) {
     if (model.failed_looks > 0) why = model.fault;
     if (why.ok() && entry.state == VersionState::kFailed) why = entry.error;
     if (why.ok()) return;  // what has changed is still changing, or is being loaded
+    const bool counted = model.failed_looks > 0 || entry.rouse_fault.ok();
+    if (!counted) metrics_.CountLoad(name, why);
     refusal = Error(StatusCode::kUnavailable, "Model {} version {} gave its memory back and cannot be loaded again: {}", name,
                     entry.version, Message(why));
   }
   entry.rouse = Entry::Rouse::kNone;
   if (!refusal.ok()) to_refuse_.emplace_back(placer, refusal);
+}
+
+// What came of loading a Version that a call waited for.
+void Manager::CountRouse(const std::string& name, Entry& entry) {
+  const Placer& placer = *entry.slot->get()->placer();
+  if (!entry.rousing || placer.rousing()) return;
+  entry.rousing = false;
+  // That sleeps again whose files have changed: another Version is loaded, which counts for itself.
+  if (!placer.asleep()) metrics_.CountLoad(name, placer.rouse_failed() ? placer.why() : absl::OkStatus());
 }
 
 void Manager::DecideSleep() {

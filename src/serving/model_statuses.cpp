@@ -7,9 +7,9 @@
 namespace switchyard {
 
 ModelStatus Manager::StatusOf(const std::string& name, const Model& model) const {
-  ModelStatus status{name, {}, model.labels, model.aliases};
+  ModelStatus status{name, {}, model.labels, model.aliases, model.settings.version_policy};
   for (const auto& [number, entry] : model.entries) {
-    VersionStatus version{number, entry.state, entry.error};
+    VersionStatus version{number, entry.state, entry.error, entry.untaken};
     if (entry.slot != nullptr) {
       // A version that is loaded anew after a change goes on serving; one that no device serves does not.
       const Version& loaded = *entry.slot->get();

@@ -59,7 +59,10 @@ Placer::Placer(Environment environment, LoadRequest base, PlacementPlan plan)
   const auto make = [this](ModelSettings settings, const std::string& shape) {
     return MakeInstance(std::move(settings), shape);
   };
-  shapes_ = std::make_unique<ShapeInstances>(base_.settings, env_.timer, executor_, make, env_.wake);
+  const auto failed = [this](const Status& why) {
+    if (env_.on_shape_failed) env_.on_shape_failed(base_.settings.name, why);
+  };
+  shapes_ = std::make_unique<ShapeInstances>(base_.settings, env_.timer, executor_, make, failed, env_.wake);
 }
 
 std::shared_ptr<Placer> Placer::MakeInstance(ModelSettings settings, const std::string& shape) const {

@@ -46,6 +46,8 @@ class Placer : public std::enable_shared_from_this<Placer> {
     std::function<void(const std::string& model, const std::string& from, const std::string& to, const std::string& reason)>
         on_failover;
     std::function<void(const std::string& model, const std::string& device)> on_retry;
+    // An instance for a shape that came could not be loaded. On the Manager's thread. May be empty.
+    std::function<void(const std::string& model, const Status& why)> on_shape_failed;
     // Where sequences of other Versions are found, and how long they may be idle; zero: for ever.
     std::shared_ptr<SequenceDirectory> sequences;
     Duration sequence_idle{0};
@@ -73,6 +75,8 @@ class Placer : public std::enable_shared_from_this<Placer> {
   bool asleep() const { return asleep_; }
   void Rouse();
   void Refuse(const Status& why);
+  // Nothing has come of Rouse yet.
+  bool rousing() const { return rousing_; }
   // Rouse has led to nothing: calls are refused until Sleep is called again.
   bool rouse_failed() const { return rouse_failed_; }
   // Rouse has found other files than the Version was made of: calls go on waiting, for Sleep to be called again and the changed

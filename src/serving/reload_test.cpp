@@ -1,4 +1,6 @@
 // Models come, change and go while calls are made.
+#include <absl/strings/match.h>
+#include <absl/strings/str_split.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -6,6 +8,7 @@
 #include <functional>
 #include <thread>
 
+#include "config/setting_mark.h"
 #include "runtime/fake/fake_runtime.h"
 #include "serving/executor.h"
 #include "serving/test_calls.h"
@@ -259,6 +262,62 @@ TEST_F(ReloadTest, AnIncompleteVersionLeavesTheOneBeforeItServing) {
   EXPECT_TRUE(Eventually([&] { return Serving() == 2; }));
 }
 
+TEST_F(ReloadTest, AHigherFolderWithoutACompleteSetKeepsNoVersionThatWasReplaced) {
+  StartWatching();
+  const ModelSettings settings = repository_.Add("dummy", {1});
+  fs::create_directories(Folder() / "9");
+  Want({settings});
+  EXPECT_EQ(Serving(), 1);
+  EXPECT_TRUE(StatusOf(9).untaken);
+  EXPECT_FALSE(StatusOf(1).untaken);
+  const auto takes_over = [this](int number) {
+    AddVersion(number);
+    return Eventually([&] { return Serving() == number && StatusOf(number - 1).state == VersionState::kGone; });
+  };
+  EXPECT_TRUE(takes_over(2));
+  EXPECT_TRUE(Eventually([&] { return runtime_.live_models() == 1; }));
+  Write("9/.incomplete", "");
+  Write("9/model.onnx", "half of it");
+  EXPECT_TRUE(takes_over(3));
+  // Where nothing else is there to be loaded, what serves goes on.
+  for (const char* version : {"1", "2", "3"}) fs::remove_all(Folder() / version);
+  Want({settings});
+  EXPECT_EQ(Serving(), 3);
+  EXPECT_TRUE(StatusOf(9).untaken);
+}
+
+TEST_F(ReloadTest, AVersionThatIsTakenOutGoesAlsoWhileAnotherFails) {
+  runtime_.Update("dummy/3", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("corrupt"); });
+  StartWatching();
+  ModelSettings settings = repository_.Add("dummy", {1, 2, 3});
+  settings.version_policy = {.kind = VersionPolicy::Kind::kAll};
+  Want({settings});
+  EXPECT_EQ(Serving(1), 1);
+  EXPECT_EQ(Serving(), 2);
+  fs::remove_all(Folder() / "1");
+  EXPECT_TRUE(Eventually([&] { return Serving(1) == -1; }));
+  EXPECT_EQ(Serving(), 2);
+  // And one that the policy names no more, but not before there is another to call, or as long as a label has no other.
+  AddVersion(4);
+  settings.version_policy = {.kind = VersionPolicy::Kind::kSpecific, .versions = {3, 4}};
+  settings.labels = {{"stable", 4}};
+  Want({settings});
+  EXPECT_EQ(Serving(), 4);
+  EXPECT_TRUE(Eventually([&] { return Serving(2) == -1; }));
+  settings.version_policy.versions = {3};
+  settings.labels = {{"stable", 3}};
+  Want({settings});
+  EXPECT_EQ(Serving(), 4);
+  AddVersion(5);
+  settings.version_policy.versions = {3, 5};
+  Want({settings});
+  EXPECT_EQ(Serving(), 5);
+  EXPECT_EQ(Serving(4), 4);
+  settings.labels = {};
+  Want({settings});
+  EXPECT_TRUE(Eventually([&] { return Serving(4) == -1; }));
+}
+
 TEST_F(ReloadTest, AVersionThatDoesNotLoadLeavesTheOneBeforeItServingAndIsTriedAgainMoreAndMoreSeldom) {
   StartWatching();
   Want({repository_.Add("dummy", {1})});
@@ -291,6 +350,62 @@ TEST_F(ReloadTest, AVersionThatDoesNotLoadLeavesTheOneBeforeItServingAndIsTriedA
   EXPECT_TRUE(Eventually([&] { return StatusOf(1).state == VersionState::kGone; }));
 }
 
+TEST_F(ReloadTest, OfTheLatestVersionsOneThatDoesNotLoadHasAnOlderOneInItsPlaceUntilItDoes) {
+  const auto corrupt = [this](int version, const Status& error = absl::InternalError("corrupt")) {
+    runtime_.Update(fmt::format("dummy/{}", version), [&](FakeRuntime::Script& script) { script.load_error = error; });
+  };
+  corrupt(3), corrupt(4);
+  Start();
+  ModelSettings settings = repository_.Add("dummy", {1, 2, 3, 4});
+  Want({settings});
+  EXPECT_EQ(Serving(), 2);
+  EXPECT_TRUE(manager_->Ready());
+  for (const int version : {3, 4}) EXPECT_EQ(StatusOf(version).state, VersionState::kFailed);
+  EXPECT_EQ(Serving(1), -1);
+  EXPECT_EQ(runtime_.loads(), 3u);
+  timer_.Advance(seconds(1));
+  manager_->WaitForLoads();
+  EXPECT_EQ(runtime_.loads(), 5u) << "those that failed are tried again";
+  EXPECT_EQ(Serving(), 2);
+  corrupt(4, absl::OkStatus());
+  timer_.Advance(seconds(2));
+  EXPECT_TRUE(Eventually([&] { return Serving() == 4 && StatusOf(2).state == VersionState::kGone; }));
+  EXPECT_TRUE(Eventually([&] { return runtime_.live_models() == 1; }));
+  // Of two, one for each that fails.
+  settings.version_policy.latest_count = 2;
+  Want({settings});
+  EXPECT_EQ(Serving(4), 4);
+  EXPECT_EQ(Serving(2), 2) << "for 3";
+  AddVersion(5);
+  Want({settings});
+  EXPECT_EQ(Serving(5), 5);
+  EXPECT_EQ(Serving(4), 4);
+  EXPECT_TRUE(Eventually([&] { return Serving(2) == -1 && runtime_.live_models() == 2; }));
+  // What was replaced goes also while one fails.
+  corrupt(6);
+  AddVersion(6), AddVersion(7);
+  Want({settings});
+  EXPECT_EQ(StatusOf(6).state, VersionState::kFailed);
+  EXPECT_EQ(Serving(7), 7);
+  EXPECT_EQ(Serving(5), 5);
+  EXPECT_TRUE(Eventually([&] { return Serving(4) == -1 && runtime_.live_models() == 2; }));
+}
+
+TEST_F(ReloadTest, AFaultOfTheSettingsIsNotTriedWithOlderVersions) {
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) {
+    script.load_error = MarkSetting(InvalidArgument("layout: no input has four dimensions"), "layout");
+  });
+  Start();
+  Want({repository_.Add("dummy", {1, 2})});
+  EXPECT_EQ(runtime_.loads(), 1u);
+  EXPECT_EQ(StatusOf(2).state, VersionState::kFailed);
+  // Nor what a caller takes back if it fails.
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("corrupt"); });
+  manager_->SetWanted({repository_.Add("dummy", {1, 2})}, {}, {"dummy"});
+  manager_->WaitForLoads();
+  EXPECT_EQ(runtime_.loads(), 2u);
+}
+
 TEST_F(ReloadTest, WhatFailsOnTrialIsNotTriedAgainByItself) {
   Start();
   runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("no"); });
@@ -316,6 +431,66 @@ TEST_F(ReloadTest, AnAskedForReloadTriesAtOnceWhatFailed) {
   runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.load_error = absl::OkStatus(); });
   Want({settings});
   EXPECT_EQ(Serving(), 1);
+}
+
+TEST_F(ReloadTest, AChangeOfOneModelTouchesNoOther) {
+  Start();
+  runtime_.Update("bad", [](FakeRuntime::Script& script) { script.load_error = absl::InternalError("no"); });
+  ModelSettings dummy = repository_.Add("dummy", {1});
+  ModelSettings missing{.name = "missing"};
+  missing.base_path = (repository_.path() / "missing").string();
+  const ModelSettings bad = repository_.Add("bad", {1}), other = repository_.Add("other", {1});
+  const FaultyModel ugly{"ugly", "shape: expected (1,2)"};
+  Want({dummy, bad, missing}, {ugly});
+  const size_t loads = runtime_.loads();
+  Write("1/model.onnx", "changed");
+  repository_.Add("missing", {1});
+  const auto set = [&](std::vector<ModelSettings> models, const std::set<std::string>& asked) {
+    manager_->SetWanted(std::move(models), {ugly}, {}, asked);
+    manager_->WaitForLoads();
+  };
+  set({dummy, bad, missing, other}, {"other"});
+  EXPECT_TRUE(manager_->ModelReady("other", std::nullopt));
+  set({dummy, bad, missing}, {});
+  EXPECT_FALSE(manager_->ModelReady("other", std::nullopt));
+  EXPECT_EQ(runtime_.loads(), loads + 1);
+  EXPECT_FALSE(manager_->ModelReady("missing", std::nullopt));
+  EXPECT_EQ(manager_->StatusOf("ugly")->versions[0].state, VersionState::kFailed);
+  // But what is changed, or asked for.
+  dummy.nireq = 3;
+  set({dummy, bad, missing}, {});
+  EXPECT_EQ((*manager_->Acquire("dummy", std::nullopt))->settings().nireq, 3u);
+  EXPECT_EQ(runtime_.loads(), loads + 2);
+  set({dummy, bad, missing}, {"bad", "missing"});
+  EXPECT_EQ(runtime_.loads(), loads + 4);
+  EXPECT_TRUE(manager_->ModelReady("missing", std::nullopt));
+}
+
+TEST_F(ReloadTest, WhatCannotBeLoadedIsCountedWhenThatIsNews) {
+  Start();
+  ModelSettings missing{.name = "missing"};
+  missing.base_path = (repository_.path() / "missing").string();
+  ModelSettings none = repository_.Add("dummy", {1});
+  none.version_policy = {.kind = VersionPolicy::Kind::kSpecific, .versions = {9}};
+  const FaultyModel ugly{"ugly", "shape: expected (1,2)"};
+  Want({missing, none}, {ugly});
+  const auto failures = [this] {
+    std::vector<std::string> lines;
+    for (const absl::string_view line : absl::StrSplit(manager_->metrics().Text(), '\n')) {
+      if (absl::StartsWith(line, "switchyard_load_failures_total{")) lines.emplace_back(line.substr(line.find('{')));
+    }
+    return lines;
+  };
+  const auto once = ElementsAre(R"({model="dummy",reason="NOT_FOUND"} 1)", R"({model="missing",reason="NOT_FOUND"} 1)",
+                                R"({model="ugly",reason="INVALID_ARGUMENT"} 1)");
+  EXPECT_THAT(failures(), once);
+  for (int i = 0; i < 3; ++i) {
+    timer_.Advance(seconds(10));
+    manager_->WaitForLoads();
+  }
+  manager_->SetWanted({missing, none}, {ugly}, {}, std::set<std::string>());
+  manager_->WaitForLoads();
+  EXPECT_THAT(failures(), once) << "it was found as it was before";
 }
 
 TEST_F(ReloadTest, AModelWhoseFolderIsMissingIsTakenWhenItComes) {

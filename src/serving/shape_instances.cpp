@@ -47,8 +47,13 @@ std::string ShapesText(const Signature& signature, const std::vector<size_t>& in
 }  // namespace
 
 ShapeInstances::ShapeInstances(ModelSettings settings, const Timer& timer, std::shared_ptr<Executor> own, Make make,
-                               std::function<void()> wake)
-    : settings_(std::move(settings)), timer_(timer), own_(std::move(own)), make_(std::move(make)), wake_(std::move(wake)) {}
+                               OnFailed on_failed, std::function<void()> wake)
+    : settings_(std::move(settings)),
+      timer_(timer),
+      own_(std::move(own)),
+      make_(std::move(make)),
+      on_failed_(std::move(on_failed)),
+      wake_(std::move(wake)) {}
 
 ShapeInstances::~ShapeInstances() = default;
 
@@ -222,6 +227,7 @@ void ShapeInstances::Step() {
     instance->failed_at = timer_.Now();
     instance->why = instance->placer->Refusal();
     instance->refused = instance->why.code() == StatusCode::kInvalidArgument;
+    on_failed_(instance->placer->why());
   }
 }
 

@@ -37,11 +37,12 @@ class Placer;
 class ShapeInstances {
  public:
   using Make = std::function<std::shared_ptr<Placer>(ModelSettings settings, const std::string& shape)>;
+  using OnFailed = std::function<void(const Status& why)>;
   static constexpr Duration kRetryAfter = std::chrono::seconds(10);
 
   // `own` runs calls of the model's own shape. `make` makes a Placer for settings without auto; `shape` is for messages. `wake`
-  // has Step called. Both from any thread.
-  ShapeInstances(ModelSettings settings, const Timer& timer, std::shared_ptr<Executor> own, Make make,
+  // has Step called. Both from any thread. `on_failed` tells, within Step, of an instance that could not be loaded.
+  ShapeInstances(ModelSettings settings, const Timer& timer, std::shared_ptr<Executor> own, Make make, OnFailed on_failed,
                  std::function<void()> wake);
   // No call may be running.
   ~ShapeInstances();
@@ -80,6 +81,7 @@ class ShapeInstances {
   const Timer& timer_;
   const std::shared_ptr<Executor> own_;
   const Make make_;
+  const OnFailed on_failed_;
   const std::function<void()> wake_;
   // Set by Open.
   Signature signature_;

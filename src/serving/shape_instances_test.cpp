@@ -237,6 +237,7 @@ TEST_F(ShapeInstancesTest, AnotherFailureIsTriedAgainLater) {
   EXPECT_EQ(refused.code(), StatusCode::kUnavailable);
   EXPECT_THAT(refused.ToString(), HasSubstr("no memory"));
   ASSERT_TRUE(Until([&] { return Shapes() == std::vector<std::string>{"b (3,20)/failed"}; }));
+  EXPECT_THAT(manager_->metrics().Text(), HasSubstr(R"(switchyard_load_failures_total{model="dummy",reason=)"));
   FailLoads(absl::OkStatus());
   EXPECT_EQ(Call({3, 20}).code(), StatusCode::kUnavailable);
   EXPECT_EQ(runtime_.loads(), 2u);

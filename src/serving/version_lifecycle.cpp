@@ -1,5 +1,4 @@
-// The Manager's part that says what becomes of each version: which are taken from a folder, loaded, replaced, tried again, let
-// go.
+// The Manager's part that says what becomes of each version: which are taken from a folder, loaded, replaced, tried again.
 #include <algorithm>
 #include <chrono>
 #include <set>
@@ -7,6 +6,7 @@
 
 #include "base/backoff.h"
 #include "base/log.h"
+#include "config/setting_mark.h"
 #include "config/text.h"
 #include "device/cpu_facts.h"
 #include "device/placement.h"
@@ -18,9 +18,8 @@
 namespace switchyard {
 namespace {
 
-// Versions that are gone are listed as such; no more than these of each model.
-constexpr size_t kMostGone = 32;
-constexpr size_t kMostGoneModels = 256;
+// Of versions that do not load, so many older ones are tried in their place, beside those that the policy wants.
+constexpr size_t kMostStandIns = 8;
 
 // Which versions are served is no matter of any of them.
 ModelSettings VersionSettings(ModelSettings settings) {
@@ -60,6 +59,7 @@ void Manager::FolderFailed(Model& model, const Status& why) {
   model.look_at = timer_.Now() + wait;
   if (model.fault != why) {
     LogError("Model {} cannot be {}: {}", model.settings.name, model.entries.empty() ? "served" : "looked at", Message(why));
+    metrics_.CountLoad(model.settings.name, why);
   }
   model.fault = why;
   std::erase_if(model.entries, [](const auto& item) {
@@ -117,6 +117,11 @@ bool Manager::StillCounts(Model& model, Entry& entry, bool there) {
   return true;
 }
 
+// Of the latest versions one that does not load has an older one in its place, until it does. While it is tried again as well.
+bool Manager::GivesWay(const Model& model, const Entry& entry) {
+  return entry.gives_way && entry.slot == nullptr && model.settings.version_policy.kind == VersionPolicy::Kind::kLatest;
+}
+
 void Manager::Want(const Model& model, Entry& entry, const FoundVersion& found, bool retry) {
   LoadSource source{found.folder, found.files.model_path, found.state.files, found.state.bytes,
                     VersionSettings(model.settings)};
@@ -134,6 +139,7 @@ void Manager::Want(const Model& model, Entry& entry, const FoundVersion& found, 
     if (under_way || (entry.state == VersionState::kFailed && !retry)) return;
   } else {
     entry.failures = 0;
+    entry.gives_way = false;
   }
   if (entry.slot != nullptr) {
     LogInfo("Model {} version {} has changed ({}): the new one is loaded beside it", model.settings.name, entry.version,
@@ -149,7 +155,7 @@ void Manager::ListUntaken(Model& model, const FoundVersion& found, bool settled)
   Entry& entry = model.entries[found.files.version];
   if (entry.placer != nullptr) return;
   entry.version = found.files.version;
-  entry.wanted = true;
+  entry.wanted = entry.untaken = true;
   entry.tried = {};
   entry.settling = !settled;
   entry.state = entry.settling ? VersionState::kWanted : VersionState::kFailed;
@@ -202,8 +208,9 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>&
   for (const auto& [number, from_folder] : whole) takeable.push_back(number);
   const std::vector<int64_t> wanted = WantedVersions(model.settings.version_policy, takeable);
   const std::vector<int64_t> if_whole = WantedVersions(model.settings.version_policy, all);
-  for (auto& [number, entry] : model.entries) entry.wanted = entry.settling = false;
-  for (const int64_t number : wanted) {
+  for (auto& [number, entry] : model.entries) entry.wanted = entry.untaken = entry.settling = false;
+  size_t lacking = 0;
+  const auto take = [&](int64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     Entry& entry = model.entries[number];
     entry.wanted = true;
     if (whole[number]) {
@@ -212,7 +219,12 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>&
       const Status why = NoCompleteSet(there[number]->files, model.settings.base_path);
       entry.error = Status(why.code(), fmt::format("{}; the loaded one goes on", Message(why)));
     }
-  }
+    lacking += GivesWay(model, entry) ? 1 : 0;
+  };
+  for (const int64_t number : wanted) take(number);
+  // The lower ones, from the highest on.
+  auto stand_in = takeable.rbegin() + static_cast<std::ptrdiff_t>(wanted.size());
+  for (size_t taken = 0; taken < lacking && taken < kMostStandIns && stand_in != takeable.rend(); ++taken) take(*stand_in++);
   for (const int64_t number : if_whole) {
     if (!whole.contains(number)) ListUntaken(model, *there[number], settled.contains(number));
   }
@@ -228,7 +240,10 @@ void Manager::Reconcile(Model& model, const StatusOr<std::vector<FoundVersion>>&
     return;
   }
   const Status none = NoVersion(model.settings, all);
-  if (model.fault != none) LogError("Model {} cannot be served: {}", model.settings.name, Message(none));
+  if (model.fault != none) {
+    LogError("Model {} cannot be served: {}", model.settings.name, Message(none));
+    metrics_.CountLoad(model.settings.name, none);
+  }
   model.fault = none;
 }
 
@@ -328,6 +343,7 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
       .wake = WakeOfLoads(),
       .on_failover = options_.on_failover,
       .on_retry = options_.on_retry,
+      .on_shape_failed = [&metrics = metrics_](const std::string& model, const Status& why) { metrics.CountLoad(model, why); },
       .sequences = sequences_,
       .sequence_idle = options_.sequence_idle};
   LoadRequest base{.settings = settings,
@@ -339,7 +355,7 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
   return std::make_shared<Placer>(std::move(environment), std::move(base), *std::move(plan));
 }
 
-void Manager::Fail(const Model& model, Entry& entry, const std::string& name, const Status& why, bool again) {
+void Manager::Fail(Model& model, Entry& entry, const std::string& name, const Status& why, bool again) {
   entry.error = why;
   entry.state = VersionState::kFailed;
   if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
@@ -347,6 +363,9 @@ void Manager::Fail(const Model& model, Entry& entry, const std::string& name, co
   const Duration wait = Backoff(++entry.failures);
   again = again && !model.on_trial;
   entry.retry_at = again ? timer_.Now() + wait : kNoDeadline;
+  // A fault of the settings is every version's.
+  const bool gave_way = std::exchange(entry.gives_way, again && SettingOf(why).empty());
+  if (GivesWay(model, entry) && !gave_way && !model.faulty) model.look = woken_ = true;  // for an older one
   LogError("Model {} version {} failed to load: {}{}{}", name, entry.version, Message(why),
            entry.slot != nullptr ? "; the one before it goes on serving" : "",
            again ? fmt::format("; trying again in {} s", Seconds(wait)) : "");
@@ -379,9 +398,12 @@ void Manager::TakeLoad(const std::string& name, Model& model, Entry& entry) {
   entry.served = entry.tried;
   entry.failures = 0;
   const std::shared_ptr<Placer> placer = std::exchange(entry.placer, nullptr);
+  const std::shared_ptr<ModelMetrics> metrics = metrics_.ForModel(name, entry.version);
+  for (const TargetPlacement& target : placer->Report().targets) {
+    if (target.state == "serving") metrics->Begin(target.device);
+  }
   auto version =
-      std::make_unique<Version>(placer->settings(), entry.version, placer->signature(), placer->executor(), placer,
-                                metrics_.ForModel(name, entry.version),
+      std::make_unique<Version>(placer->settings(), entry.version, placer->signature(), placer->executor(), placer, metrics,
                                 DecodeOptions{.pool = &decode_pool_,
                                               // A pool that is free takes work also where nothing may queue.
                                               .max_waiting = std::max<size_t>(options_.max_queue, UsableProcessors()),
@@ -395,138 +417,13 @@ void Manager::TakeLoad(const std::string& name, Model& model, Entry& entry) {
   });
   entry.state = VersionState::kAvailable;
   entry.rouse = Entry::Rouse::kNone;
+  entry.rousing = false;
+  if (std::exchange(entry.gives_way, false) && !model.faulty) model.look = woken_ = true;  // what stood in for it may go
   const bool calls_as_before = before != nullptr && placer->shapes() == nullptr && placer->sequences() == nullptr &&
                                before->get()->placer()->signature() == placer->signature();
   if (calls_as_before) successors_[before.get()] = entry.slot;
   metrics_.CountLoad(name, absl::OkStatus());
   LogInfo("Model {} version {} is available", name, entry.version);
-}
-
-// What is not wanted any more goes when all that is wanted serves. A version that fails to load takes nothing away.
-void Manager::RetireSuperseded(Model& model) {
-  bool any = false;
-  bool all = true;
-  bool settling = false;
-  for (const auto& [number, entry] : model.entries) {
-    settling = settling || entry.settling;
-    if (!entry.wanted) continue;
-    any = true;
-    all = all && entry.slot != nullptr;
-  }
-  const bool replaced = any ? all : !settling && !model.faulty && !model.look && model.failed_looks == 0;
-  for (auto& [number, entry] : model.entries) {
-    if (!entry.wanted && entry.state != VersionState::kGone) {
-      if (replaced || entry.slot == nullptr) {
-        Retire(entry);
-      } else {
-        if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
-        entry.state = VersionState::kAvailable;
-        entry.tried = entry.served;
-      }
-    }
-  }
-  std::erase_if(model.entries, [](const auto& item) { return item.second.forgotten(); });
-  auto gone = static_cast<size_t>(std::count_if(model.entries.begin(), model.entries.end(),
-                                                [](const auto& item) { return item.second.state == VersionState::kGone; }));
-  for (auto it = model.entries.begin(); it != model.entries.end() && gone > kMostGone;) {
-    const bool erase = it->second.state == VersionState::kGone;
-    if (erase) --gone;
-    it = erase ? model.entries.erase(it) : std::next(it);
-  }
-}
-
-// Models that are gone are listed as such, as their versions are, up to a number.
-void Manager::ForgetGone() {
-  const auto gone = [](const Model& model) {
-    return !model.wanted && std::all_of(model.entries.begin(), model.entries.end(), [](const auto& item) {
-      return item.second.state == VersionState::kGone && item.second.slot == nullptr;
-    });
-  };
-  size_t surplus = 0;
-  for (const auto& [name, model] : models_) surplus += gone(*model) ? 1 : 0;
-  surplus -= std::min(surplus, kMostGoneModels);
-  for (auto it = models_.begin(); surplus > 0;) {
-    const bool erase = gone(*it->second);
-    if (erase) --surplus;
-    if (erase) metrics_.Forget(it->first);
-    it = erase ? models_.erase(it) : std::next(it);
-  }
-}
-
-void Manager::Retire(Entry& entry) {
-  if (entry.slot != nullptr) {
-    retired_.push_back(std::move(entry.slot));
-    entry.slot = nullptr;
-  }
-  if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
-  entry.state = VersionState::kGone;
-  entry.error = absl::OkStatus();
-  entry.wanted = entry.settling = false;
-  entry.missing_since.reset();
-}
-
-// What nobody wants goes, but for models that an alias leads to until the model that has it now serves. Nothing is kept of one
-// that never served.
-void Manager::RetireUnwanted() {
-  std::set<std::string> needed;
-  for (const auto& [name, model] : models_) {
-    if (!model->wanted) continue;
-    for (const std::string& alias : model->aliases) needed.insert(AliasLeadsTo(alias, name));
-  }
-  for (auto& [name, model] : models_) {
-    if (model->wanted) continue;
-    model->lent = needed.contains(name);
-    model->fault = absl::OkStatus();
-    model->aliases.clear();
-    if (!model->lent) model->labels.clear();
-    for (auto& [number, entry] : model->entries) {
-      if (!model->lent || entry.slot == nullptr) {
-        if (entry.state != VersionState::kGone) Retire(entry);
-      } else if (entry.placer != nullptr) {
-        discarded_.push_back(std::exchange(entry.placer, nullptr));
-        entry.state = VersionState::kAvailable;
-      }
-    }
-    std::erase_if(model->entries, [](const auto& item) { return item.second.forgotten(); });
-    if (model->entries.empty()) metrics_.Forget(name);
-  }
-  std::erase_if(models_, [](const auto& item) { return !item.second->wanted && item.second->entries.empty(); });
-}
-
-void Manager::CloseRetired() {
-  std::vector<std::shared_ptr<VersionSlot>> closing;
-  std::map<const VersionSlot*, std::shared_ptr<VersionSlot>> successors;
-  {
-    MutexLock lock(&mutex_);
-    closing.swap(retired_);
-    successors.swap(successors_);
-    draining_.insert(draining_.end(), closing.begin(), closing.end());
-  }
-  for (const auto& slot : closing) {
-    // Before anybody may free it. Nothing wakes one that goes: its calls are run by what took its place.
-    Version& version = *slot->get();
-    if (version.executor().asleep()) {
-      version.executor().SetRoute(
-          {.closed = Error(StatusCode::kUnavailable, "Model {} version {} has changed or was unloaded: try again",
-                           version.model_name(), version.number()),
-           .successor = successors[slot.get()]});
-    }
-    slot->Close();
-  }
-}
-
-void Manager::DestroyDrained() {
-  std::vector<std::shared_ptr<VersionSlot>> drained;
-  {
-    MutexLock lock(&mutex_);
-    drained.swap(drained_);
-  }
-  for (const auto& slot : drained) {
-    const std::string name = slot->get()->model_name();
-    const int64_t number = slot->get()->number();
-    slot->Destroy();
-    LogInfo("Model {} version {} is unloaded", name, number);
-  }
 }
 
 }  // namespace switchyard

@@ -85,6 +85,19 @@ TEST(MetricsRegistryTest, RefusedAndExpiredCallsByReason) {
   EXPECT_THAT(text, HasSubstr("expired_calls_total{model=\"m\",version=\"1\",stage=\"running\"} 2\n"));
 }
 
+TEST(MetricsRegistryTest, RequestsOfTheDeviceThatServesBeginAtZero) {
+  MetricsRegistry registry;
+  const auto metrics = registry.ForModel("m", 1);
+  metrics->Begin("GPU.0");
+  const std::string series = R"(switchyard_requests_total{model="m",version="1",)";
+  EXPECT_THAT(registry.Text(), HasSubstr(series + "device=\"GPU.0\",code=\"OK\"} 0\n"));
+  metrics->Record({.code = StatusCode::kInvalidArgument});
+  metrics->Record(Good("GPU.0"));
+  EXPECT_THAT(registry.Text(),
+              AllOf(HasSubstr(series + "device=\"GPU.0\",code=\"OK\"} 1\n"),
+                    HasSubstr(series + "device=\"none\",code=\"INVALID_ARGUMENT\"} 1\n"), Not(HasSubstr("code=\"OK\"} 0\n"))));
+}
+
 TEST(MetricsRegistryTest, LoadsAndWhyTheyFailed) {
   MetricsRegistry registry;
   registry.CountLoad("m", absl::OkStatus());

@@ -219,7 +219,7 @@ void ModelMetrics::Collect(MetricsPage& page) const {
   for (const Device* device = devices_.load(std::memory_order_acquire); device != nullptr; device = device->next) {
     for (size_t code = 0; code < kStatusCodes; ++code) {
       const uint64_t count = device->requests[code].value();
-      if (count == 0) continue;
+      if (count == 0 && (code != 0 || device->total == nullptr)) continue;
       page.Add(Family::kRequests,
                {{"model", model_}, {"version", version_}, {"device", device->name}, {"code", StatusCodeName(code)}},
                static_cast<double>(count));

@@ -133,6 +133,8 @@ class ModelMetrics {
   ModelMetrics(std::string model, std::string version, std::shared_ptr<DeviceTotals> devices = nullptr);
   ~ModelMetrics();
 
+  // Has the series of that device's good requests begin at zero.
+  void Begin(std::string_view device) { DeviceNamed(device); }
   // Times are counted of calls that ended well.
   void Record(const CallRecord& record);
   // An inference that ran for calls whose own records say `joined`; Record counts those of all others.

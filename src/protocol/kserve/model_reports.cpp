@@ -153,7 +153,8 @@ StatusOr<ModelConfig> Describe(const Manager& manager, std::string_view name, st
   config.set_name(version->model_name());
   config.set_platform(std::string(kPlatform));
   config.set_backend("openvino");
-  SetPolicy(version->settings().version_policy, *config.mutable_version_policy());
+  SY_ASSIGN_OR_RETURN(const ModelStatus status, manager.StatusOf(name));
+  SetPolicy(status.version_policy, *config.mutable_version_policy());
   const auto& batching = version->settings().dynamic_batching;
   if (batching) SetBatching(*batching, *config.mutable_dynamic_batching());
   const bool open = batching && BatchIsFirst(version->signature());

@@ -324,9 +324,11 @@ HttpReply RestApi::KserveMetadata(const Route& route) const {
 }
 
 HttpReply RestApi::TfsStatus(const Route& route) const {
-  const auto labelled = manager_.VersionOf(route.model, route.label);
-  if (!labelled.ok()) return ErrorReply(labelled.status());
-  const auto versions = tfs::ReportModel(manager_, route.model, *labelled ? *labelled : route.version);
+  const auto report = [&]() -> StatusOr<std::vector<tfs::ReportedVersion>> {
+    SY_ASSIGN_OR_RETURN(const auto labelled, manager_.VersionOf(route.model, route.label));
+    return tfs::ReportModel(manager_, route.model, labelled ? labelled : route.version);
+  };
+  const auto versions = report();
   manager_.metrics().CountQuery(manager_.OwnName(route.model), Endpoint::kTfsRestStatus, versions.ok());
   return versions.ok() ? JsonReply(EncodeTfsStatus(*versions)) : ErrorReply(versions.status());
 }

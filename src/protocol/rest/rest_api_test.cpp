@@ -69,7 +69,8 @@ class RestApiTest : public ::testing::Test {
   TempRepository repository_;
   FakeRuntime runtime_;
   ThreadTimer timer_;
-  Manager manager_{runtime_, timer_, {}};
+  MetricsRegistry metrics_{MetricsRegistry::Options{.ovms = true, .families = {}}};
+  Manager manager_{runtime_, timer_, {.metrics = &metrics_}};
   RestApi api_{manager_, timer_, {}};
 };
 
@@ -121,6 +122,32 @@ TEST_F(RestApiTest, TellsStatus) {
   EXPECT_THAT(Text("GET", "/v1/config"), HasSubstr("\"dummy\":{\"model_version_status\":["));
   EXPECT_EQ(Code("POST", "/v1/config/reload"), 501);
   EXPECT_EQ(Code("POST", "/v1/models/dummy:classify", "{}"), 501);
+}
+
+TEST_F(RestApiTest, TellsTheVersionPolicyThatHolds) {
+  const auto policy = [this] { return Text("GET", "/v2/models/dummy/config"); };
+  EXPECT_THAT(policy(), HasSubstr("\"version_policy\":{\"latest\":{\"num_versions\":1}}"));
+  ModelSettings settings = repository_.Add("dummy", {});
+  settings.version_policy.kind = VersionPolicy::Kind::kAll;
+  manager_.SetWanted({settings}, {});
+  manager_.WaitForLoads();
+  EXPECT_THAT(policy(), HasSubstr("\"version_policy\":{\"all\":{}}"));
+  EXPECT_THAT(Text("GET", "/v2/models/dummy/versions/1/config"), HasSubstr("\"version_policy\":{\"all\":{}}"));
+}
+
+TEST_F(RestApiTest, UnknownLabelsAreCountedAsOtherQueriesAre) {
+  const auto failed = [this] {
+    const std::string page = manager_.metrics().Text();
+    const std::string series =
+        "ovms_requests_fail{api=\"TensorFlowServing\",interface=\"REST\",method=\"GetModelStatus\",name=\"dummy\"} ";
+    const size_t at = page.find(series);
+    return at == page.npos ? "" : page.substr(at + series.size(), 1);
+  };
+  EXPECT_EQ(failed(), "0");
+  EXPECT_EQ(Code("GET", "/v1/models/dummy/labels/nobody"), 404);
+  EXPECT_EQ(failed(), "1");
+  EXPECT_EQ(Code("GET", "/v1/models/dummy/versions/9"), 404);
+  EXPECT_EQ(failed(), "2");
 }
 
 TEST_F(RestApiTest, InfersOverKserve) {

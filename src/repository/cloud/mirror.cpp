@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -79,8 +80,9 @@ class CloudMirror::Follower {
     MutexLock lock(&mutex_);  // whoever waits looks again
   }
 
-  void Want(std::vector<VersionPolicy> policies) {
+  void Want(std::vector<VersionPolicy> policies, bool look) {
     MutexLock lock(&mutex_);
+    if (!look && policies == policies_) return;
     // A look that is under way finds what is new as well, and may fetch for long.
     if (!looking_ || policies != policies_) known_ = false;
     if (looking_ && policies != policies_) break_off_.store(true);  // it may be fetching what nobody wants any more
@@ -230,7 +232,11 @@ void CloudMirror::Want(std::vector<Wanted> wanted) {
   {
     MutexLock lock(&mutex_);
     std::map<std::string, std::vector<VersionPolicy>> policies;
-    for (Wanted& one : wanted) policies[one.url].push_back(std::move(one.policy));
+    std::set<std::string> look;
+    for (Wanted& one : wanted) {
+      policies[one.url].push_back(std::move(one.policy));
+      if (one.look) look.insert(one.url);
+    }
     for (auto it = followers_.begin(); it != followers_.end();) {
       const auto next = std::next(it);
       if (!policies.contains(it->first)) gone.push_back(std::move(followers_.extract(it).mapped()));
@@ -249,7 +255,7 @@ void CloudMirror::Want(std::vector<Wanted> wanted) {
         const std::string folder = (fs::path(*root) / FolderName(*parsed)).string();
         follower = std::make_unique<Follower>(*parsed, folder, options_, on_change_);
       }
-      follower->Want(std::move(of_url));
+      follower->Want(std::move(of_url), look.contains(url));
     }
   }
   for (const std::unique_ptr<Follower>& follower : gone) follower->Stop();

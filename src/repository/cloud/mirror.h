@@ -39,6 +39,7 @@ class CloudMirror {
   struct Wanted {
     std::string url;  // as CloudUrl::Text has it
     VersionPolicy policy;
+    bool look = true;  // once more, also when nothing is new about it
   };
   // What FolderOf says of `url` may be another thing now. On the repository's thread; must not call back.
   using OnChange = std::function<void(const std::string& url)>;
@@ -47,8 +48,9 @@ class CloudMirror {
   // Breaks off what is being fetched: what came so far stays in Options::folder, and is gone on with.
   ~CloudMirror();
 
-  // The whole set from now on; a URL may come several times. Each repository is looked at once more. Returns at once, but for
-  // the moment that it takes to break off what is not wanted any more. For one thread.
+  // The whole set from now on; a URL may come several times. Each repository is looked at once more where one of its rows says
+  // so, or where that is another set of policies. Returns at once, but for the moment that it takes to break off what is not
+  // wanted any more. For one thread.
   void Want(std::vector<Wanted> wanted);
 
   // Where the copies lie: a folder as ListVersions takes it, whole versions alone. Nothing: it was not looked at yet since the

@@ -126,6 +126,18 @@ TEST_F(CloudMirrorTest, WhatIsNotWantedAnyMoreIsNotAskedFor) {
   EXPECT_EQ(listing_.lists, lists);
 }
 
+TEST_F(CloudMirrorTest, WhatNobodyAsksAboutIsNotListedAgain) {
+  Answer(Error(StatusCode::kPermissionDenied, "no"));
+  CloudMirror mirror(Options(), Count());
+  mirror.Want({{"s3://b/m", {}}});
+  ASSERT_TRUE(AwaitChanges(1));
+  MutexLock lock(&listing_.mutex);  // the storage does not answer
+  mirror.Want({{"s3://b/m", {}, /*look=*/false}});
+  EXPECT_TRUE(mirror.FolderOf("s3://b/m").has_value());
+  mirror.Want({{"s3://b/m", {.kind = VersionPolicy::Kind::kAll}, /*look=*/false}});
+  EXPECT_FALSE(mirror.FolderOf("s3://b/m").has_value()) << "other versions are wanted";
+}
+
 TEST_F(CloudMirrorTest, AFolderThatCannotBeMadeIsTold) {
   CloudMirror::Options options = Options();
   options.folder = (folder_ / "file").string();
