@@ -4,6 +4,7 @@ the source computes on input that was prepared by hand."""
 import json
 import os
 import resource
+import signal
 import subprocess
 import threading
 import time
@@ -14,7 +15,7 @@ import pytest
 from openvino import opset13 as ops
 
 from conftest import light_resnet50
-from harness import binary, run_binary
+from harness import binary, run_binary, wait_until
 from test_preprocessing import image_model, named, pair_model, save
 
 SOURCES = {
@@ -232,6 +233,25 @@ def test_int8_that_fails_leaves_nothing_behind(tmp_path, body, text):
     done = convert("--input", source, "--output", tmp_path / "m", "--precision", "INT8", "--python", program, code=1)
     assert text in done.stderr
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_int8_that_is_interrupted_leaves_nothing_behind(tmp_path, how):
+    """Nor does what it has started go on."""
+    source = save(image_model(), tmp_path / "source") / "1" / "model.xml"
+    child = tmp_path / "child"
+    program = python_that(tmp_path, f"echo $$ > {child}.new; mv {child}.new {child}; sleep 60 & wait")
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    command = [binary(), "convert", "--input", source, "--output", tmp_path / "m", "--precision", "INT8", "--python", program]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(temporary)})
+    wait_until(child.exists, 60, "the child")
+    assert list(temporary.iterdir()) and list((tmp_path / "m").iterdir())
+    process.send_signal(how)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130 and "interrupted" in told, told
+    wait_until(lambda: not os.path.exists(f"/proc/{child.read_text().strip()}"), 10, "the child's end")
+    assert not (tmp_path / "m").exists() and not list(temporary.iterdir())
 
 
 @pytest.mark.slow

@@ -107,6 +107,21 @@ def test_what_was_damaged_on_the_disk_is_fetched_anew(web, tmp_path):
     assert (tmp_path / "m/1/m.onnx").read_bytes() == data
 
 
+def test_a_url_with_a_password_is_neither_told_nor_left_behind(web, tmp_path):
+    web.files["/m.onnx"] = os.urandom(1 << 20)
+    web.plan["/m.onnx"] = [{"cut": 300000}]
+    url = web.url.replace("//", "//me:hunter2@") + "/m.onnx?sig=hunter3"
+    told = pull(url, "--repository", tmp_path, "--tries", "0", code=1)
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(path.suffix for path in left) == [".part", ".tag"]
+    for text in (told.stdout.encode(), told.stderr.encode(), *(path.read_bytes() for path in left)):
+        assert b"hunter" not in text
+    pull(url, "--repository", tmp_path)
+    assert [headers.get("Range") for _, headers in web.requests] == [None, "bytes=300000-"]
+    told = pull("https://me:hun/ter@host/m.onnx", "--repository", tmp_path, code=1)
+    assert "https://<not a valid URL>" in told.stderr and "ter@" not in told.stderr and "hun" not in told.stderr
+
+
 def test_a_wrong_hash_leaves_nothing_to_serve(web, models, tmp_path):
     data = put_model(web, models)
     done = pull(web.url + "/files/m.onnx", "--repository", tmp_path, "--sha256", "0" * 64, code=1)

@@ -12,6 +12,7 @@ import pytest
 from clients import KserveGrpc, TfsGrpc, tensor
 from conftest import serve_dummy
 from harness import run_binary, wait_until
+from testing.clouds import Authority
 
 TEN = np.arange(10, dtype=np.float32).reshape(1, 10)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -25,7 +26,7 @@ ROWS = {"instances": [[1.0] * 10]}
 class Collector:
     """Takes OTLP over HTTP as JSON, on loopback."""
 
-    def __init__(self):
+    def __init__(self, authority=None):
         self.requests, self.answers, self.hold = [], [], threading.Event()
         self.hold.set()
         collector = self
@@ -47,7 +48,9 @@ class Collector:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        if authority:
+            self.server.socket = authority.context.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"http{'s' if authority else ''}://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def spans(self):
@@ -231,6 +234,23 @@ def test_credentials_go_to_the_collector_and_into_no_log(models, tmp_path, colle
     assert (path, headers["Authorization"]) == ("/v1/traces?key=hunter3", "Basic bWU6aHVudGVyMg==")
     assert f"cannot be sent to {collector.url}/v1/traces: it answers HTTP 400" in server.log
     assert "hunter" not in server.log
+
+
+def test_a_collector_of_an_authority_that_is_named(models, tmp_path):
+    authority = Authority(tmp_path / "authority")
+    collector = Collector(authority)
+    try:
+        for trusted in (str(authority.file), ""):
+            folder = tmp_path / ("named" if trusted else "not_named")
+            folder.mkdir()
+            environment = {"SSL_CERT_FILE": trusted}
+            with serve_dummy(folder, models, "--otlp_endpoint", collector.url, env=environment) as server:
+                assert server.http("POST", "/v2/models/dummy/infer", BODY).code == 200
+                wait_until(lambda: collector.requests if trusted else "SSL_CERT_FILE" in server.log, 20, "the spans' fate")
+            assert ("SSL_CERT_FILE" in server.log) == (not trusted), server.log
+            assert len(collector.requests) == 1
+    finally:
+        collector.close()
 
 
 def test_a_collector_that_hangs_costs_requests_nothing(models, tmp_path, collector):

@@ -12,4 +12,8 @@ inline std::string EnvironmentValue(const char* name) {
   return value == nullptr ? std::string() : value;
 }
 
+// The authorities whose certificates are trusted, in place of the system's; empty: the system's. For every connection that this
+// program opens.
+inline std::string AuthoritiesFile() { return EnvironmentValue("SSL_CERT_FILE"); }
+
 }  // namespace switchyard

@@ -181,7 +181,7 @@ std::string SubprocessResult::How() const {
 }
 
 StatusOr<SubprocessResult> RunSubprocess(const std::vector<std::string>& argv, const std::string& input,
-                                         std::chrono::milliseconds limit) {
+                                         std::chrono::milliseconds limit, const std::atomic<bool>* cancelled) {
   if (argv.empty() || argv[0].empty()) return Error(StatusCode::kInternal, "a child process needs a program to run");
   const Clock::time_point deadline = Clock::now() + limit;
   Streams streams;
@@ -201,6 +201,10 @@ StatusOr<SubprocessResult> RunSubprocess(const std::vector<std::string>& argv, c
     Drain(&streams.err.ours, &result.err);
     SY_ASSIGN_OR_RETURN(const bool ended, child.Ended());
     if (ended) break;
+    if (cancelled != nullptr && cancelled->load()) {
+      SY_RETURN_IF_ERROR(Kill(&child));
+      return Error(StatusCode::kCancelled, "{}: interrupted", argv[0]);
+    }
     if (Clock::now() >= deadline) {
       result.timed_out = true;
       SY_RETURN_IF_ERROR(Kill(&child));

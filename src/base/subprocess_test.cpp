@@ -6,7 +6,11 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cstdio>
+#include <fstream>
 #include <sstream>
+#include <thread>
 
 namespace switchyard {
 namespace {
@@ -66,6 +70,31 @@ TEST(SubprocessTest, TheTimeLimitEndsItAndItsChildren) {
   EXPECT_TRUE(result->timed_out);
   EXPECT_EQ(result->out, "started\n");
   EXPECT_EQ(result->How(), "no answer within 1.5 s");
+}
+
+TEST(SubprocessTest, WhoCancelsEndsItAndItsChildren) {
+  const std::string script = "sleep 60 & echo $! > $0.new; mv $0.new $0; wait";
+  const std::string file = fmt::format("{}/subprocess_test_{}", testing::TempDir(), getpid());
+  std::atomic<bool> cancelled{false};
+  std::thread later([&] {
+    for (int i = 0; i < 1000 && access(file.c_str(), F_OK) != 0; ++i) std::this_thread::sleep_for(milliseconds(10));
+    cancelled.store(true);
+  });
+  const auto result = RunSubprocess({"/bin/sh", "-c", script, file}, "", kLong, &cancelled);
+  later.join();
+  EXPECT_EQ(result.status().code(), StatusCode::kCancelled);
+  pid_t grandchild = 0;
+  ASSERT_TRUE(std::ifstream(file) >> grandchild);
+  std::remove(file.c_str());
+  // Until whoever inherits it has taken notice, it is there as a zombie.
+  char state = ' ';
+  for (int i = 0; i < 200 && kill(grandchild, 0) == 0 && state != 'Z'; ++i) {
+    std::ifstream stat("/proc/" + std::to_string(grandchild) + "/stat");
+    std::string pid, name;
+    stat >> pid >> name >> state;
+    std::this_thread::sleep_for(milliseconds(10));
+  }
+  EXPECT_TRUE(state == 'Z' || kill(grandchild, 0) != 0) << "it still runs";
 }
 
 TEST(SubprocessTest, ClosedStreamsAreNotItsEnd) {

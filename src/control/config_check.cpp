@@ -54,7 +54,9 @@ class ModelJudge {
   // What is in cloud storage is listed, not fetched: its files are judged when they are here.
   StatusOr<std::vector<VersionFiles>> Versions() const {
     if (!IsCloudUrl(settings_.base_path)) return ListVersions(settings_.base_path);
-    SY_ASSIGN_OR_RETURN(const std::vector<int64_t> versions, ListCloudVersions(settings_.base_path));
+    const auto deadline = environment_.storage_deadline.value_or(std::chrono::steady_clock::now() + kLongestListing);
+    SY_ASSIGN_OR_RETURN(const std::vector<int64_t> versions,
+                        ListCloudVersions(settings_.base_path, environment_.cancelled, deadline));
     std::vector<VersionFiles> found;
     for (const int64_t version : versions) found.push_back({.version = version, .model_path = {}});
     return found;
@@ -63,6 +65,7 @@ class ModelJudge {
   void JudgeFiles() {
     const bool cloud = IsCloudUrl(settings_.base_path);
     const auto found = Versions();
+    if (cloud && found.status().code() == StatusCode::kCancelled) return;
     if (cloud && found.status().code() == StatusCode::kUnavailable) {
       // A storage that does not answer now is no fault of the settings: the load is tried again.
       return LogWarning("Model {}: {} is not checked: {}", settings_.name, settings_.base_path, Message(found.status()));

@@ -1,6 +1,9 @@
 // What config.json asks for, held against the disk and the devices, before anything is loaded.
 #pragma once
 
+#include <atomic>
+#include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,11 +25,15 @@ struct CheckEnvironment {
   // settings (Runtime::Graph) and its recorded requests. Takes time.
   bool read_models = false;
   ReadRecorded read_recorded = {};  // with read_models: reads the file of the warm-up; may be empty
+  // Once it is set, cloud storage is not waited for, and what is there not judged.
+  const std::atomic<bool>* cancelled = nullptr;
+  // Until when cloud storage is waited for, of all models together; none: for each of them kLongestListing.
+  std::optional<std::chrono::steady_clock::time_point> storage_deadline = std::nullopt;
 };
 
 // Adds what is wrong with one model: its path and versions, labels, the file of its warm-up, target_device, fallback_devices
-// and plugin_config. Keys that are faulty already are not judged again. Blocks: on files, and for seconds on a property that
-// only a child process can judge (Runtime::CheckProperties).
+// and plugin_config. Keys that are faulty already are not judged again. Blocks: on files, on cloud storage that is slow to
+// answer (kLongestListing), and for seconds on a property that only a child process can judge (Runtime::CheckProperties).
 void CheckModel(const CheckedModel& model, const CheckEnvironment& environment, std::vector<ConfigFault>* faults);
 
 }  // namespace switchyard

@@ -20,7 +20,7 @@ void ModelControl::Reload(Done done) {
   {
     MutexLock lock(&mutex_);
     if (stopping_) {
-      refused = Error(StatusCode::kUnavailable, "The server is shutting down");
+      refused = Stopped().status;
     } else if (call_reloads_) {
       refused = Error(StatusCode::kAborted, "Another reload is running; ask again when it has ended");
     } else {
@@ -115,6 +115,7 @@ void ModelControl::RunReload(bool by_call, Done done) {
 ControlOutcome ModelControl::JudgeFile(const std::string& text, WantedSet* wanted, std::set<std::string>* changed) {
   ConfigReading reading = ReadWholeConfig(text, BaseDir(), options_.strict);
   for (ConfigFault& fault : Check(reading.models, &wanted_)) reading.faults.push_back(std::move(fault));
+  if (stop_check_.load()) return Stopped();
   if (reading.faults.empty()) {
     *changed = wanted->SetFile(std::move(reading.file.models), {});
     // With the models that the API loaded.

@@ -14,6 +14,7 @@
 #include "config/text.h"
 #include "control/config_check.h"
 #include "control/control_internal.h"
+#include "repository/cloud/mirror.h"
 #include "repository/files_state.h"
 
 namespace switchyard {
@@ -108,6 +109,7 @@ void ModelControl::Finish() {
 }
 
 void ModelControl::Stop() {
+  stop_check_.store(true);
   MutexLock lock(&mutex_);
   stopping_ = true;
 }
@@ -141,8 +143,10 @@ void ModelControl::Run() {
   AnswerStopped();
 }
 
+ControlOutcome ModelControl::Stopped() { return Fault(Error(StatusCode::kUnavailable, "The server is shutting down")); }
+
 void ModelControl::AnswerStopped() {
-  const ControlOutcome stopped = Fault(Error(StatusCode::kUnavailable, "The server is shutting down"));
+  const ControlOutcome stopped = Stopped();
   for (Waiting& waiting : waiting_) waiting.done(stopped);
   waiting_.clear();
   for (Done& done : joined_) done(stopped);
@@ -244,7 +248,7 @@ void ModelControl::Enqueue(absl::AnyInvocable<void(Done)> run, Done done) {
       return;
     }
   }
-  done(Fault(Error(StatusCode::kUnavailable, "The server is shutting down")));
+  done(Stopped());
 }
 
 void ModelControl::Load(std::string model, std::optional<std::string> entry, Done done) {
@@ -283,9 +287,12 @@ std::vector<ConfigFault> ModelControl::Check(const std::vector<CheckedModel>& mo
                                .inventory = Devices(),
                                .device_plugins = options_.device_plugins,
                                .strict = options_.strict,
-                               .read_models = false};
+                               .read_models = false,
+                               .cancelled = &stop_check_,
+                               .storage_deadline = std::chrono::steady_clock::now() + kLongestListing};
   std::vector<ConfigFault> faults;
   for (const CheckedModel& model : models) {
+    if (stop_check_.load()) break;
     environment.as_before = before != nullptr && before->HasEntry(model.settings);
     CheckModel(model, environment, &faults);
   }
@@ -342,6 +349,7 @@ void ModelControl::RunLoad(const std::string& called, const std::optional<std::s
     return done(Fault(NotKnown(model)));
   }
   std::vector<ConfigFault> faults = Check({checked});
+  if (stop_check_.load()) return done(Stopped());
   if (auto conflict = wanted.Conflict({checked}, "/aliases")) faults.push_back(*std::move(conflict));
   if (!faults.empty()) return done(Refuse("Loading model " + model, std::move(faults)));
   LogInfo("Model {} is to be loaded, as a call asks", model);
@@ -388,6 +396,7 @@ void ModelControl::RunReplace(const std::vector<ListedModel>& models, Done done)
     checked.push_back(std::move(model));
   }
   for (ConfigFault& fault : Check(checked)) faults.push_back(std::move(fault));
+  if (stop_check_.load()) return done(Stopped());
   if (auto conflict = wanted.Conflict(checked, "/model_config_list")) faults.push_back(*std::move(conflict));
   if (!faults.empty()) return done(Refuse("The list of models", std::move(faults)));
   LogInfo("{} models are to be served and no others, as a call asks", models.size());

@@ -4,6 +4,7 @@
 #include <absl/base/thread_annotations.h>
 #include <absl/functional/any_invocable.h>
 
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <list>
@@ -54,7 +55,8 @@ struct IndexedModel {
 };
 
 // Every change is made on one thread of this object's own, one after another; it waits for no load, so that a device that hangs
-// stops no other model's changes. A change is checked whole before anything moves.
+// stops no other model's changes. A change is checked whole before anything moves (CheckModel says for how long that may
+// block).
 class ModelControl {
  public:
   struct Options {
@@ -109,7 +111,8 @@ class ModelControl {
 
   // Every call that waits is answered Unavailable; later ones are at once. Does not wait.
   void Stop();
-  // Stop, and waits until the change at hand has ended: no answer comes from this object's thread afterwards.
+  // Stop, and waits until the change at hand has ended: no answer comes from this object's thread afterwards. Cloud storage is
+  // not waited for.
   void Finish();
 
  private:
@@ -121,11 +124,13 @@ class ModelControl {
   void AnswerWaiting();
   void AnswerStopped();
   bool Refused(Done& done) const;
+  static ControlOutcome Stopped();
 
   void RunLoad(const std::string& called, const std::optional<std::string>& entry, Done done);
   void RunUnload(const std::string& called, Done done);
   void RunReplace(const std::vector<ListedModel>& models, Done done);
-  // `before`: an entry that it has already is judged as_before.
+  // `before`: an entry that it has already is judged as_before. Not of all when the server stops meanwhile: nothing is to be
+  // made of it then.
   std::vector<ConfigFault> Check(const std::vector<CheckedModel>& models, const WantedSet* before = nullptr);
   Inventory Devices();
   std::string BaseDir() const;
@@ -156,6 +161,8 @@ class ModelControl {
   ControlOutcome last_outcome_;  // what came of that
   std::vector<Done> joined_;     // calls that wait for what the watching began
   std::list<Waiting> waiting_;
+
+  std::atomic<bool> stop_check_{false};  // as stopping_, for what is checked at the moment
 
   mutable Mutex mutex_;
   std::deque<Job> jobs_ ABSL_GUARDED_BY(mutex_);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/test_http_server.h"
 #include "config/config_file.h"
 #include "runtime/fake/fake_runtime.h"
 #include "serving/test_calls.h"
@@ -168,6 +169,25 @@ TEST_F(ModelControlTest, OneReloadThatIsCalledForAtATime) {
   runtime_.Update("b", [](FakeRuntime::Script& script) { script.hold_load = false; });
   EXPECT_EQ(Wait(first)->code(), 201);
   EXPECT_EQ(Reload()->code(), 200);
+}
+
+TEST_F(ModelControlTest, StorageThatDripsDoesNotHoldUpTheEnd) {
+  Notification asked;
+  TestHttpServer storage([&](const std::string&, const TestHttpServer::Send& send) {
+    send("HTTP/1.1 200 X\r\nConnection: close\r\n\r\n");
+    if (!asked.HasBeenNotified()) asked.Notify();
+    while (send("..")) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  });
+  WriteModels({{"a", ""}});
+  Start();
+  const auto load = StartLoad("c", fmt::format(R"({{"base_path": "s3://{}/b/m"}})", storage.address()));
+  ASSERT_TRUE(asked.WaitFor(std::chrono::seconds(20)));
+  const auto behind = StartLoad("a");
+  const auto begin = std::chrono::steady_clock::now();
+  control_->Finish();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+  for (const auto& answer : {load, behind}) EXPECT_EQ(Wait(answer)->outcome.status.code(), StatusCode::kUnavailable);
+  EXPECT_EQ(StateOf("c"), "not there") << "nothing is made of what was not checked";
 }
 
 TEST_F(ModelControlTest, TheFileIsWatched) {

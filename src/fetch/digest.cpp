@@ -28,7 +28,12 @@ Digest GitBlobDigest(uint64_t size) {
   return digest;
 }
 
-StatusOr<FileDigests> DigestsOf(const std::string& path) {
+StatusOr<FileDigests> DigestsOf(const std::string& path, std::initializer_list<ExpectedDigest::Kind> kinds,
+                                const std::function<bool()>& cancelled) {
+  const auto wanted = [&kinds](ExpectedDigest::Kind kind) {
+    return std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
+  };
+  const bool with_sha256 = wanted(ExpectedDigest::Kind::kSha256), with_git = wanted(ExpectedDigest::Kind::kGitBlob);
   std::error_code error;
   const uint64_t size = std::filesystem::file_size(path, error);
   std::ifstream file(path, std::ios::binary);
@@ -38,13 +43,14 @@ StatusOr<FileDigests> DigestsOf(const std::string& path) {
   std::string piece(size_t{1} << 20, '\0');
   uint64_t bytes = 0;
   while (file.read(piece.data(), static_cast<std::streamsize>(piece.size())), file.gcount() > 0) {
+    if (cancelled && cancelled()) return Error(StatusCode::kCancelled, "{}: cancelled", path);
     const std::string_view read(piece.data(), static_cast<size_t>(file.gcount()));
-    sha256.Add(read);
-    git.Add(read);
+    if (with_sha256) sha256.Add(read);
+    if (with_git) git.Add(read);
     bytes += read.size();
   }
   if (file.bad() || bytes != size) return InvalidArgument("cannot read {} to its end", path);
-  return FileDigests{bytes, sha256.Hex(), git.Hex()};
+  return FileDigests{bytes, with_sha256 ? sha256.Hex() : std::string(), with_git ? git.Hex() : std::string()};
 }
 
 std::string Mismatch(const FileDigests& found, const ExpectedDigest& expected) {

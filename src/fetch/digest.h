@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -27,14 +29,17 @@ ExpectedDigest DigestOf(std::string_view hex);
 // For a file of so many bytes, which are to be added.
 Digest GitBlobDigest(uint64_t size);
 
+// Those that were asked for.
 struct FileDigests {
   uint64_t bytes = 0;
   std::string sha256;
   std::string git_blob;
 };
-// Blocks: reads the whole file. Errors: it cannot be read.
-StatusOr<FileDigests> DigestsOf(const std::string& path);
-// Empty when they are what was expected, else what came, in words.
+// Blocks: reads the whole file, once. `cancelled` is asked now and then, where it is given. Errors: it cannot be read;
+// kCancelled.
+StatusOr<FileDigests> DigestsOf(const std::string& path, std::initializer_list<ExpectedDigest::Kind> kinds,
+                                const std::function<bool()>& cancelled = {});
+// Empty when they are what was expected (whose kind must have been asked for), else what came, in words.
 std::string Mismatch(const FileDigests& found, const ExpectedDigest& expected);
 
 }  // namespace switchyard

@@ -59,6 +59,13 @@ std::string StrongEtag(const HttpAnswer& answer) {
   return etag.starts_with('"') ? etag : std::string();
 }
 
+// Tells one URL from another where it may be read: a URL can have a password or a signature in it.
+std::string KeyOf(const std::string& url) {
+  Digest digest = Digest::Sha256();
+  digest.Add(url);
+  return digest.Hex();
+}
+
 // Writes behind what is there, or in its place when the server sends the whole.
 class PartSink : public HttpSink {
  public:
@@ -96,7 +103,7 @@ class PartSink : public HttpSink {
     if (ftruncate(part_.fd(), static_cast<off_t>(done_)) != 0 || lseek(part_.fd(), 0, SEEK_END) < 0) {
       return WriteFault(request_.path, errno);
     }
-    std::ofstream(request_.path + ".tag", std::ios::trunc) << request_.http.url << "\n" << StrongEtag(head) << "\n";
+    std::ofstream(request_.path + ".tag", std::ios::trunc) << KeyOf(request_.http.url) << "\n" << StrongEtag(head) << "\n";
     return absl::OkStatus();
   }
 
@@ -140,13 +147,12 @@ class Downloading {
     while (true) {
       const bool resumed = There() > 0;
       SY_RETURN_IF_ERROR(Fetch());
-      StatusOr<FileDigests> found = DigestsOf(Part());
-      if (!found.ok()) return found.status();
-      std::string wrong = Mismatch(*found, expected_);
-      if (request_.bytes && found->bytes != *request_.bytes) {
-        wrong = fmt::format("expected {} bytes, got {}", *request_.bytes, found->bytes);
+      SY_ASSIGN_OR_RETURN(const FileDigests found, Found());
+      std::string wrong = Mismatch(found, expected_);
+      if (request_.bytes && found.bytes != *request_.bytes) {
+        wrong = fmt::format("expected {} bytes, got {}", *request_.bytes, found.bytes);
       }
-      if (wrong.empty()) return Keep(*found);
+      if (wrong.empty()) return Keep(found);
       Forget();
       if (!resumed) return Error(StatusCode::kDataLoss, "{}: {}; what came is thrown away", ShownUrl(request_.http.url), wrong);
       if (events_.say)
@@ -162,6 +168,10 @@ class Downloading {
     const uint64_t size = fs::file_size(Part(), error);
     return error ? 0 : size;
   }
+  StatusOr<FileDigests> Found() const {
+    if (!request_.hash) return FileDigests{.bytes = There(), .sha256 = {}, .git_blob = {}};
+    return DigestsOf(Part(), {ExpectedDigest::Kind::kSha256, expected_.kind}, [this] { return client_.Cancelled(); });
+  }
   void Forget() const {
     std::error_code error;
     fs::remove(Part(), error);
@@ -172,12 +182,12 @@ class Downloading {
   std::optional<std::string> Condition() {
     if (There() == 0) return std::nullopt;
     std::ifstream tag(request_.path + ".tag");
-    std::string url, etag;
-    std::getline(tag, url);
+    std::string key, etag;
+    std::getline(tag, key);
     std::getline(tag, etag);
     const bool same_bytes = expected_.kind != ExpectedDigest::Kind::kNone;
     if (same_bytes) return std::string();
-    if (url == request_.http.url && !etag.empty()) return etag;
+    if (key == KeyOf(request_.http.url) && !etag.empty()) return etag;
     Forget();
     return std::nullopt;
   }
@@ -229,7 +239,7 @@ class Downloading {
     std::string linked = answer.Header("x-linked-etag");
     std::erase(linked, '"');
     if (linked.starts_with("W/")) linked.erase(0, 2);
-    if (expected_.kind == ExpectedDigest::Kind::kNone) expected_ = DigestOf(linked);
+    if (request_.hash && expected_.kind == ExpectedDigest::Kind::kNone) expected_ = DigestOf(linked);
   }
 
   StatusOr<Downloaded> Keep(const FileDigests& found) {

@@ -15,7 +15,6 @@ namespace switchyard {
 namespace {
 
 constexpr int kMostRedirects = 10;
-constexpr std::chrono::milliseconds kLongestPause = std::chrono::minutes(5);
 
 class HeaderList {
  public:
@@ -137,8 +136,14 @@ Status FaultOf(CURLcode code, const char* words, const std::string& url) {
 }  // namespace
 
 std::string ShownUrl(std::string_view url) {
-  url = url.substr(0, url.find_first_of("?#"));
   const size_t scheme = url.find("://");
+  const CurlUrl parsed(curl_url(), curl_url_cleanup);
+  constexpr unsigned kAnyScheme = CURLU_NON_SUPPORT_SCHEME | CURLU_DEFAULT_SCHEME;
+  if (!url.empty() && curl_url_set(parsed.get(), CURLUPART_URL, std::string(url).c_str(), kAnyScheme) != CURLUE_OK) {
+    // Where its password ends, nobody can tell.
+    return std::string(scheme == url.npos ? "" : url.substr(0, scheme + 3)) + "<not a valid URL>";
+  }
+  url = url.substr(0, url.find_first_of("?#"));
   const size_t begin = scheme == url.npos ? 0 : scheme + 3;
   const size_t at = url.substr(0, url.find('/', begin)).rfind('@');
   if (at == url.npos || at < begin) return std::string(url);
@@ -219,6 +224,11 @@ StatusOr<HttpAnswer> HttpClient::Hop(const FetchRequest& request, const std::str
   set(CURLOPT_QUICK_EXIT, 1L);  // a name that nobody resolves is not waited for
   if (request.no_proxy) set(CURLOPT_NOPROXY, "*");
   set(CURLOPT_CONNECTTIMEOUT, static_cast<long>(options_.connect_timeout.count()));
+  if (options_.deadline != std::chrono::steady_clock::time_point::max()) {
+    using std::chrono::milliseconds;
+    const auto left = std::chrono::ceil<milliseconds>(options_.deadline - std::chrono::steady_clock::now());
+    set(CURLOPT_TIMEOUT_MS, static_cast<long>(std::max(left, milliseconds(1)).count()));
+  }
   set(CURLOPT_LOW_SPEED_LIMIT, 1L);
   set(CURLOPT_LOW_SPEED_TIME, static_cast<long>(options_.silence.count()));
   set(CURLOPT_ERRORBUFFER, words);
@@ -229,7 +239,7 @@ StatusOr<HttpAnswer> HttpClient::Hop(const FetchRequest& request, const std::str
   set(CURLOPT_NOPROGRESS, 0L);
   set(CURLOPT_XFERINFOFUNCTION, static_cast<curl_xferinfo_callback>(OnProgress));
   set(CURLOPT_XFERINFODATA, &transfer);
-  if (const std::string file = EnvironmentValue("SSL_CERT_FILE"); !file.empty()) set(CURLOPT_CAINFO, file.c_str());
+  if (const std::string file = AuthoritiesFile(); !file.empty()) set(CURLOPT_CAINFO, file.c_str());
   const CURLcode code = curl_easy_perform(handle);
   if (!transfer.fault.ok()) return transfer.fault;
   if (code != CURLE_OK) return FaultOf(code, words, url);
@@ -244,7 +254,11 @@ StatusOr<HttpAnswer> HttpClient::Call(const FetchRequest& asked, HttpSink* sink)
   if (request.authorize) SY_RETURN_IF_ERROR(request.authorize(request));
   std::string url = request.url;
   const std::optional<Url> home = Origin(url);
-  if (!home) return InvalidArgument("{}: expected a URL of http:// or https://", ShownUrl(url));
+  if (!home) {
+    return InvalidArgument(
+        "{}: expected a URL of http:// or https://, with %XX for what may not be in it (%2F for a password's /)",
+        ShownUrl(url));
+  }
   std::map<std::string, std::string> before;
   std::optional<Url> origin = home;
   for (int hops = 0;; ++hops) {
@@ -277,7 +291,8 @@ bool IsPassing(long status) {
 bool Retries::Again(const HttpClient& client, std::string_view why, std::optional<std::chrono::milliseconds> asked) {
   if (used_ >= left_ || client.Cancelled()) return false;
   ++used_;
-  const std::chrono::milliseconds pause = std::min(asked.value_or(pause_), kLongestPause);
+  const std::chrono::milliseconds pause = std::min(asked.value_or(pause_), client.options().longest_pause);
+  if (std::chrono::steady_clock::now() + pause >= client.options().deadline) return false;
   pause_ *= 2;
   if (say_) say_(fmt::format("{}; trying again in {:.1f} s", why, static_cast<double>(pause.count()) / 1000));
   const auto until = std::chrono::steady_clock::now() + pause;

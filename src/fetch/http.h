@@ -52,7 +52,8 @@ class HttpSink {
   virtual Status Add(std::string_view bytes) = 0;
 };
 
-// "https://host/path" of any URL: without user, password, query and fragment, which may be secret.
+// "https://host/path" of any URL: without user, password, query and fragment, which may be secret. Of what is no URL, its
+// scheme.
 std::string ShownUrl(std::string_view url);
 // Bytes that a URL may not have as they are, as %XX; '/' stays.
 std::string EncodePath(std::string_view path);
@@ -69,6 +70,9 @@ class HttpClient {
     std::chrono::seconds connect_timeout{30};
     std::chrono::seconds silence{60};              // a server that sends nothing for so long has gone
     const std::atomic<bool>* cancelled = nullptr;  // ends a call early, kCancelled; must outlive the client
+    std::chrono::milliseconds longest_pause = std::chrono::minutes(5);  // before another try, whatever the server asks for
+    // All calls have ended by then, kUnavailable, however slowly a server sends.
+    std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
   };
   explicit HttpClient(Options options);
   ~HttpClient();
@@ -79,6 +83,7 @@ class HttpClient {
   // not trusted. kInvalidArgument: no URL that can be asked. Any HTTP status is an answer. Errors name ShownUrl alone.
   StatusOr<HttpAnswer> Call(const FetchRequest& request, HttpSink* sink = nullptr);
   bool Cancelled() const { return options_.cancelled != nullptr && options_.cancelled->load(); }
+  const Options& options() const { return options_; }
 
  private:
   StatusOr<HttpAnswer> Hop(const FetchRequest& request, const std::string& url, bool secrets, HttpSink* sink);
@@ -90,14 +95,15 @@ class HttpClient {
 // 408, 429 and the 5xx that pass: the same call may be answered later.
 bool IsPassing(long status);
 
-// Pauses between tries: what the server asks for, up to five minutes, else twice as long each time.
+// Pauses between tries: what the server asks for, up to Options::longest_pause, else twice as long each time.
 class Retries {
  public:
   // `say` is told of each pause, in words; may be empty.
   using Say = std::function<void(const std::string&)>;
   Retries(int tries, Say say) : left_(tries), say_(std::move(say)) {}
 
-  // Waits, and says whether there is another try. `why` is told. Ends early when the client is cancelled.
+  // Waits, and says whether there is another try: not behind the client's deadline. `why` is told. Ends early when the client
+  // is cancelled.
   bool Again(const HttpClient& client, std::string_view why, std::optional<std::chrono::milliseconds> asked);
   void Progress() { pause_ = kFirst, used_ = 0; }
 

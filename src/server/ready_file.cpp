@@ -1,37 +1,15 @@
 #include "server/ready_file.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <system_error>
 
+#include "base/whole_file.h"
 #include "config/text.h"
 
 namespace switchyard {
-namespace {
-
-// Written beside and renamed: whoever waits for the file never reads half of it.
-std::string Beside(const std::string& path) { return path + ".tmp"; }
-
-int Open(const std::string& beside) {
-  return open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-}
-
-// Errno; 0 when all is written.
-int WriteAll(int file, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = write(file, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return written < 0 ? errno : EIO;
-    text.remove_prefix(static_cast<size_t>(written));
-  }
-  return 0;
-}
-
-}  // namespace
 
 Status ReadyFile::Unwritable(int error) const {
   return InvalidArgument("--ready_file: {} cannot be written ({}); name a file in a folder that exists and is writable",
@@ -53,31 +31,15 @@ Status ReadyFile::Clear() const {
 Status ReadyFile::Prepare() const {
   SY_RETURN_IF_ERROR(Clear());
   if (path_.empty()) return absl::OkStatus();
-  const std::string beside = Beside(path_);
-  const int file = Open(beside);
-  if (file < 0) return Unwritable(errno);
-  close(file);
-  unlink(beside.c_str());
-  return absl::OkStatus();
+  const int error = TryWholeFile(path_);
+  return error == 0 ? absl::OkStatus() : Unwritable(error);
 }
 
 Status ReadyFile::Write(std::string_view text) {
   const std::lock_guard lock(mutex_);
   if (path_.empty() || removed_) return absl::OkStatus();
-  const std::string beside = Beside(path_);
-  const int file = Open(beside);
-  if (file < 0) return Unwritable(errno);
-  int error = WriteAll(file, text);
-  const int held = fcntl(file, F_DUPFD_CLOEXEC, 0);
-  if (held < 0 && error == 0) error = errno;
-  // Only now does a network's file system say whether it has it.
-  if (close(file) != 0 && error == 0) error = errno;
-  if (error == 0 && std::rename(beside.c_str(), path_.c_str()) != 0) error = errno;
-  if (error != 0) {
-    if (held >= 0) close(held);
-    unlink(beside.c_str());
-    return Unwritable(error);
-  }
+  int held = -1;
+  if (const int error = WriteWholeFile(path_, text, {.descriptor = &held}); error != 0) return Unwritable(error);
   if (written_ >= 0) close(written_);
   written_ = held;
   return absl::OkStatus();

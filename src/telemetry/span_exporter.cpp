@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/environment.h"
 #include "base/json_string.h"
 #include "base/log.h"
 #include "base/thread_name.h"
@@ -152,6 +153,7 @@ class SpanExporter::Connection {
     set(CURLOPT_XFERINFOFUNCTION, static_cast<curl_xferinfo_callback>(Progress));
     set(CURLOPT_XFERINFODATA, const_cast<SpanExporter*>(&exporter));
     set(CURLOPT_ERRORBUFFER, error_);
+    if (const std::string file = AuthoritiesFile(); !file.empty()) set(CURLOPT_CAINFO, file.c_str());
   }
   ~Connection() {
     curl_easy_cleanup(handle_);
@@ -165,6 +167,9 @@ class SpanExporter::Connection {
     curl_easy_setopt(handle_, CURLOPT_POSTFIELDS, body.data());
     if (const CURLcode code = curl_easy_perform(handle_); code != CURLE_OK) {
       why_ = error_[0] != '\0' ? error_ : curl_easy_strerror(code);
+      if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE) {
+        why_ += "; if its certificate is your own authority's, name that in SSL_CERT_FILE";
+      }
       return Outcome::kAgain;
     }
     long status = 0;

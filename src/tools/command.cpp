@@ -1,6 +1,7 @@
 #include "tools/command.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 
 #include <cstdio>
 #include <string>
@@ -11,6 +12,20 @@ void Tell(std::string_view command, std::string_view text) {
   // In one piece: progress comes from several threads.
   const std::string line = fmt::format("switchyard {}: {}\n", command, text);
   std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+namespace {
+std::atomic<bool> interrupted{false};
+}  // namespace
+
+const std::atomic<bool>& CatchInterrupts() {
+  interrupted.store(false);
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupted.store(true); };
+  action.sa_flags = SA_RESETHAND;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  return interrupted;
 }
 
 int Fail(std::string_view command, int exit_code, std::string_view message) {

@@ -5,7 +5,6 @@
 #include <rapidjson/prettywriter.h>
 #include <rapidjson/stringbuffer.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +20,7 @@
 
 #include "base/environment.h"
 #include "base/log.h"
+#include "base/whole_file.h"
 #include "config/command_line.h"
 #include "config/config_reading.h"
 #include "config/device_values.h"
@@ -122,29 +122,10 @@ class EditedFile {
   }
 
   Status Write(std::string_view text) const {
-    std::string beside = (path_.parent_path() / (".config-XXXXXX")).string();
-    const int file = mkstemp(beside.data());
-    if (file < 0) return Failed(fmt::format("no file can be made beside {}: {}", Quote(path_.string()), SystemText()));
-    struct stat before {};
-    const bool existed = stat(path_.c_str(), &before) == 0;
-    bool good = fchmod(file, existed ? before.st_mode & 07777 : 0644) == 0;
-    // An owner that cannot be kept is no reason to refuse.
-    if (existed && fchown(file, before.st_uid, before.st_gid) != 0) LogDebug("{}: {}", beside, SystemText());
-    while (good && !text.empty()) {
-      const ssize_t written = write(file, text.data(), text.size());
-      if (written < 0 && errno == EINTR) continue;
-      good = written > 0;
-      if (good) text.remove_prefix(static_cast<size_t>(written));
-    }
-    good = good && fsync(file) == 0;
-    good = close(file) == 0 && good && std::rename(beside.c_str(), path_.c_str()) == 0;
-    if (!good) {
-      const std::string reason = SystemText();
-      unlink(beside.c_str());
-      return Failed(fmt::format("{} cannot be written, and is as it was: {}", Quote(path_.string()), reason));
-    }
-    fsync(folder_);
-    return absl::OkStatus();
+    const int error = WriteWholeFile(path_.string(), text, {.keep_mode = true, .sync = true});
+    if (error == 0) return absl::OkStatus();
+    return Failed(fmt::format("{} cannot be written, and is as it was: {}", Quote(path_.string()),
+                              std::generic_category().message(error)));
   }
 
   const fs::path& path() const { return path_; }

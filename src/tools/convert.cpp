@@ -3,6 +3,7 @@
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
 
+#include <atomic>
 #include <cstdio>
 #include <filesystem>
 #include <optional>
@@ -73,14 +74,15 @@ Status Judge(const ConvertOptions& options, Converted& outcome) {
   return absl::OkStatus();
 }
 
-Status Quantize(const ConvertOptions& options, const fs::path& folder, Converted& outcome) {
+Status Quantize(const ConvertOptions& options, const fs::path& folder, const std::atomic<bool>& interrupted,
+                Converted& outcome) {
   Int8Request request{.fp32_xml = (folder / "fp32" / "model.xml").string(),
                       .int8_xml = (folder / "model.xml").string(),
                       .calibration = options.calibration,
                       .labels = options.labels,
                       .samples = options.samples.value_or(300),
                       .python = options.python};
-  SY_ASSIGN_OR_RETURN(outcome.int8, QuantizeToInt8(request, Progress));
+  SY_ASSIGN_OR_RETURN(outcome.int8, QuantizeToInt8(request, Progress, interrupted));
   std::error_code error;
   fs::remove_all(folder / "fp32", error);
   outcome.model.bytes = fs::file_size(folder / "model.xml", error) + fs::file_size(folder / "model.bin", error);
@@ -107,7 +109,11 @@ Status CheckFiles(const ConvertOptions& options) {
   return absl::OkStatus();
 }
 
-StatusOr<Converted> Convert(const ConvertOptions& options, ModelConverter& converter) {
+Status Going(const std::atomic<bool>& interrupted) {
+  return interrupted.load() ? Error(StatusCode::kCancelled, "interrupted; nothing is kept") : absl::OkStatus();
+}
+
+StatusOr<Converted> Convert(const ConvertOptions& options, ModelConverter& converter, const std::atomic<bool>& interrupted) {
   SY_RETURN_IF_ERROR(CheckFiles(options));
   SY_ASSIGN_OR_RETURN(StagedVersion staged, StagedVersion::In(options.output));
   Converted outcome;
@@ -118,9 +124,11 @@ StatusOr<Converted> Convert(const ConvertOptions& options, ModelConverter& conve
   fs::create_directories(first, error);
   Progress(fmt::format("reading {} and writing IR", options.request.source));
   SY_ASSIGN_OR_RETURN(outcome.model, converter.Convert(options.request, first.string()));
-  if (int8) SY_RETURN_IF_ERROR(Quantize(options, folder, outcome));
+  SY_RETURN_IF_ERROR(Going(interrupted));
+  if (int8) SY_RETURN_IF_ERROR(Quantize(options, folder, interrupted, outcome));
   Progress("checking what was written against its source on random input");
   SY_ASSIGN_OR_RETURN(outcome.comparison, converter.Compare(options.request, (folder / "model.xml").string()));
+  SY_RETURN_IF_ERROR(Going(interrupted));
   SY_RETURN_IF_ERROR(Judge(options, outcome));
   outcome.warnings.insert(outcome.warnings.begin(), outcome.model.notes.begin(), outcome.model.notes.end());
   SY_ASSIGN_OR_RETURN(outcome.version, staged.Commit());
@@ -239,9 +247,11 @@ int RunConvert(int argc, const char* const* argv, ConverterFactory make_converte
   LogToStderr();
   auto converter = make_converter();
   if (!converter.ok()) return Fail("convert", kExitFailure, Message(converter.status()));
-  const auto outcome = Convert(*options, **converter);
-  if (!outcome.ok())
-    return Fail("convert", kExitFailure, fmt::format("{}: {}", options->request.source, Message(outcome.status())));
+  const auto outcome = Convert(*options, **converter, CatchInterrupts());
+  if (!outcome.ok()) {
+    return Fail("convert", outcome.status().code() == StatusCode::kCancelled ? kExitInterrupted : kExitFailure,
+                fmt::format("{}: {}", options->request.source, Message(outcome.status())));
+  }
   for (const std::string& warning : outcome->warnings) Progress("warning: " + warning);
   const std::string text = options->json ? ConvertedJson(*options, *outcome) + "\n" : ConvertedText(*options, *outcome);
   std::fwrite(text.data(), 1, text.size(), stdout);

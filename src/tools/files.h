@@ -10,7 +10,8 @@ namespace switchyard {
 
 // Blocks. INVALID_ARGUMENT, with the path and the system's reason, when it cannot be read.
 StatusOr<std::string> ReadFile(const std::string& path);
-// Blocks. INVALID_ARGUMENT, with the path and the remedy, when it cannot be written whole.
+// Blocks. A file is there whole or not at all, and keeps its mode. INVALID_ARGUMENT, with the path and the remedy, when it
+// cannot be written whole.
 Status WriteFile(const std::string& path, std::string_view text);
 
 }  // namespace switchyard

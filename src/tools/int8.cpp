@@ -69,23 +69,25 @@ std::string Reason(const SubprocessResult& run) {
   return run.How() + (words.empty() ? "" : ": " + words);
 }
 
-// The Python of a new environment in `folder`.
+// The Python of a new environment in `folder`/venv. What pip itself leaves behind when it is ended is in `folder`, too.
 StatusOr<std::string> MakeEnvironment(const fs::path& folder, const fs::path& requirements,
-                                      const std::function<void(const std::string&)>& progress) {
+                                      const std::function<void(const std::string&)>& progress,
+                                      const std::atomic<bool>& cancelled) {
   const std::string remedy = "give --python a Python that has nncf and openvino";
   progress("making an environment for NNCF, which is thrown away in the end");
+  const fs::path venv = folder / "venv";
   SY_ASSIGN_OR_RETURN(const SubprocessResult made,
-                      RunSubprocess({"/usr/bin/env", "python3", "-m", "venv", folder.string()}, "", minutes(5)));
+                      RunSubprocess({"/usr/bin/env", "python3", "-m", "venv", venv.string()}, "", minutes(5), &cancelled));
   if (made.exit_code != 0) {
     return Error(StatusCode::kFailedPrecondition, "no environment can be made ({}); install python3 and python3-venv, or {}",
                  Reason(made), remedy);
   }
-  const std::string python = (folder / "bin/python").string();
+  const std::string python = (venv / "bin/python").string();
   progress("installing NNCF (some 150 MB are fetched, unless pip has them)");
   SY_ASSIGN_OR_RETURN(const SubprocessResult installed,
-                      RunSubprocess({python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-                                     "--require-hashes", "-r", requirements.string()},
-                                    "", minutes(30)));
+                      RunSubprocess({"/usr/bin/env", "TMPDIR=" + folder.string(), python, "-m", "pip", "install", "--quiet",
+                                     "--disable-pip-version-check", "--require-hashes", "-r", requirements.string()},
+                                    "", minutes(30), &cancelled));
   if (installed.exit_code != 0) {
     return Error(StatusCode::kFailedPrecondition, "NNCF cannot be installed ({}); the network is needed, or {}",
                  Reason(installed), remedy);
@@ -117,7 +119,8 @@ StatusOr<Int8Result> ReadResult(const std::string& path) {
 
 }  // namespace
 
-StatusOr<Int8Result> QuantizeToInt8(const Int8Request& request, const std::function<void(const std::string&)>& progress) {
+StatusOr<Int8Result> QuantizeToInt8(const Int8Request& request, const std::function<void(const std::string&)>& progress,
+                                    const std::atomic<bool>& cancelled) {
   SY_ASSIGN_OR_RETURN(const fs::path scripts, ScriptFolder());
   const TemporaryFolder temporary;
   if (temporary.path().empty()) {
@@ -125,7 +128,7 @@ StatusOr<Int8Result> QuantizeToInt8(const Int8Request& request, const std::funct
   }
   std::string python = request.python;
   if (python.empty()) {
-    SY_ASSIGN_OR_RETURN(python, MakeEnvironment(temporary.path() / "venv", scripts / "requirements.txt", progress));
+    SY_ASSIGN_OR_RETURN(python, MakeEnvironment(temporary.path(), scripts / "requirements.txt", progress, cancelled));
   }
   const std::string result = (temporary.path() / "result.json").string();
   std::vector<std::string> command = {python,      (scripts / "quantize.py").string(),
@@ -136,7 +139,7 @@ StatusOr<Int8Result> QuantizeToInt8(const Int8Request& request, const std::funct
   for (const std::string& file : request.calibration) command.insert(command.end(), {"--calibration", file});
   if (!request.labels.empty()) command.insert(command.end(), {"--labels", request.labels});
   progress("quantizing, and comparing with FP32");
-  SY_ASSIGN_OR_RETURN(const SubprocessResult run, RunSubprocess(command, "", hours(12)));
+  SY_ASSIGN_OR_RETURN(const SubprocessResult run, RunSubprocess(command, "", hours(12), &cancelled));
   if (run.exit_code != 0) {
     // What is wrong with a file the script says in its own words, and ends.
     const std::string words = LastWords(run);

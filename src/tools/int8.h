@@ -1,6 +1,7 @@
 // Quantization by NNCF, a Python library, in an environment of its own.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <optional>
 #include <string>
@@ -32,8 +33,10 @@ struct Int8Result {
   std::optional<double> accuracy_int8;
 };
 
-// Blocks for minutes. `progress` is told each step. InvalidArgument: a calibration file is faulty; FailedPrecondition: there is
-// no Python, or the environment cannot be made, with the remedy; Internal: NNCF fails.
-StatusOr<Int8Result> QuantizeToInt8(const Int8Request& request, const std::function<void(const std::string&)>& progress);
+// Blocks for minutes, until `cancelled` is set: kCancelled, and nothing is left behind. `progress` is told each step.
+// InvalidArgument: a calibration file is faulty; FailedPrecondition: there is no Python, or the environment cannot be made,
+// with the remedy; Internal: NNCF fails.
+StatusOr<Int8Result> QuantizeToInt8(const Int8Request& request, const std::function<void(const std::string&)>& progress,
+                                    const std::atomic<bool>& cancelled);
 
 }  // namespace switchyard

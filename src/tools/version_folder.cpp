@@ -98,11 +98,15 @@ StatusOr<int64_t> StagedVersion::Commit() {
 }
 
 StatusOr<int64_t> CommitVersion(const std::string& staged, const std::string& model_folder) {
+  const auto unwritten = [](const fs::path& path) {
+    return Error(StatusCode::kInternal, "{} cannot be brought to the disk; is it full?", path.string());
+  };
   std::error_code error;
-  for (const auto& entry : fs::recursive_directory_iterator(staged, error)) {
-    if (!Sync(entry.path()))
-      return Error(StatusCode::kInternal, "{} cannot be brought to the disk; is it full?", entry.path().string());
+  for (fs::recursive_directory_iterator entry(staged, error), end; !error && entry != end; entry.increment(error)) {
+    if (!Sync(entry->path())) return unwritten(entry->path());
   }
+  if (error) return SystemError("Cannot read what is to be a version,", staged, error);
+  if (!Sync(staged)) return unwritten(staged);
   // mkdtemp's folder is its owner's alone; a version is as any folder that the user makes.
   const mode_t mask = umask(0);
   umask(mask);

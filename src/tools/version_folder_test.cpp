@@ -71,6 +71,13 @@ TEST_F(VersionFolderTest, RemovesWhatWasLeftBehindLongAgo) {
   EXPECT_EQ(Names(), std::set<std::string>{".converting-new"});
 }
 
+TEST_F(VersionFolderTest, WhatCannotBeReadIsNoVersion) {
+  fs::create_directories(folder_ / "m");
+  std::ofstream(folder_ / "m" / "staged") << "a file, where a folder of files is expected";
+  EXPECT_FALSE(CommitVersion((folder_ / "m" / "staged").string(), (folder_ / "m").string()).ok());
+  EXPECT_EQ(Names(), std::set<std::string>{"staged"});
+}
+
 TEST_F(VersionFolderTest, AFileInTheWayIsNamed) {
   std::ofstream(folder_ / "m") << "x";
   const auto staged = StagedVersion::In((folder_ / "m").string());

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -129,14 +128,18 @@ class CloudMirror::Follower {
   }
 
   VersionCopies::Result Look(const std::vector<VersionPolicy>& policies) {
-    // The keys may have been changed since: where they come from is looked up again.
+    // The keys may have been changed since: where they come from is looked up again. What was seen of the storage is still so.
     if (copies_ == nullptr || refused_) {
-      copies_.reset();
       auto store = options_.open(url_, client_);
       if (!store.ok()) return {.status = store.status()};
+      if (copies_ == nullptr) {
+        copies_ = std::make_unique<VersionCopies>(**store, client_, folder_, name_, [this] {
+          return options_.in_use ? options_.in_use(name_) : std::set<int64_t>();
+        });
+      } else {
+        copies_->Use(**store);
+      }
       store_ = *std::move(store);
-      copies_ = std::make_unique<VersionCopies>(
-          *store_, client_, folder_, name_, [this] { return options_.in_use ? options_.in_use(name_) : std::set<int64_t>(); });
     }
     VersionCopies::Result result = copies_->Update(policies);
     refused_ = result.status.code() == StatusCode::kPermissionDenied;
@@ -277,9 +280,14 @@ std::optional<StatusOr<std::string>> CloudMirror::FolderOf(const std::string& ur
   return found->second->Folder();
 }
 
-StatusOr<std::vector<int64_t>> ListCloudVersions(const std::string& url) {
+StatusOr<std::vector<int64_t>> ListCloudVersions(const std::string& url, const std::atomic<bool>* cancelled,
+                                                 std::chrono::steady_clock::time_point deadline) {
   SY_ASSIGN_OR_RETURN(const CloudUrl parsed, ParseCloudUrl(url));
-  HttpClient client({.connect_timeout = std::chrono::seconds(5), .silence = std::chrono::seconds(10)});
+  HttpClient client({.connect_timeout = std::chrono::seconds(5),
+                     .silence = std::chrono::seconds(10),
+                     .cancelled = cancelled,
+                     .longest_pause = std::chrono::seconds(2),
+                     .deadline = deadline});
   SY_ASSIGN_OR_RETURN(const std::unique_ptr<ObjectStore> store, OpenStore(parsed, client));
   SY_ASSIGN_OR_RETURN(const std::vector<StoredObject> objects, store->List());
   std::vector<int64_t> versions;

@@ -3,6 +3,7 @@
 
 #include <absl/base/thread_annotations.h>
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <map>
@@ -71,7 +72,11 @@ class CloudMirror {
   std::map<std::string, Status> unusable_ ABSL_GUARDED_BY(mutex_);  // of the last Want
 };
 
-// The versions that storage has at `url`, ascending, by one listing. Blocks, some seconds at most where nobody answers.
-StatusOr<std::vector<int64_t>> ListCloudVersions(const std::string& url);
+// How long a check waits for storage that is slow to answer, or asks for patience.
+inline constexpr std::chrono::seconds kLongestListing{20};
+// The versions that storage has at `url`, ascending, by one listing. Blocks, until `deadline` at most: kUnavailable; and not
+// any more once `cancelled` (which may be null) is set: kCancelled.
+StatusOr<std::vector<int64_t>> ListCloudVersions(const std::string& url, const std::atomic<bool>* cancelled,
+                                                 std::chrono::steady_clock::time_point deadline);
 
 }  // namespace switchyard

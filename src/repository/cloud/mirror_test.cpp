@@ -4,11 +4,16 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <thread>
 #include <utility>
 
 #include "base/mutex.h"
+#include "base/test_http_server.h"
 
 namespace switchyard {
 namespace {
@@ -16,11 +21,13 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-// Storage that lists what it is told to. Its files have no bytes: nothing is fetched.
+// Storage that lists what it is told to.
 struct Listing {
   Mutex mutex;
   StatusOr<std::vector<StoredObject>> answer = std::vector<StoredObject>();
   int lists = 0;
+  std::string files = "http://127.0.0.1:1/";        // where all of them are; there is nobody
+  std::map<std::string, int> lists_before_fetches;  // by the key of the first file that was asked for since Answer
 };
 
 class ScriptedStore : public ObjectStore {
@@ -31,7 +38,11 @@ class ScriptedStore : public ObjectStore {
     ++listing_.lists;
     return listing_.answer;
   }
-  FetchRequest Get(const StoredObject&) override { return {.url = "http://127.0.0.1:1/"}; }
+  FetchRequest Get(const StoredObject& object) override {
+    MutexLock lock(&listing_.mutex);
+    listing_.lists_before_fetches.emplace(object.key, listing_.lists);
+    return {.url = listing_.files};
+  }
 
  private:
   Listing& listing_;
@@ -53,6 +64,14 @@ class CloudMirrorTest : public testing::Test {
   void Answer(StatusOr<std::vector<StoredObject>> answer) {
     MutexLock lock(&listing_.mutex);
     listing_.answer = std::move(answer);
+    listing_.lists = 0;
+    listing_.lists_before_fetches.clear();
+  }
+  // Says whether there were so many lists since Answer, within a while.
+  bool AwaitLists(int count) {
+    MutexLock lock(&listing_.mutex);
+    return listing_.mutex.AwaitFor(std::chrono::seconds(20),
+                                   [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(listing_.mutex) { return listing_.lists >= count; });
   }
   // The next change is told of within a while.
   CloudMirror::OnChange Count() {
@@ -136,6 +155,61 @@ TEST_F(CloudMirrorTest, WhatNobodyAsksAboutIsNotListedAgain) {
   EXPECT_TRUE(mirror.FolderOf("s3://b/m").has_value());
   mirror.Want({{"s3://b/m", {.kind = VersionPolicy::Kind::kAll}, /*look=*/false}});
   EXPECT_FALSE(mirror.FolderOf("s3://b/m").has_value()) << "other versions are wanted";
+}
+
+// A refusal, after which the keys are looked up again, does not make a running server take half an upload.
+TEST_F(CloudMirrorTest, WhatIsNewIsSeenTwiceAlsoAfterARefusal) {
+  TestHttpServer files([](const std::string&, const TestHttpServer::Send& send) { send(TestHttpServer::Text(200, "x")); });
+  listing_.files = files.url();
+  Answer(std::vector<StoredObject>{{"1/model.onnx", 1, "t"}});
+  CloudMirror mirror(Options(), Count());
+  mirror.Want({{"s3://b/m", {.kind = VersionPolicy::Kind::kAll}}});
+  ASSERT_TRUE(AwaitChanges(1));
+  Answer(Error(StatusCode::kPermissionDenied, "no"));
+  ASSERT_TRUE(AwaitLists(2));  // the second by the new keys
+  Answer(std::vector<StoredObject>{{"1/model.onnx", 1, "t"}, {"2/model.onnx", 1, "t"}});
+  ASSERT_TRUE(AwaitChanges(2));
+  MutexLock lock(&listing_.mutex);
+  EXPECT_EQ(listing_.lists_before_fetches["2/model.onnx"], 2);
+}
+
+class ListCloudVersionsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    for (const char* name :
+         {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_EC2_METADATA_SERVICE_ENDPOINT"}) {
+      unsetenv(name);
+    }
+  }
+  static std::string UrlAt(const TestHttpServer& server) { return "s3://" + server.address() + "/b/m"; }
+  static std::chrono::steady_clock::time_point In(std::chrono::milliseconds time) {
+    return std::chrono::steady_clock::now() + time;
+  }
+};
+
+TEST_F(ListCloudVersionsTest, StorageThatAsksForPatienceIsNotWaitedFor) {
+  std::atomic<int> requests{0};
+  TestHttpServer server([&](const std::string&, const TestHttpServer::Send& send) {
+    ++requests;
+    send(TestHttpServer::Text(503, "", "Retry-After: 300\r\n"));
+  });
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(ListCloudVersions(UrlAt(server), nullptr, In(kLongestListing)).status().code(), StatusCode::kUnavailable);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, kLongestListing);
+  EXPECT_EQ(requests, 2);
+}
+
+TEST_F(ListCloudVersionsTest, AnAnswerThatDripsEndsAtTheDeadlineOrWhenItIsCancelled) {
+  std::atomic<bool> cancelled{false}, cancels{false};
+  TestHttpServer server([&](const std::string&, const TestHttpServer::Send& send) {
+    send("HTTP/1.1 200 X\r\nConnection: close\r\n\r\n");
+    cancelled = cancels.load();
+    while (send("..")) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  });
+  EXPECT_EQ(ListCloudVersions(UrlAt(server), &cancelled, In(std::chrono::milliseconds(300))).status().code(),
+            StatusCode::kUnavailable);
+  cancels = true;
+  EXPECT_EQ(ListCloudVersions(UrlAt(server), &cancelled, In(std::chrono::seconds(60))).status().code(), StatusCode::kCancelled);
 }
 
 TEST_F(CloudMirrorTest, AFolderThatCannotBeMadeIsTold) {

@@ -9,14 +9,15 @@
 #include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 #include "base/log.h"
+#include "base/whole_file.h"
 #include "config/text.h"
 #include "fetch/download.h"
 #include "fetch/paths.h"
@@ -36,6 +37,12 @@ constexpr std::string_view kReplaced = ".old-";
 constexpr std::string_view kIncoming = ".incoming";
 constexpr auto kBetweenReports = std::chrono::seconds(5);
 constexpr int kTries = 3;
+
+// What this machine's disk says, in a status.
+Status DiskFault(std::string_view what, const std::error_code& error) {
+  const bool full = error.value() == ENOSPC || error.value() == EDQUOT;
+  return Error(full ? StatusCode::kResourceExhausted : StatusCode::kPermissionDenied, "{}: {}", what, error.message());
+}
 
 // Of the folder, for whoever changes it.
 class FolderLock {
@@ -59,7 +66,7 @@ class FolderLock {
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
     }
     if (error_ == 0) return absl::OkStatus();
-    return Error(StatusCode::kPermissionDenied, "cannot write into {}: {}", folder_, std::strerror(error_));
+    return DiskFault("cannot write into " + folder_, {error_, std::generic_category()});
   }
 
  private:
@@ -71,17 +78,12 @@ class FolderLock {
 // One line for each file: its bytes, its tag and its path, encoded.
 Status WriteCopied(const std::string& folder, const std::vector<StoredObject>& files) {
   const std::string path = fmt::format("{}/{}", folder, kObjects);
-  {
-    std::ofstream out(path + ".tmp", std::ios::trunc);
-    for (const StoredObject& file : files) {
-      out << file.bytes << ' ' << EncodeComponent(file.tag) << ' ' << EncodePath(file.key) << '\n';
-    }
-    if (!out.flush()) return Error(StatusCode::kResourceExhausted, "cannot write {}", path);
+  std::string text;
+  for (const StoredObject& file : files) {
+    text += fmt::format("{} {} {}\n", file.bytes, EncodeComponent(file.tag), EncodePath(file.key));
   }
-  std::error_code error;
-  fs::rename(path + ".tmp", path, error);
-  if (error) return Error(StatusCode::kPermissionDenied, "cannot write {}: {}", path, error.message());
-  return absl::OkStatus();
+  const int error = WriteWholeFile(path, text);
+  return error == 0 ? absl::OkStatus() : DiskFault("cannot write " + path, {error, std::generic_category()});
 }
 
 bool HasFile(const std::string& folder, const StoredObject& file) {
@@ -116,8 +118,27 @@ Status Exchange(const std::string& staging, const std::string& path) {
     if (error) fs::rename(old, path, undone);
     fs::remove_all(old, undone);
   }
-  if (error) return Error(StatusCode::kPermissionDenied, "cannot put {} in its place: {}", path, error.message());
-  return absl::OkStatus();
+  return error ? DiskFault(fmt::format("cannot put {} in its place", path), error) : absl::OkStatus();
+}
+
+// What another listing had in `staging`: files, and folders in whose place there may be a file by now.
+void RemoveForeign(const std::string& staging, const std::vector<StoredObject>& files) {
+  std::set<std::string> keep = {std::string(kObjects), fmt::format("{}.part", kIncoming), fmt::format("{}.tag", kIncoming)};
+  std::set<std::string> folders;
+  for (const StoredObject& file : files) {
+    keep.insert(file.key);
+    for (fs::path folder = fs::path(file.key).parent_path(); !folder.empty(); folder = folder.parent_path()) {
+      folders.insert(folder.string());
+    }
+  }
+  std::vector<fs::path> foreign;
+  std::error_code error;
+  for (fs::recursive_directory_iterator it(staging, error), end; !error && it != end; it.increment(error)) {
+    std::error_code ignored;
+    const bool is_folder = it->is_directory(ignored);
+    if (!(is_folder ? folders : keep).contains(it->path().lexically_relative(staging).string())) foreign.push_back(it->path());
+  }
+  for (const fs::path& path : foreign) fs::remove_all(path, error);
 }
 
 std::string Megabytes(uint64_t bytes) { return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6); }
@@ -191,7 +212,7 @@ StoredVersions ByVersion(const std::vector<StoredObject>& objects) {
 }
 
 StatusOr<StoredVersions> VersionCopies::List() {
-  SY_ASSIGN_OR_RETURN(const std::vector<StoredObject> objects, store_.List());
+  SY_ASSIGN_OR_RETURN(const std::vector<StoredObject> objects, store_->List());
   StoredVersions found = ByVersion(objects);
   if (found.refused != std::exchange(refused_, found.refused) && !found.refused.empty()) {
     LogWarning("{}: its object {} would leave the model's folder, hide in it, or is a folder's name; it is left out", name_,
@@ -313,15 +334,16 @@ Status VersionCopies::FetchFiles(int64_t version, const std::vector<StoredObject
   const DownloadEvents events{.progress = [&](uint64_t now, uint64_t) { reporter.Add(before, now); },
                               .say = [&](const std::string& text) { LogWarning("{}", text); }};
   for (const StoredObject& file : missing) {
-    const DownloadRequest request{.http = store_.Get({fmt::format("{}/{}", version, file.key), file.bytes, file.tag}),
+    const DownloadRequest request{.http = store_->Get({fmt::format("{}/{}", version, file.key), file.bytes, file.tag}),
                                   .path = incoming,
                                   .bytes = file.bytes,
                                   .expected = {},
+                                  .hash = false,
                                   .tries = kTries};
     const StatusOr<Downloaded> got = Download(client_, request, events);
     if (!got.ok()) return got.status();
     fs::rename(incoming, staging + "/" + file.key, error);
-    if (error) return Error(StatusCode::kPermissionDenied, "cannot write {}/{}: {}", staging, file.key, error.message());
+    if (error) return DiskFault(fmt::format("cannot write {}/{}", staging, file.key), error);
     before += file.bytes;
     done.push_back(file);
     SY_RETURN_IF_ERROR(WriteCopied(staging, done));
@@ -335,19 +357,9 @@ Status VersionCopies::FetchFiles(int64_t version, const std::vector<StoredObject
 Status VersionCopies::Fetch(int64_t version, const std::vector<StoredObject>& files) {
   const std::string staging = fmt::format("{}/{}{}", folder_, kFetching, version);
   std::error_code error;
-  // What another listing had there.
-  std::set<std::string> keep = {std::string(kObjects), fmt::format("{}.part", kIncoming), fmt::format("{}.tag", kIncoming)};
-  for (const StoredObject& file : files) keep.insert(file.key);
-  std::vector<fs::path> stale;
-  for (fs::recursive_directory_iterator it(staging, error), end; !error && it != end; it.increment(error)) {
-    std::error_code ignored;
-    if (!it->is_directory(ignored) && !keep.contains(it->path().lexically_relative(staging).string()))
-      stale.push_back(it->path());
-  }
-  for (const fs::path& path : stale) fs::remove(path, error);
-  error.clear();
+  RemoveForeign(staging, files);
   fs::create_directories(staging, error);
-  if (error) return Error(StatusCode::kPermissionDenied, "cannot make {}: {}", staging, error.message());
+  if (error) return DiskFault("cannot make " + staging, error);
   const Status fetched = FetchFiles(version, files, staging);
   // An object that was replaced meanwhile is not given out any more as it was listed (404, 412), or has another size.
   const bool replaced = fetched.code() == StatusCode::kNotFound || fetched.code() == StatusCode::kFailedPrecondition ||

@@ -34,9 +34,12 @@ class VersionCopies {
   // Versions that something here is made of, or is being made of.
   using InUse = std::function<std::set<int64_t>()>;
 
-  // `name` is the repository, for messages. All outlive this object.
+  // `name` is the repository, for messages. All outlive this object; the store, until there is another.
   VersionCopies(ObjectStore& store, HttpClient& client, std::string folder, std::string name, InUse in_use)
-      : store_(store), client_(client), folder_(std::move(folder)), name_(std::move(name)), in_use_(std::move(in_use)) {}
+      : store_(&store), client_(client), folder_(std::move(folder)), name_(std::move(name)), in_use_(std::move(in_use)) {}
+
+  // The same storage, with other keys.
+  void Use(ObjectStore& store) { store_ = &store; }
 
   struct Result {
     Status status;         // the first fault; what could be brought about was
@@ -45,7 +48,8 @@ class VersionCopies {
   };
   // Blocks: lists, fetches what any of the policies wants, and lets go of what is gone from the storage, and of what is neither
   // wanted nor in use once something that is wanted is here. A listing without any version lets nothing go.
-  // Errors: those of the store; NotFound: no version is there; ResourceExhausted: no room; kCancelled.
+  // Errors: those of the store; NotFound: no version is there; ResourceExhausted: no room; PermissionDenied: also of the
+  // folder; kCancelled.
   Result Update(const std::vector<VersionPolicy>& policies);
 
  private:
@@ -63,7 +67,7 @@ class VersionCopies {
   bool RemoveVersions(const std::function<bool(int64_t version)>& stale) const;
   std::string PathOf(int64_t version) const { return folder_ + "/" + std::to_string(version); }
 
-  ObjectStore& store_;
+  ObjectStore* store_;
   HttpClient& client_;
   const std::string folder_;
   const std::string name_;

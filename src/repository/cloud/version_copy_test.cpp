@@ -3,9 +3,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <utility>
+
+#include "base/test_http_server.h"
+
 namespace switchyard {
 namespace {
 
+namespace fs = std::filesystem;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
@@ -40,6 +48,50 @@ TEST(ByVersion, AFoldersMarkerIsNoFile) {
   EXPECT_THAT(markers.versions.at(1), ElementsAre(StoredObject{"variables-2", 3, ""}, StoredObject{"variables/x", 3, ""}));
   EXPECT_EQ(markers.refused, "");
   EXPECT_EQ(ByVersion({{"1/a", 5, ""}, {"1/a/b", 3, ""}}).refused, "1/a");
+}
+
+// Storage of small files, all of them "x".
+class SmallStore : public ObjectStore {
+ public:
+  explicit SmallStore(std::vector<StoredObject> objects) : objects_(std::move(objects)) {}
+  StatusOr<std::vector<StoredObject>> List() override { return objects_; }
+  FetchRequest Get(const StoredObject&) override { return {.url = files_.url()}; }
+
+ private:
+  const std::vector<StoredObject> objects_;
+  TestHttpServer files_{[](const std::string&, const TestHttpServer::Send& send) { send(TestHttpServer::Text(200, "x")); }};
+};
+
+class VersionCopiesTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string folder = (fs::temp_directory_path() / "sy_copies_XXXXXX").string();
+    ASSERT_NE(mkdtemp(folder.data()), nullptr);
+    folder_ = folder;
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+  VersionCopies::Result Update(SmallStore& store) {
+    HttpClient client({});
+    return VersionCopies(store, client, folder_, "s3://b/m", [] { return std::set<int64_t>(); }).Update({{}});
+  }
+
+  fs::path folder_;
+};
+
+// What was fetched for an earlier listing may be in the way of a later one's.
+TEST_F(VersionCopiesTest, AFileMayStandWhereAFolderWasAndTheOtherWayRound) {
+  const fs::path staging = folder_ / ".fetch-1";
+  fs::create_directories(staging / "m" / "deep");
+  fs::create_directories(staging / "empty");
+  std::ofstream(staging / "m" / "a") << "x";
+  std::ofstream(staging / "n") << "x";
+  SmallStore store({{"1/m", 1, "t"}, {"1/n/a", 1, "t"}, {"1/o/p/q", 1, "t"}});
+  const auto result = Update(store);
+  ASSERT_TRUE(result.status.ok()) << result.status;
+  EXPECT_TRUE(fs::is_regular_file(folder_ / "1" / "m"));
+  EXPECT_TRUE(fs::is_regular_file(folder_ / "1" / "n" / "a"));
+  EXPECT_TRUE(fs::is_regular_file(folder_ / "1" / "o" / "p" / "q"));
+  EXPECT_FALSE(fs::exists(folder_ / "1" / "empty"));
 }
 
 TEST(ReadCopied, NothingWhereNothingIs) { EXPECT_THAT(ReadCopied("/nonexistent"), IsEmpty()); }

@@ -3,7 +3,6 @@
 #include <rapidjson/document.h>
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -13,6 +12,7 @@
 #include <system_error>
 
 #include "base/log.h"
+#include "base/whole_file.h"
 #include "device/target.h"
 #include "runtime/openvino/convert.h"
 
@@ -127,15 +127,9 @@ void LayerFile::Write(const LayerCount& layers) const {
   writer.EndObject();
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(path_).parent_path(), error);
-  // Several servers may share the folder: a file is there whole, or not at all.
-  const std::string beside = fmt::format("{}.{}.tmp", path_, getpid());
-  std::ofstream file(beside, std::ios::binary);
-  file.write(buffer.GetString(), static_cast<std::streamsize>(buffer.GetSize()));
-  file.close();
-  if (file.good()) std::filesystem::rename(beside, path_, error);
-  if (!file.good() || error) {
+  // Several servers may share the folder.
+  if (WriteWholeFile(path_, {buffer.GetString(), buffer.GetSize()}) != 0) {
     LogDebug("The count of layers cannot be kept in {}", path_);
-    std::filesystem::remove(beside, error);
   }
 }
 

@@ -21,6 +21,7 @@
 
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/whole_file.h"
 #include "runtime/openvino/name_mapping.h"
 #include "runtime/openvino/openvino_runtime.h"
 
@@ -78,17 +79,6 @@ std::vector<Entry> ReadList(const std::string& path) {
     entries.push_back(entry);
   }
   return entries;
-}
-
-bool WriteFile(const std::string& path, const std::string& text) {
-  const std::string beside = fmt::format("{}.{}.tmp", path, getpid());
-  std::ofstream file(beside, std::ios::binary);
-  file << text;
-  file.close();
-  std::error_code error;
-  if (file.good() && std::rename(beside.c_str(), path.c_str()) == 0) return true;
-  fs::remove(beside, error);
-  return false;
 }
 
 bool IsFull(const std::string& folder) {
@@ -373,7 +363,7 @@ void ModelCache::Keep() {
     const auto name_of = [this](const fs::path& path) { return fmt::format("{}.{}", key_, path.filename().string()); };
     for (const fs::path& path : made) MakeWay(name_of(path));
     // The list first: who is killed in between leaves a list of blobs that are not there, not blobs that nobody knows.
-    const bool kept = WriteFile(list_, list) && std::ranges::all_of(made, [&](const fs::path& path) {
+    const bool kept = WriteWholeFile(list_, list) == 0 && std::ranges::all_of(made, [&](const fs::path& path) {
                         return std::rename(path.c_str(), (fs::path(folder_) / name_of(path)).c_str()) == 0;
                       });
     if (kept) return;

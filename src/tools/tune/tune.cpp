@@ -1,7 +1,6 @@
 #include "tools/tune/tune.h"
 
 #include <fmt/format.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -40,8 +39,6 @@ namespace switchyard {
 namespace {
 
 using tune::Objective;
-
-constexpr int kInterrupted = 130;
 
 constexpr std::string_view kTuneHelp =
     "Finds the best settings of a model on this machine by measuring: device, hint, streams, threads, precision, batch and\n"
@@ -176,8 +173,6 @@ StatusOr<TuneArguments> SortTuneArguments(int argc, const char* const* argv) {
   return sorted;
 }
 
-std::atomic<bool> interrupted{false};
-
 // The entry of config.json that the flags amount to.
 StatusOr<rapidjson::Document> EntryOf(const TuneArguments& arguments) {
   std::vector<const char*> pointers;
@@ -244,7 +239,8 @@ Status CheckFirst(const TuneArguments& arguments, const ModelSettings& model, Ru
       "cannot be tuned; --stateful false measures it with a fresh state for each call");
 }
 
-int RunTrials(TuneArguments& arguments, const ServerSettings& settings, Runtime& runtime) {
+int RunTrials(TuneArguments& arguments, const ServerSettings& settings, Runtime& runtime,
+              const std::atomic<bool>& interrupted) {
   const auto cores = static_cast<size_t>(std::max(1, ReadCpuFacts(SystemView::Own()).usable()));
   arguments.search.cores = cores;
   ModelSettings base = settings.models.front();
@@ -264,7 +260,7 @@ int RunTrials(TuneArguments& arguments, const ServerSettings& settings, Runtime&
   const auto progress = [](const std::string& step) { Tell("tune", step); };
   auto result = tune::Search(candidates, trials, timer, arguments.search, progress, interrupted);
   if (!result.ok()) {
-    return Fail("tune", result.status().code() == StatusCode::kCancelled ? kInterrupted : kExitFailure,
+    return Fail("tune", result.status().code() == StatusCode::kCancelled ? kExitInterrupted : kExitFailure,
                 fmt::format("model {}: {}", base.name, Message(result.status())));
   }
   return ReportTuned(*std::move(result), arguments, settings);
@@ -289,15 +285,10 @@ int RunTune(int argc, const char* const* argv, const TuneRuntimeFactory& make_ru
     model.plugin_config = WithoutOldNames(model.plugin_config, &notes);
     for (const std::string& note : notes) LogWarning("{}", note);
   }
-  interrupted.store(false);
-  struct sigaction action {};
-  action.sa_handler = [](int) { interrupted.store(true); };
-  action.sa_flags = SA_RESETHAND;  // a load that takes long is waited for: a second signal ends that, too
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  const std::atomic<bool>& interrupted = CatchInterrupts();
   const auto runtime = make_runtime(settings);
   if (!runtime.ok()) return Fail("tune", kExitFailure, Message(runtime.status()));
-  return RunTrials(*arguments, settings, **runtime);
+  return RunTrials(*arguments, settings, **runtime, interrupted);
 }
 
 }  // namespace switchyard
