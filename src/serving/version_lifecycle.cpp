@@ -10,6 +10,7 @@
 #include "config/text.h"
 #include "device/cpu_facts.h"
 #include "device/placement.h"
+#include "repository/cloud/files_identity.h"
 #include "serving/absent_devices.h"
 #include "serving/encoded_inputs.h"
 #include "serving/executor.h"
@@ -336,6 +337,7 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
                    .cache_dir = options_.cache_dir,
                    .cache_max_bytes = options_.cache_max_bytes};
   woken_ = true;
+                   .files = FilesIdentity(settings.base_path, number, source.path, source.files),
   return std::make_shared<Placer>(std::move(environment), std::move(base), *std::move(plan));
 }
 
