@@ -27,6 +27,9 @@ struct ShapeInstances::Instance {
   bool refused = false;  // by the model: no use to try again
   Status why;
   TimePoint failed_at{};
+  Duration retry_after = kRetryAfter;
+  bool admitted = false;  // there was memory for it
+  uint64_t bytes = 0;     // of that
 
   // Its lane may serve before the Step that made it so has ended.
   bool compiling() const { return loading && !placer->executor()->serving(); }
@@ -47,8 +50,14 @@ std::string ShapesText(const Signature& signature, const std::vector<size_t>& in
 }  // namespace
 
 ShapeInstances::ShapeInstances(ModelSettings settings, const Timer& timer, std::shared_ptr<Executor> own, Make make,
-                               std::function<void()> wake)
-    : settings_(std::move(settings)), timer_(timer), own_(std::move(own)), make_(std::move(make)), wake_(std::move(wake)) {}
+                               Reckon reckon, FindRoom find_room, std::function<void()> wake)
+    : settings_(std::move(settings)),
+      timer_(timer),
+      own_(std::move(own)),
+      make_(std::move(make)),
+      reckon_(std::move(reckon)),
+      find_room_(std::move(find_room)),
+      wake_(std::move(wake)) {}
 
 ShapeInstances::~ShapeInstances() = default;
 
@@ -157,7 +166,7 @@ StatusOr<std::shared_ptr<ShapeInstances::Instance>> ShapeInstances::Find(const K
   const auto found = instances_.find(key);
   if (found != instances_.end()) {
     const Instance& instance = *found->second;
-    if (!instance.failed || instance.refused || timer_.Now() < instance.failed_at + kRetryAfter) return found->second;
+    if (!instance.failed || instance.refused || timer_.Now() < instance.failed_at + instance.retry_after) return found->second;
     Retire(key);
   }
   SY_RETURN_IF_ERROR(MakeRoom());
@@ -198,6 +207,86 @@ void ShapeInstances::Submit(std::shared_ptr<InferCall> call) {
   if (made) wake_();
 }
 
+// Whether it may be compiled.
+bool ShapeInstances::Admit(Instance& instance) {
+  {
+    MutexLock lock(&mutex_);
+    if (instance.admitted || instance.failed) return instance.admitted;
+  }
+  const uint64_t need = reckon_();
+  if (find_room_) {
+    if (const Status room = find_room_(need, instance.shape); !room.ok()) {
+      Refuse(instance, room, kRoomAfter);
+      return false;
+    }
+  }
+  MutexLock lock(&mutex_);
+  instance.bytes = need;
+  return instance.admitted = true;
+}
+
+// What it took turns out when it serves, and may grow with a further device.
+void ShapeInstances::SetMemory(Instance& instance) {
+  if (instance.placer->phase() != Placer::Phase::kServing) return;
+  const uint64_t taken = instance.placer->memory_bytes();
+  uint64_t before = 0;
+  {
+    MutexLock lock(&mutex_);
+    if (instance.failed || instance.use->retired.load()) return;
+    before = std::exchange(instance.bytes, taken <= instance.bytes ? taken : 0);
+  }
+  if (taken <= before) return;
+  const Status room = find_room_ ? find_room_(taken, instance.shape) : absl::OkStatus();
+  if (!room.ok()) {
+    LogWarning("Model {}: the instance for {} goes again: {}", settings_.name, instance.shape, Message(room));
+    instance.placer->Sleep();
+    return Refuse(instance, room, kRetryAfter);
+  }
+  MutexLock lock(&mutex_);
+  instance.bytes = taken;
+}
+
+// Calls that wait for it are answered; those that run are finished.
+void ShapeInstances::Refuse(Instance& instance, const Status& why, Duration again) {
+  {
+    MutexLock lock(&mutex_);
+    instance.failed = true;
+    instance.failed_at = timer_.Now();
+    instance.retry_after = again;
+    instance.why = why;
+    instance.bytes = 0;
+  }
+  instance.placer->executor()->SetRoute({.closed = why});
+}
+
+uint64_t ShapeInstances::memory_bytes() const {
+  MutexLock lock(&mutex_);
+  uint64_t bytes = 0;
+  for (const auto& [key, instance] : instances_) bytes += instance->bytes;
+  for (const auto& instance : retired_) bytes += instance->use->calls.load() == 0 ? 0 : instance->bytes;
+  return bytes;
+}
+
+std::vector<ShapeInstances::Idle> ShapeInstances::IdleOnes() const {
+  MutexLock lock(&mutex_);
+  std::map<uint64_t, Idle> by_use;
+  for (const auto& [key, instance] : instances_) {
+    if (instance->bytes == 0 || instance->loading || instance->use->calls.load() != 0) continue;
+    by_use[instance->last_use] = {key, instance->placer->executor()->last_use(), instance->bytes};
+  }
+  std::vector<Idle> idle;
+  for (auto& [use, one] : by_use) idle.push_back(std::move(one));
+  return idle;
+}
+
+void ShapeInstances::GiveBack(const Key& key, const std::string& why) {
+  MutexLock lock(&mutex_);
+  const auto found = instances_.find(key);
+  if (found == instances_.end()) return;
+  LogInfo("Model {}: the instance for {} goes, since {}", settings_.name, found->second->shape, why);
+  Retire(Key(key));
+}
+
 void ShapeInstances::Step() {
   std::vector<std::shared_ptr<Instance>> step, gone;
   {
@@ -211,7 +300,11 @@ void ShapeInstances::Step() {
     for (const auto& [key, instance] : instances_) step.push_back(instance);
   }
   gone.clear();
-  for (const auto& instance : step) instance->placer->Step();
+  for (const auto& instance : step) {
+    if (!Admit(*instance)) continue;
+    instance->placer->Step();
+    SetMemory(*instance);
+  }
   MutexLock lock(&mutex_);
   for (const auto& [key, instance] : instances_) {
     if (instance->failed) continue;
@@ -220,6 +313,7 @@ void ShapeInstances::Step() {
     if (phase != Placer::Phase::kFailed) continue;
     instance->failed = true;
     instance->failed_at = timer_.Now();
+    instance->bytes = 0;
     instance->why = instance->placer->Refusal();
     instance->refused = instance->why.code() == StatusCode::kInvalidArgument;
   }
@@ -268,7 +362,10 @@ std::vector<ShapePlacement> ShapeInstances::Report() const {
   for (const Instance* instance : rows) {
     ShapePlacement row{.shape = instance->shape, .state = {}, .reason = {}};
     const PlacementReport placement = instance->placer->Report();
-    for (const TargetPlacement& target : placement.targets) row.requests_served += target.requests_served;
+    for (const TargetPlacement& target : placement.targets) {
+      row.requests_served += target.requests_served;
+      if (target.facts) row.memory_bytes += target.facts->memory_bytes.value_or(0);
+    }
     row.state = instance->failed ? "failed" : instance->compiling() ? "compiling" : "serving";
     row.reason = std::string(Message(instance->why));
     report.push_back(std::move(row));

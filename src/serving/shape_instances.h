@@ -32,17 +32,27 @@ class Placer;
 // least recently used instance goes: it takes no new calls, finishes those it has, and is freed then. While all are being
 // compiled, a further new shape is answered RESOURCE_EXHAUSTED.
 //
+// Before an instance is compiled there must be memory for it, as much as is reckoned, and when it is there, as much as it took.
+// Where there is none, calls of it are answered with what FindRoom says, and a call that comes kRoomAfter later, or kRetryAfter
+// when it was compiled in vain, has it tried again.
+//
 // A shape that the model refuses is remembered in the place of an instance: calls of it are answered INVALID_ARGUMENT at once.
 // One that fails for another reason (memory, a device) is tried again by a call that comes kRetryAfter later.
 class ShapeInstances {
  public:
   using Make = std::function<std::shared_ptr<Placer>(ModelSettings settings, const std::string& shape)>;
+  // How much an instance is reckoned to take.
+  using Reckon = std::function<uint64_t()>;
+  // Whether there is memory for an instance; what is idle may go for it.
+  using FindRoom = std::function<Status(uint64_t need, const std::string& shape)>;
   static constexpr Duration kRetryAfter = std::chrono::seconds(10);
+  static constexpr Duration kRoomAfter = std::chrono::seconds(1);
 
   // `own` runs calls of the model's own shape. `make` makes a Placer for settings without auto; `shape` is for messages. `wake`
-  // has Step called. Both from any thread.
-  ShapeInstances(ModelSettings settings, const Timer& timer, std::shared_ptr<Executor> own, Make make,
-                 std::function<void()> wake);
+  // has Step called. Both from any thread. `reckon` and `find_room` are called by Step, without a lock; without `find_room`
+  // there is always room.
+  ShapeInstances(ModelSettings settings, const Timer& timer, std::shared_ptr<Executor> own, Make make, Reckon reckon,
+                 FindRoom find_room, std::function<void()> wake);
   // No call may be running.
   ~ShapeInstances();
 
@@ -62,14 +72,29 @@ class ShapeInstances {
   std::optional<TimePoint> oldest_queued() const;
   std::vector<ShapePlacement> Report() const;
 
- private:
   using Key = std::vector<int64_t>;  // the shapes of the auto inputs, each after its rank; or the batch size
+  // What the instances take of the memory, or are reckoned to take while they are being compiled. Thread-safe.
+  uint64_t memory_bytes() const;
+  // Those that serve and have no call, the least recently used first. Thread-safe.
+  struct Idle {
+    Key key;
+    TimePoint last_use;
+    uint64_t bytes = 0;
+  };
+  std::vector<Idle> IdleOnes() const;
+  // It takes no new calls; the next Step frees it. `why` is for the log. Thread-safe.
+  void GiveBack(const Key& key, const std::string& why);
+
+ private:
   struct Use;
   struct Instance;
 
   StatusOr<Key> KeyOf(const InferCall& call) const;
   StatusOr<std::shared_ptr<Instance>> Find(const Key& key, const InferCall& call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Status MakeRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Admit(Instance& instance);
+  void SetMemory(Instance& instance);
+  void Refuse(Instance& instance, const Status& why, Duration again);
   void Retire(const Key& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<Instance> MakeInstance(const InferCall& call) const;
   // Of instances that serve, and of those that go.
@@ -80,6 +105,8 @@ class ShapeInstances {
   const Timer& timer_;
   const std::shared_ptr<Executor> own_;
   const Make make_;
+  const Reckon reckon_;
+  const FindRoom find_room_;
   const std::function<void()> wake_;
   // Set by Open.
   Signature signature_;

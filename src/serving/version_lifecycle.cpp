@@ -135,6 +135,7 @@ void Manager::Want(const Model& model, Entry& entry, const FoundVersion& found, 
     if (under_way || (entry.state == VersionState::kFailed && !retry)) return;
   } else {
     entry.failures = 0;
+    entry.needed = 0;
   }
   if (entry.slot != nullptr) {
     LogInfo("Model {} version {} has changed ({}): the new one is loaded beside it", model.settings.name, entry.version,
@@ -284,7 +285,7 @@ void Manager::StartLoads() {
       if (entry.state != VersionState::kWanted || entry.settling) continue;
       entry.state = VersionState::kLoading;
       if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
-      if (const Status room = MakeRoom(entry.tried.bytes, entry, name); !room.ok()) {
+      if (const Status room = MakeRoom(std::max(entry.tried.bytes, entry.needed), entry, name); !room.ok()) {
         Fail(*model, entry, name, room);
         continue;
       }
@@ -326,6 +327,8 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
       .strict = options_.strict,
       .files = std::make_shared<FilesGuard>(settings.name, number, source.folder, source.path, source.files),
       .read_recorded = DecodeRecorded(options_.read_recorded, settings, options_.max_image_pixels),
+      .find_room = [this, name = settings.name, number](
+                       uint64_t need, const std::string& shape) { return MakeRoomForShape(name, number, need, shape); },
       .wake = WakeOfLoads(),
       .on_failover = options_.on_failover,
       .on_retry = options_.on_retry,
@@ -334,10 +337,10 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
   LoadRequest base{.settings = settings,
                    .version = number,
                    .model_path = source.path,
+                   .files = FilesIdentity(settings.base_path, number, source.path, source.files),
                    .cache_dir = options_.cache_dir,
                    .cache_max_bytes = options_.cache_max_bytes};
   woken_ = true;
-                   .files = FilesIdentity(settings.base_path, number, source.path, source.files),
   return std::make_shared<Placer>(std::move(environment), std::move(base), *std::move(plan));
 }
 
@@ -376,6 +379,7 @@ void Manager::TakeLoad(const std::string& name, Model& model, Entry& entry) {
     entry.error = absl::OkStatus();  // else: why the last try failed is told until this one ends
   }
   if (phase != Placer::Phase::kServing || shutting_down_) return;
+  if (const Status room = CheckRoom(entry, name); !room.ok()) return Fail(model, entry, name, room);
   const std::shared_ptr<VersionSlot> before = std::exchange(entry.slot, nullptr);
   if (before != nullptr) retired_.push_back(before);
   entry.served = entry.tried;
