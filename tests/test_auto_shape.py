@@ -121,3 +121,22 @@ def test_by_input_from_a_config_file(model, tmp_path):
     config.write_text(json.dumps({"model_config_list": [{"config": entry}]}))
     with Server(tmp_path / "server", "--config_path", config) as server:
         assert outcome(server, (2, 3, 4, 4)).ok
+
+
+def test_the_budget_for_memory_holds_for_instances(model, tmp_path):
+    with Server(tmp_path / "a", *model, "--shape", "auto") as server:
+        told = server.http("GET", "/v1/models/m/placement").json()["memory_bytes"] or 0
+        own = server.metric("^switchyard_model_memory_bytes") if told else 0
+        assert outcome(server, (1, 3, 2, 2)).ok
+        wait_until(lambda: shapes(server) == ["picture (1,3,2,2)"])
+        assert not told or server.metric("^switchyard_model_memory_bytes") > own
+    one = max(told, sum(path.stat().st_size for path in model[3].rglob("*") if path.is_file()))
+    with Server(tmp_path / "b", *model, "--shape", "auto", "--memory_budget", one * 7 // 2) as server:
+        for size in (1, 2, 1, 3):
+            assert outcome(server, (1, 3, size, size)).ok
+        wait_until(lambda: shapes(server) == ["picture (1,3,3,3)", "picture (1,3,1,1)"])
+    with Server(tmp_path / "c", *model, "--shape", "auto", "--memory_budget", one * 3 // 2) as server:
+        body = {"inputs": [{"name": "picture", "shape": [1, 3, 1, 1], "datatype": "FP32", "data": [1, 2, 3]}]}
+        answer = server.http("POST", "/v2/models/m/infer", body)
+        assert answer.code == 429 and "--memory_budget: in use are m/1" in answer.json()["error"]
+        assert outcome(server, (1, 3, 8, 8)).ok, "the model's own shape"

@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 
 import numpy as np
+import onnx
 import pytest
 
 from clients import KserveRest, tensor
@@ -39,6 +40,26 @@ def test_hit_and_miss_with_the_time(models, tmp_path):
             assert server.metric(f'^switchyard_load_seconds.*cache="{expected}"') > 0
             answers.append(check(server))
     assert answers[0] == answers[1]
+
+
+def test_weights_in_a_file_of_their_own_are_known(tmp_path):
+    """An ONNX model's, which its file only names."""
+    folder = tmp_path / "added" / "1"
+    folder.mkdir(parents=True)
+    names = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 10]) for name in "ba"]
+    weights = onnx.numpy_helper.from_array(np.full((1, 10), 1, np.float32), "w")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Add", ["b", "w"], ["a"])], "g", names[:1], names[1:], [weights])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save_model(model, folder / "model.onnx", save_as_external_data=True, location="weights.data", size_threshold=0)
+
+    def serve():
+        args = ["--model_name", "dummy", "--model_path", folder.parent, "--target_device", "CPU"]
+        with Server(tmp_path, *args, "--cache_dir", tmp_path / "cache") as server:
+            return placement(server)["cache"], check(server)
+
+    assert [serve(), serve()] == [(expected, (TEN + 1).ravel().tolist()) for expected in ("miss", "hit")]
+    (folder / "weights.data").write_bytes(np.full(10, 5, np.float32).tobytes())
+    assert [serve(), serve()] == [(expected, (TEN + 5).ravel().tolist()) for expected in ("miss", "hit")]
 
 
 def test_a_damaged_blob_is_set_aside(models, tmp_path):

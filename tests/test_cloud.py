@@ -293,6 +293,18 @@ def test_what_is_damaged_in_the_cache_is_fetched_anew(s3, tmp_path):
     assert fetched(s3) == ["1/model.bin"]
 
 
+def test_what_was_compiled_is_found_again_wherever_its_copy_lies(cloud, tmp_path):
+    put(cloud, 1)
+
+    def serve():
+        with serving(cloud, tmp_path, "--cache_dir", tmp_path / "compiled", poll=0) as server:
+            return added(server), server.http("GET", "/v1/models/dummy/placement").json()["cache"]
+
+    assert [serve(), serve()] == [(1, "miss"), (1, "hit")]
+    put(cloud, 1, addend=5)
+    assert [serve(), serve()] == [(5, "miss"), (5, "hit")]
+
+
 def test_what_breaks_off_is_gone_on_with(cloud, tmp_path):
     put(cloud, 1)
     cloud.on("padding.bin", cut=300_000, times=1)

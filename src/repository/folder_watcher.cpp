@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -33,6 +34,7 @@ constexpr uint32_t kEvents = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
                              IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
 constexpr int kWatchedLevels = 4;
 constexpr size_t kMostFolders = 4096;  // of one path
+constexpr int kMostLinks = 40;         // on the way to one file, as in the kernel
 constexpr int kPollsBetweenChecks = 30;
 constexpr auto kCalm = std::chrono::milliseconds(50);  // between two rounds of events
 // A file that is being written is told of when it is closed; one that is cut without being opened, or stays open, when nothing
@@ -58,6 +60,49 @@ struct Interest {
 
 using Folders = std::vector<std::pair<std::string, Interest>>;
 
+// The links on the way to `file`, each of which may be pointed elsewhere, and what they lead to, which may be written or
+// replaced where it lies. Nothing where there are none: then it is told of in its folder.
+void AddLinks(const fs::path& file, const std::string& path, Folders& folders) {
+  struct Part {
+    fs::path name;
+    bool led_to = false;  // by a link
+  };
+  std::error_code error;
+  const fs::path whole = fs::absolute(file, error);
+  if (error) return;
+  std::deque<Part> parts;
+  for (const fs::path& name : whole.relative_path()) parts.push_back({name});
+  fs::path at = whole.root_path();  // without links
+  for (int links = 0; !parts.empty() && folders.size() < kMostFolders;) {
+    const Part part = parts.front();
+    parts.pop_front();
+    if (part.name.empty() || part.name == ".") continue;
+    if (part.name == "..") {
+      at = at.parent_path();
+      continue;
+    }
+    const fs::path next = at / part.name;
+    const fs::file_type type = fs::symlink_status(next, error).type();
+    const bool is_link = type == fs::file_type::symlink;
+    const bool missing = type == fs::file_type::not_found;
+    if (is_link || part.led_to || (links > 0 && (missing || parts.empty()))) {
+      folders.push_back({at.string(), {path, part.name.string()}});
+    }
+    if (missing || (is_link && ++links > kMostLinks)) return;
+    if (!is_link) {
+      at = next;
+      continue;
+    }
+    const fs::path target = fs::read_symlink(next, error);
+    if (error) return;
+    std::vector<Part> way;
+    for (const fs::path& name : target.relative_path()) way.push_back({name});
+    if (!way.empty()) way.back().led_to = true;
+    parts.insert(parts.begin(), way.begin(), way.end());
+    if (target.is_absolute()) at = target.root_path();
+  }
+}
+
 void AddBelow(const fs::path& folder, const std::string& path, int level, Folders& folders) {
   if (folders.size() >= kMostFolders) return;
   folders.push_back({folder.string(), {path, ""}});
@@ -65,25 +110,39 @@ void AddBelow(const fs::path& folder, const std::string& path, int level, Folder
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     std::error_code ignored;
+    if (it->is_symlink(ignored)) AddLinks(it->path(), path, folders);
     if (it->is_directory(ignored)) AddBelow(it->path(), path, level + 1, folders);
   }
 }
 
-// Where to listen for `path`: its parent, whose entry may come, go, or be a link that changes; and all folders below. Where the
-// parent is missing itself, the nearest ancestor that is there.
+// A model's file, those that share its name (a.xml, a.bin), and an ONNX model's data.
+void AddFiles(const fs::path& model, const std::string& path, Folders& folders) {
+  for (const std::string& name : OnnxDataFiles(model.string())) {
+    const fs::path file = model.parent_path() / name;
+    folders.push_back({file.parent_path().string(), {path, file.filename().string()}});
+    AddLinks(file, path, folders);
+    if (folders.size() >= kMostFolders) break;
+  }
+  std::error_code error;
+  for (fs::directory_iterator it(model.parent_path(), error), end; !error && it != end; it.increment(error)) {
+    std::error_code ignored;
+    const bool shares = it->path().filename().string().starts_with(model.stem().string() + ".");
+    if (shares && it->is_symlink(ignored)) AddLinks(it->path(), path, folders);
+  }
+}
+
+// Where to listen for `path`: its parent, whose entry may come, go, or be a link that changes; all folders below; and where
+// links lead. Where the parent is missing itself, the nearest ancestor that is there.
 Folders FoldersOf(const std::string& path) {
   Folders folders;
   fs::path child = fs::path(path).lexically_normal();
   if (!child.has_filename()) child = child.parent_path();
   std::error_code error;
-  if (fs::is_directory(child, error)) AddBelow(child, path, 0, folders);
-  // A model's file is followed by those that share its name: a.xml, a.bin.
-  if (folders.empty()) {
-    for (const std::string& name : OnnxDataFiles(child.string())) {
-      const fs::path file = child.parent_path() / name;
-      folders.push_back({file.parent_path().string(), {path, file.filename().string()}});
-      if (folders.size() >= kMostFolders) break;
-    }
+  AddLinks(child, path, folders);
+  if (fs::is_directory(child, error)) {
+    AddBelow(child, path, 0, folders);
+  } else if (fs::is_directory(child.parent_path(), error)) {
+    AddFiles(child, path, folders);
   }
   std::string prefix =
       !fs::is_directory(child, error) && child.has_extension() ? child.stem().string() : child.filename().string();
@@ -218,6 +277,8 @@ class FolderWatcher::Thread {
     if (inotify_ < 0) return;
     std::set<int> watches;
     for (const auto& [folder, interest] : FoldersOf(name)) {
+      // A link may lead there.
+      path.polled = path.polled || OnNetwork(folder);
       const int watch = inotify_add_watch(inotify_, folder.c_str(), kEvents);
       if (watch < 0) {
         // A folder that is gone already was told of by its parent.

@@ -11,8 +11,8 @@
 namespace switchyard {
 
 // Thread-safe. A path is a folder, with what is in it to a depth of a few levels, or a file, with the files beside it that
-// share its name up to the extension; it need not be there yet. Symbolic links are followed, and a link that is pointed
-// elsewhere is a change.
+// share its name up to the extension; it need not be there yet. Symbolic links are followed: what they lead to is watched
+// where it lies, and a link that is pointed elsewhere is a change, be it the path itself, on the way to it, or below.
 class FolderWatcher {
  public:
   // Something may have changed at or below `path`, as it was given. On the watcher's thread; may take a moment, but must not

@@ -123,6 +123,72 @@ TEST_F(FolderWatcherTest, ALinkThatPointsElsewhereIsAChange) {
   ExpectTold("m", [&] { Write("new/1/model.onnx", "other"); });
 }
 
+TEST_F(FolderWatcherTest, ALinkOnTheWayThatPointsElsewhereIsAChange) {
+  Write("releases/a/m/1/model.onnx"), Write("releases/b/m/1/model.onnx");
+  fs::create_directory_symlink("releases/a", base_ / "current");
+  const auto point = [&](const fs::path& target) {
+    fs::create_directory_symlink(target, base_ / "next");
+    fs::rename(base_ / "next", base_ / "current");
+  };
+  Start();
+  Watch("current/m");
+  ExpectTold("current/m", [&] { point("releases/b"); });
+  ExpectTold("current/m", [&] { Write("releases/b/m/1/model.onnx", "other"); });
+  // To another link, which is pointed elsewhere then.
+  ExpectTold("current/m", [&] {
+    fs::create_directory_symlink(base_ / "releases/a", base_ / "newest");
+    point("./releases/../newest");
+  });
+  ExpectTold("current/m", [&] {
+    fs::remove(base_ / "newest");
+    fs::create_directory_symlink(base_ / "releases/b", base_ / "newest");
+  });
+  // What a link leads to is replaced.
+  ExpectTold("current/m", [&] { fs::rename(base_ / "releases/b", base_ / "releases/c"); });
+  ExpectTold("current/m", [&] { fs::rename(base_ / "releases/a", base_ / "releases/b"); });
+}
+
+TEST_F(FolderWatcherTest, AFileThatIsALinkIsWatchedWhereItLies) {
+  Write("store/x"), Write("store/y"), Write("m/1/model.xml");
+  fs::create_symlink("../../store/x", base_ / "m/1/model.bin");
+  Start();
+  Watch("m");
+  ExpectTold("m", [&] { Write("store/x", "other"); });
+  ExpectTold("m", [&] {
+    Write("store/new");
+    fs::rename(base_ / "store/new", base_ / "store/x");
+  });
+  ExpectTold("m", [&] {
+    fs::create_symlink("../../store/y", base_ / "m/1/next");
+    fs::rename(base_ / "m/1/next", base_ / "m/1/model.bin");
+  });
+  ExpectTold("m", [&] { Write("store/y", "other"); });
+  // One that leads nowhere, until that comes.
+  ExpectTold("m", [&] { fs::create_symlink(base_ / "later/z", base_ / "m/1/more"); });
+  ExpectTold("m", [&] { fs::create_directory(base_ / "later"); });
+  ExpectTold("m", [&] { Write("later/z"); });
+}
+
+TEST_F(FolderWatcherTest, AModelFileThatIsALinkAndItsCompanionAreWatchedWhereTheyLie) {
+  Write("store/x.xml"), Write("store/x.bin");
+  fs::create_symlink("store/x.xml", base_ / "a.xml"), fs::create_symlink("store/x.bin", base_ / "a.bin");
+  Start();
+  Watch("a.xml");
+  ExpectTold("a.xml", [&] { Write("store/x.xml", "other"); });
+  ExpectTold("a.xml", [&] { Write("store/x.bin", "other"); });
+}
+
+TEST_F(FolderWatcherTest, LinksThatLeadInCirclesAreNoEnd) {
+  fs::create_directory_symlink("b", base_ / "a"), fs::create_directory_symlink("a", base_ / "b");
+  Write("m/1/model.onnx");
+  fs::create_directory_symlink("..", base_ / "m/1/up"), fs::create_symlink("self", base_ / "m/1/self");
+  Start();
+  Watch("a/m");
+  watcher_->Watch({At("m")});
+  ASSERT_TRUE(WaitForMore("m", 0));
+  ExpectTold("m", [&] { Write("m/1/model.onnx", "other"); });
+}
+
 TEST_F(FolderWatcherTest, PollingTellsAgainAndAgain) {
   Start(FolderWatcher::Means::kPoll, std::chrono::milliseconds(5));
   Watch("m");

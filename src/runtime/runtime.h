@@ -85,6 +85,9 @@ struct LoadRequest {
   int64_t version = 1;
   // The model's file, or the folder of a SavedModel.
   std::string model_path;
+  // What its files are, as text: another one where any of them is another. For the key of the cache. Empty: where model_path
+  // is, and the sizes and times of that file and its weights.
+  std::string files;
   std::string cache_dir;  // empty: no cache
   uint64_t cache_max_bytes = 0;  // of all that is in it; 0: any
   // What OpenVINO compiles for: a device, or HETERO or BATCH over devices; canonical, never AUTO or MULTI.

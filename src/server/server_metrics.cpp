@@ -48,6 +48,7 @@ void CollectVersion(const Version& version, TimePoint now, MetricsPage& page) {
     requests += target.num_requests;
     streams += static_cast<size_t>(target.facts->num_streams.value_or(0));
   }
+  for (const ShapePlacement& shape : placement.shapes) memory += shape.memory_bytes;
   if (const TargetPlacement* const serving = placement.Serving(); serving != nullptr && serving->facts) {
     page.Add(Family::kLoadTime,
              {{"model", version.model_name()},

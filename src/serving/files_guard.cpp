@@ -12,6 +12,12 @@ FilesGuard::FilesGuard(std::string model_name, int64_t version, std::string fold
       model_path_(std::move(model_path)),
       files_(std::move(files)) {}
 
+uint64_t FilesGuard::bytes() const {
+  uint64_t sum = 0;
+  for (const FileStamp& file : files_) sum += file.size;
+  return sum;
+}
+
 Status FilesGuard::Check() {
   const bool changed = ReadFilesState(folder_, model_path_).files != files_;
   changed_.store(changed);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ class FilesGuard {
   // `folder`, `model_path`: as for ReadFilesState; `files`: what that said when the Version was to be made.
   FilesGuard(std::string model_name, int64_t version, std::string folder, std::string model_path, std::vector<FileStamp> files);
 
+  // Of all files together, when the Version was to be made.
+  uint64_t bytes() const;
   // Blocks on the disk. Unavailable: they are others now.
   Status Check();
   // What the last Check said.

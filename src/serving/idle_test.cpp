@@ -14,6 +14,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::AllOf;
 using testing::HasSubstr;
 
 class IdleTest : public testing::Test {
@@ -348,6 +349,37 @@ TEST_F(IdleTest, AModelLargerThanTheBudgetIsRefusedAtOnce) {
   Want({Sixty("dummy")});
   EXPECT_EQ(StatusOf("dummy").state, VersionState::kFailed);
   EXPECT_EQ(runtime_.loads(), 0u);
+}
+
+TEST_F(IdleTest, WhatALoadTurnsOutToNeedCounts) {
+  Start({.memory_budget = 100});
+  const ModelSettings dummy = Sixty("dummy"), other = repository_.Add("other", {1});
+  runtime_.Update("other", [](FakeRuntime::Script& script) { script.facts.memory_bytes = 80; });
+  Want({dummy});
+  ASSERT_TRUE(Call().ok());
+  Want({dummy, other});
+  EXPECT_EQ(StatusOf("other").error.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(Message(StatusOf("other").error)), AllOf(HasSubstr("needs about 80 bytes"), HasSubstr("dummy/1 60")));
+  EXPECT_TRUE(Eventually([&] { return runtime_.live_models() == 1; }));
+  // By now it is known without a load.
+  Want({dummy, other});
+  EXPECT_EQ(StatusOf("other").error.code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(runtime_.loads(), 2u);
+  EXPECT_TRUE(Eventually([&] { return Pass(seconds(2)), StatusOf("other").state == VersionState::kAvailable; }));
+  EXPECT_TRUE(Eventually([&] { return runtime_.live_models() == 1; })) << "dummy sleeps";
+}
+
+TEST_F(IdleTest, AModelThatTurnsOutLargerTakesTheRoomOfAnIdleOne) {
+  Start({.memory_budget = 100});
+  const ModelSettings dummy = Sixty("dummy"), other = repository_.Add("other", {1});
+  runtime_.Update("other", [](FakeRuntime::Script& script) { script.facts.memory_bytes = 80; });
+  Want({dummy});
+  Pass(seconds(2));
+  Want({dummy, other});
+  EXPECT_EQ(StatusOf("other").state, VersionState::kAvailable);
+  EXPECT_TRUE(Eventually([&] { return runtime_.live_models() == 1; }));
+  ASSERT_TRUE(Call("other").ok());
+  EXPECT_EQ(Call("dummy").code(), StatusCode::kResourceExhausted);
 }
 
 class WarmUpTest : public IdleTest {

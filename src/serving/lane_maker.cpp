@@ -80,6 +80,8 @@ Status CheckState(const ModelSettings& settings, bool has_state, int batch_size,
 StatusOr<std::shared_ptr<Lane>> MakeLane(Runtime& runtime, const Timer& timer, LaneRequest request) {
   const ModelSettings& settings = request.load.settings;
   const LongLivedBlocks blocks;
+  // It may have waited for other loads. What is made of these files is kept under their name.
+  if (request.files != nullptr) SY_RETURN_IF_ERROR(request.files->Check());
   StatusOr<std::shared_ptr<CompiledModel>> loaded = runtime.Load(request.load);
   // First: an error may come of files that are half there.
   if (request.files != nullptr) SY_RETURN_IF_ERROR(request.files->Check());

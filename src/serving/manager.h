@@ -92,8 +92,9 @@ class Manager {
     // repository/files_state.h.
     Duration settle{0};
     // Bytes that all models may take together; 0: no limit. A model's are reckoned from its files before it is loaded, and as
-    // its LoadFacts say then. What does not fit has idle models give theirs back, the least recently used first, until a call
-    // comes for them; is that not enough, it is refused with the figures.
+    // its LoadFacts say then; an instance for a shape that is auto counts as one more. What does not fit, before a load or as
+    // it turns out, has idle models and instances give theirs back, the least recently used first, until a call comes for them;
+    // is that not enough, it is refused with the figures.
     uint64_t memory_budget = 0;
     ReadRecorded read_recorded;  // see Placer::Environment
     // Where versions count; must outlive the Manager. Null: in one of its own.
@@ -205,7 +206,12 @@ class Manager {
   static bool GivesWay(const Model& model, const Entry& entry);
   void Want(const Model& model, Entry& entry, const FoundVersion& found, bool retry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ListUntaken(Model& model, const FoundVersion& found, bool settled) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  struct RoomRequest;
+  Status FindRoom(const RoomRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Status MakeRoom(uint64_t need, const Entry& for_entry, const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Status CheckRoom(Entry& entry, const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Status MakeRoomForShape(const std::string& name, int64_t version, uint64_t need, const std::string& shape)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   uint64_t NeedOf(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   TimePoint IdleAt(const Model& model, const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SleepAndRouse() ABSL_LOCKS_EXCLUDED(mutex_);

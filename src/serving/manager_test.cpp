@@ -12,6 +12,7 @@
 namespace switchyard {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
@@ -343,6 +344,24 @@ TEST_F(ManagerTest, DrainWaitsForTheCallInFlightAndGivesUpAtItsDeadline) {
   runtime_.CompleteAll();
   EXPECT_TRUE(answer->status.ok());
   EXPECT_TRUE(manager_->Drain(timer_.Now() + std::chrono::seconds(10)));
+}
+
+TEST_F(ManagerTest, WhatIsCompiledIsKeptUnderTheFilesThatItIsMadeOf) {
+  Start({.cache_dir = "/cache"});
+  const ModelSettings dummy = repository_.Add("dummy", {1}), other = repository_.Add("other", {1});
+  const auto weights = repository_.path() / "other/1/weights.data";
+  std::ofstream(weights) << "weights";
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.hold_load = true; });
+  Want({dummy, other});
+  ASSERT_TRUE(runtime_.WaitForLoads(1));
+  // It waits for the device's thread meanwhile.
+  std::ofstream(weights) << "other weights";
+  runtime_.Update("dummy", [](FakeRuntime::Script& script) { script.hold_load = false; });
+  manager_->WaitForLoads();
+  EXPECT_TRUE(manager_->ModelReady("other", std::nullopt));
+  const std::vector<LoadRequest> loads = runtime_.load_requests();
+  ASSERT_EQ(loads.size(), 2u);
+  EXPECT_THAT(loads[1].files, AllOf(HasSubstr("file model.onnx 7 "), HasSubstr("file weights.data 13 ")));
 }
 
 }  // namespace

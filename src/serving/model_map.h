@@ -34,6 +34,7 @@ struct Manager::Entry {
   LoadSource served;                  // what that was made of
   std::shared_ptr<Placer> placer;     // kLoading: of the Version to come
   LoadSource tried;                   // what the latest load was or is made of
+  uint64_t needed = 0;                // bytes that a load of that turned out to need; 0: not known
   // Else it goes, as soon as all that are wanted serve in its place.
   bool wanted = false;
   bool untaken = false;   // wanted, were its files whole: nothing of it can be loaded

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "serving/executor.h"
 #include "serving/model_map.h"
+#include "serving/shape_instances.h"
 
 namespace switchyard {
 namespace {
@@ -17,9 +18,19 @@ constexpr auto kBriefRest = std::chrono::seconds(1);
 
 }  // namespace
 
+// For whom room is to be found.
+struct Manager::RoomRequest {
+  uint64_t need = 0;
+  const Entry* entry = nullptr;       // whose load needs it
+  bool loaded = false;                // it is there, in place of what the entry has
+  const Placer* instances = nullptr;  // one of these needs it
+  std::string what;                   // "model resnet version 2"
+  std::string model;
+};
+
 // What an entry takes of the memory now.
 uint64_t Manager::NeedOf(const Entry& entry) const {
-  uint64_t bytes = entry.placer != nullptr ? entry.tried.bytes : 0;
+  uint64_t bytes = entry.placer != nullptr ? std::max(entry.tried.bytes, entry.needed) : 0;
   if (entry.slot != nullptr) {
     const std::shared_ptr<Placer>& kept = entry.slot->get()->placer();
     const Placer& placer = *kept;
@@ -29,8 +40,8 @@ uint64_t Manager::NeedOf(const Entry& entry) const {
   return bytes;
 }
 
-// Has idle models sleep until `need` fits.
-Status Manager::MakeRoom(uint64_t need, const Entry& for_entry, const std::string& for_name) {
+// Has idle models sleep, and idle instances of models go, until it fits.
+Status Manager::FindRoom(const RoomRequest& request) {
   const uint64_t budget = options_.memory_budget;
   if (budget == 0) return absl::OkStatus();
   uint64_t used = 0;
@@ -39,41 +50,89 @@ Status Manager::MakeRoom(uint64_t need, const Entry& for_entry, const std::strin
     TimePoint last_use;
     uint64_t bytes;
     std::shared_ptr<Placer> placer;
+    std::optional<ShapeInstances::Key> shape;  // that instance alone
   };
   std::vector<Idle> idle;
   const TimePoint now = timer_.Now();
   for (const auto& [name, model] : models_) {
     for (const auto& [number, entry] : model->entries) {
+      if (request.loaded && &entry == request.entry) continue;
       const uint64_t bytes = NeedOf(entry);
       if (bytes == 0) continue;
       used += bytes;
       users += fmt::format("{}{}/{} {}", users.empty() ? "" : ", ", name, number, bytes);
-      if (&entry == &for_entry || entry.slot == nullptr || entry.placer != nullptr) continue;
+      if (entry.slot == nullptr) continue;
       const std::shared_ptr<Placer>& placer = entry.slot->get()->placer();
+      if (placer->shapes() != nullptr) {
+        const Duration rest = placer.get() == request.instances ? Duration::zero() : kBriefRest;
+        for (ShapeInstances::Idle& one : placer->shapes()->IdleOnes()) {
+          if (now - one.last_use >= rest) idle.push_back({one.last_use, one.bytes, placer, std::move(one.key)});
+        }
+      }
+      if (&entry == request.entry || entry.placer != nullptr) continue;
       const Executor& executor = *placer->executor();
       const bool planned = std::find(to_sleep_.begin(), to_sleep_.end(), placer) != to_sleep_.end();
       if (planned) {
         used -= bytes;
       } else if (placer->CanSleep() && executor.queued() + executor.active() == 0 && now - executor.last_use() >= kBriefRest) {
-        idle.push_back({executor.last_use(), bytes, placer});
+        idle.push_back({executor.last_use(), bytes, placer, std::nullopt});
       }
     }
   }
-  std::sort(idle.begin(), idle.end(), [](const Idle& a, const Idle& b) { return a.last_use < b.last_use; });
+  std::stable_sort(idle.begin(), idle.end(), [](const Idle& a, const Idle& b) { return a.last_use < b.last_use; });
   size_t count = 0;
-  while (used + need > budget && count < idle.size()) used -= idle[count++].bytes;
-  if (used + need > budget) {
-    return Error(
-        StatusCode::kResourceExhausted,
-        "model {} version {} needs about {} bytes, which do not fit into the {} of --memory_budget: in use are {}; none "
-        "that could be given back is idle; raise the budget, or serve less",
-        for_name, for_entry.version, need, budget, users.empty() ? "none" : users);
+  while (used + request.need > budget && count < idle.size()) used -= idle[count++].bytes;
+  if (used + request.need > budget) {
+    return Error(StatusCode::kResourceExhausted,
+                 "{} needs about {} bytes, which do not fit into the {} of --memory_budget: in use are {}; none that could be "
+                 "given back is idle; raise the budget, or serve less",
+                 request.what, request.need, budget, users.empty() ? "none" : users);
   }
+  if (count > 0) woken_ = true;  // the next step frees them
   for (size_t i = 0; i < count; ++i) {
-    LogInfo("Model {}: its memory is given back, since model {} needs room", idle[i].placer->settings().name, for_name);
+    if (idle[i].shape) {
+      idle[i].placer->shapes()->GiveBack(*idle[i].shape, fmt::format("model {} needs room", request.model));
+      continue;
+    }
+    LogInfo("Model {}: its memory is given back, since model {} needs room", idle[i].placer->settings().name, request.model);
     to_sleep_.push_back(idle[i].placer);
   }
   return absl::OkStatus();
+}
+
+// Before a load.
+Status Manager::MakeRoom(uint64_t need, const Entry& for_entry, const std::string& name) {
+  return FindRoom(
+      {.need = need, .entry = &for_entry, .what = fmt::format("model {} version {}", name, for_entry.version), .model = name});
+}
+
+// After it: what the Version takes may be more than was reckoned. What it replaces goes, and does not count.
+Status Manager::CheckRoom(Entry& entry, const std::string& name) {
+  entry.needed = entry.placer->memory_bytes();
+  return FindRoom({.need = std::max(entry.needed, entry.tried.bytes),
+                   .entry = &entry,
+                   .loaded = true,
+                   .what = fmt::format("model {} version {}", name, entry.version),
+                   .model = name});
+}
+
+// On the Manager's thread, while it steps the Version's Placer.
+Status Manager::MakeRoomForShape(const std::string& name, int64_t version, uint64_t need, const std::string& shape) {
+  if (options_.memory_budget == 0) return absl::OkStatus();
+  Status room;
+  {
+    MutexLock lock(&mutex_);
+    RoomRequest request{.need = need, .what = fmt::format("model {} version {} for {}", name, version, shape), .model = name};
+    if (const auto model = models_.find(name); model != models_.end()) {
+      const auto entry = model->second->entries.find(version);
+      if (entry != model->second->entries.end() && entry->second.slot != nullptr) {
+        request.instances = entry->second.slot->get()->placer().get();
+      }
+    }
+    room = FindRoom(request);
+  }
+  SleepAndRouse();
+  return room;
 }
 
 // When the entry will have been idle for so long that it is to sleep; kNoDeadline: never.

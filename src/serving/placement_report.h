@@ -43,6 +43,7 @@ struct ShapePlacement {
   std::string state;   // "serving", "compiling", "failed"
   std::string reason;  // why it failed
   uint64_t requests_served = 0;
+  uint64_t memory_bytes = 0;  // as far as its devices tell
 };
 
 // How calls are joined, with dynamic_batching.

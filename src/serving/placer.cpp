@@ -62,7 +62,10 @@ Placer::Placer(Environment environment, LoadRequest base, PlacementPlan plan)
   const auto failed = [this](const Status& why) {
     if (env_.on_shape_failed) env_.on_shape_failed(base_.settings.name, why);
   };
-  shapes_ = std::make_unique<ShapeInstances>(base_.settings, env_.timer, executor_, make, failed, env_.wake);
+  const auto reckon = [this] { return LaneBytes(); };
+  shapes_ = std::make_unique<ShapeInstances>(
+      base_.settings, env_.timer, executor_,
+      ShapeInstances::Hooks{.make = make, .reckon = reckon, .find_room = env_.find_room, .failed = failed, .wake = env_.wake});
 }
 
 std::shared_ptr<Placer> Placer::MakeInstance(ModelSettings settings, const std::string& shape) const {
@@ -423,13 +426,17 @@ void Placer::Refuse(const Status& why) {
   executor_->SetRoute({.asleep = true});
 }
 
-uint64_t Placer::memory_bytes() const {
-  if (asleep_ || rousing_) return slept_bytes_;
+uint64_t Placer::LaneBytes() const {
   uint64_t bytes = 0;
   for (const auto& row : rows_) {
     if (row->lane != nullptr) bytes += row->lane->facts().memory_bytes.value_or(0);
   }
-  return bytes;
+  return std::max(bytes, env_.files != nullptr ? env_.files->bytes() : 0);
+}
+
+uint64_t Placer::memory_bytes() const {
+  if (asleep_ || rousing_) return slept_bytes_;
+  return LaneBytes() + (shapes_ != nullptr ? shapes_->memory_bytes() : 0);
 }
 
 void Placer::Step() {

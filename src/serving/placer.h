@@ -40,6 +40,8 @@ class Placer : public std::enable_shared_from_this<Placer> {
     // Of the Version, for all lanes that are ever made for it. May be null.
     std::shared_ptr<FilesGuard> files;
     ReadRecorded read_recorded;
+    // Whether there is memory for an instance of the Version for one shape. Called by Step, without a lock. Empty: there is.
+    ShapeInstances::FindRoom find_room;
     // Step has something to do. Any thread; must not block.
     std::function<void()> wake;
     // Calls moved for good (`from`, `to`: targets' first devices), and one call was repeated. Any thread. May be empty.
@@ -83,7 +85,8 @@ class Placer : public std::enable_shared_from_this<Placer> {
   // Version, or Refuse.
   bool rouse_stale() const { return rouse_stale_; }
   FilesGuard* files() const { return env_.files.get(); }
-  // What its lanes take of their devices' memory, as far as is known; what they took, while asleep.
+  // What its lanes take of their devices' memory, as far as is known, and no less than the files have; what they took, while
+  // asleep. With what the instances for other shapes take.
   uint64_t memory_bytes() const;
 
   Phase phase() const { return phase_; }
@@ -109,6 +112,7 @@ class Placer : public std::enable_shared_from_this<Placer> {
   struct Compilation;
   struct Row;  // one candidate
 
+  uint64_t LaneBytes() const;
   std::shared_ptr<Placer> MakeInstance(ModelSettings settings, const std::string& shape) const;
   DeviceMonitor::Limit LimitOf(const std::shared_ptr<Compilation>& task, const std::string& target) const;
   bool StartCheck();

@@ -27,6 +27,9 @@ struct ShapeInstances::Instance {
   bool refused = false;  // by the model: no use to try again
   Status why;
   TimePoint failed_at{};
+  Duration retry_after = kRetryAfter;
+  bool admitted = false;  // there was memory for it
+  uint64_t bytes = 0;     // of that
 
   // Its lane may serve before the Step that made it so has ended.
   bool compiling() const { return loading && !placer->executor()->serving(); }
@@ -46,14 +49,8 @@ std::string ShapesText(const Signature& signature, const std::vector<size_t>& in
 
 }  // namespace
 
-ShapeInstances::ShapeInstances(ModelSettings settings, const Timer& timer, std::shared_ptr<Executor> own, Make make,
-                               OnFailed on_failed, std::function<void()> wake)
-    : settings_(std::move(settings)),
-      timer_(timer),
-      own_(std::move(own)),
-      make_(std::move(make)),
-      on_failed_(std::move(on_failed)),
-      wake_(std::move(wake)) {}
+ShapeInstances::ShapeInstances(ModelSettings settings, const Timer& timer, std::shared_ptr<Executor> own, Hooks hooks)
+    : settings_(std::move(settings)), timer_(timer), own_(std::move(own)), hooks_(std::move(hooks)) {}
 
 ShapeInstances::~ShapeInstances() = default;
 
@@ -130,7 +127,7 @@ std::shared_ptr<ShapeInstances::Instance> ShapeInstances::MakeInstance(const Inf
     for (const int64_t dim : shape) fixed.dims.push_back(Dimension::Fixed(dim));
   }
   LogInfo("Model {}: compiling an instance for {}", settings_.name, instance->shape);
-  instance->placer = make_(std::move(settings), instance->shape);
+  instance->placer = hooks_.make(std::move(settings), instance->shape);
   return instance;
 }
 
@@ -162,7 +159,7 @@ StatusOr<std::shared_ptr<ShapeInstances::Instance>> ShapeInstances::Find(const K
   const auto found = instances_.find(key);
   if (found != instances_.end()) {
     const Instance& instance = *found->second;
-    if (!instance.failed || instance.refused || timer_.Now() < instance.failed_at + kRetryAfter) return found->second;
+    if (!instance.failed || instance.refused || timer_.Now() < instance.failed_at + instance.retry_after) return found->second;
     Retire(key);
   }
   SY_RETURN_IF_ERROR(MakeRoom());
@@ -190,7 +187,7 @@ void ShapeInstances::Submit(std::shared_ptr<InferCall> call) {
       if (!instance.failed) {
         // Counted until the call is gone: the device may be at work for it long after it was answered.
         instance.use->calls.fetch_add(1);
-        call->instance = std::shared_ptr<void>(nullptr, [use = instance.use, wake = wake_](void*) {
+        call->instance = std::shared_ptr<void>(nullptr, [use = instance.use, wake = hooks_.wake](void*) {
           if (use->calls.fetch_sub(1) == 1 && use->retired.load()) wake();
         });
         executor = instance.placer->executor();
@@ -200,7 +197,87 @@ void ShapeInstances::Submit(std::shared_ptr<InferCall> call) {
   if (!refused.ok()) return own_->Answer(*call, refused);
   executor->Submit(std::move(call));
   // Without the mutex: whoever is woken may hold a lock of its own around Report.
-  if (made) wake_();
+  if (made) hooks_.wake();
+}
+
+// Whether it may be compiled.
+bool ShapeInstances::Admit(Instance& instance) {
+  {
+    MutexLock lock(&mutex_);
+    if (instance.admitted || instance.failed) return instance.admitted;
+  }
+  const uint64_t need = hooks_.reckon();
+  if (hooks_.find_room) {
+    if (const Status room = hooks_.find_room(need, instance.shape); !room.ok()) {
+      Refuse(instance, room, kRoomAfter);
+      return false;
+    }
+  }
+  MutexLock lock(&mutex_);
+  instance.bytes = need;
+  return instance.admitted = true;
+}
+
+// What it took turns out when it serves, and may grow with a further device.
+void ShapeInstances::SetMemory(Instance& instance) {
+  if (instance.placer->phase() != Placer::Phase::kServing) return;
+  const uint64_t taken = instance.placer->memory_bytes();
+  uint64_t before = 0;
+  {
+    MutexLock lock(&mutex_);
+    if (instance.failed || instance.use->retired.load()) return;
+    before = std::exchange(instance.bytes, taken <= instance.bytes ? taken : 0);
+  }
+  if (taken <= before) return;
+  const Status room = hooks_.find_room ? hooks_.find_room(taken, instance.shape) : absl::OkStatus();
+  if (!room.ok()) {
+    LogWarning("Model {}: the instance for {} goes again: {}", settings_.name, instance.shape, Message(room));
+    instance.placer->Sleep();
+    return Refuse(instance, room, kRetryAfter);
+  }
+  MutexLock lock(&mutex_);
+  instance.bytes = taken;
+}
+
+// Calls that wait for it are answered; those that run are finished.
+void ShapeInstances::Refuse(Instance& instance, const Status& why, Duration again) {
+  {
+    MutexLock lock(&mutex_);
+    instance.failed = true;
+    instance.failed_at = timer_.Now();
+    instance.retry_after = again;
+    instance.why = why;
+    instance.bytes = 0;
+  }
+  instance.placer->executor()->SetRoute({.closed = why});
+}
+
+uint64_t ShapeInstances::memory_bytes() const {
+  MutexLock lock(&mutex_);
+  uint64_t bytes = 0;
+  for (const auto& [key, instance] : instances_) bytes += instance->bytes;
+  for (const auto& instance : retired_) bytes += instance->use->calls.load() == 0 ? 0 : instance->bytes;
+  return bytes;
+}
+
+std::vector<ShapeInstances::Idle> ShapeInstances::IdleOnes() const {
+  MutexLock lock(&mutex_);
+  std::map<uint64_t, Idle> by_use;
+  for (const auto& [key, instance] : instances_) {
+    if (instance->bytes == 0 || instance->loading || instance->use->calls.load() != 0) continue;
+    by_use[instance->last_use] = {key, instance->placer->executor()->last_use(), instance->bytes};
+  }
+  std::vector<Idle> idle;
+  for (auto& [use, one] : by_use) idle.push_back(std::move(one));
+  return idle;
+}
+
+void ShapeInstances::GiveBack(const Key& key, const std::string& why) {
+  MutexLock lock(&mutex_);
+  const auto found = instances_.find(key);
+  if (found == instances_.end()) return;
+  LogInfo("Model {}: the instance for {} goes, since {}", settings_.name, found->second->shape, why);
+  Retire(Key(key));
 }
 
 void ShapeInstances::Step() {
@@ -216,7 +293,11 @@ void ShapeInstances::Step() {
     for (const auto& [key, instance] : instances_) step.push_back(instance);
   }
   gone.clear();
-  for (const auto& instance : step) instance->placer->Step();
+  for (const auto& instance : step) {
+    if (!Admit(*instance)) continue;
+    instance->placer->Step();
+    SetMemory(*instance);
+  }
   MutexLock lock(&mutex_);
   for (const auto& [key, instance] : instances_) {
     if (instance->failed) continue;
@@ -225,9 +306,10 @@ void ShapeInstances::Step() {
     if (phase != Placer::Phase::kFailed) continue;
     instance->failed = true;
     instance->failed_at = timer_.Now();
+    instance->bytes = 0;
     instance->why = instance->placer->Refusal();
     instance->refused = instance->why.code() == StatusCode::kInvalidArgument;
-    on_failed_(instance->placer->why());
+    hooks_.failed(instance->placer->why());
   }
 }
 
@@ -274,7 +356,10 @@ std::vector<ShapePlacement> ShapeInstances::Report() const {
   for (const Instance* instance : rows) {
     ShapePlacement row{.shape = instance->shape, .state = {}, .reason = {}};
     const PlacementReport placement = instance->placer->Report();
-    for (const TargetPlacement& target : placement.targets) row.requests_served += target.requests_served;
+    for (const TargetPlacement& target : placement.targets) {
+      row.requests_served += target.requests_served;
+      if (target.facts) row.memory_bytes += target.facts->memory_bytes.value_or(0);
+    }
     row.state = instance->failed ? "failed" : instance->compiling() ? "compiling" : "serving";
     row.reason = std::string(Message(instance->why));
     report.push_back(std::move(row));

@@ -32,18 +32,31 @@ class Placer;
 // least recently used instance goes: it takes no new calls, finishes those it has, and is freed then. While all are being
 // compiled, a further new shape is answered RESOURCE_EXHAUSTED.
 //
+// Before an instance is compiled there must be memory for it, as much as is reckoned, and when it is there, as much as it took.
+// Where there is none, calls of it are answered with what find_room says, and a call that comes kRoomAfter later, or
+// kRetryAfter when it was compiled in vain, has it tried again.
+//
 // A shape that the model refuses is remembered in the place of an instance: calls of it are answered INVALID_ARGUMENT at once.
 // One that fails for another reason (memory, a device) is tried again by a call that comes kRetryAfter later.
 class ShapeInstances {
  public:
-  using Make = std::function<std::shared_ptr<Placer>(ModelSettings settings, const std::string& shape)>;
-  using OnFailed = std::function<void(const Status& why)>;
+  struct Hooks {
+    // A Placer for settings without auto; `shape` is for messages. From any thread.
+    std::function<std::shared_ptr<Placer>(ModelSettings settings, const std::string& shape)> make;
+    // How much an instance is reckoned to take. This and the next two are called by Step, without a lock.
+    std::function<uint64_t()> reckon;
+    // Whether there is memory for an instance; what is idle may go for it. Empty: there is always room.
+    std::function<Status(uint64_t need, const std::string& shape)> find_room;
+    // An instance could not be loaded.
+    std::function<void(const Status& why)> failed;
+    // Has Step called. From any thread.
+    std::function<void()> wake;
+  };
   static constexpr Duration kRetryAfter = std::chrono::seconds(10);
+  static constexpr Duration kRoomAfter = std::chrono::seconds(1);
 
-  // `own` runs calls of the model's own shape. `make` makes a Placer for settings without auto; `shape` is for messages. `wake`
-  // has Step called. Both from any thread. `on_failed` tells, within Step, of an instance that could not be loaded.
-  ShapeInstances(ModelSettings settings, const Timer& timer, std::shared_ptr<Executor> own, Make make, OnFailed on_failed,
-                 std::function<void()> wake);
+  // `own` runs calls of the model's own shape.
+  ShapeInstances(ModelSettings settings, const Timer& timer, std::shared_ptr<Executor> own, Hooks hooks);
   // No call may be running.
   ~ShapeInstances();
 
@@ -63,14 +76,29 @@ class ShapeInstances {
   std::optional<TimePoint> oldest_queued() const;
   std::vector<ShapePlacement> Report() const;
 
- private:
   using Key = std::vector<int64_t>;  // the shapes of the auto inputs, each after its rank; or the batch size
+  // What the instances take of the memory, or are reckoned to take while they are being compiled. Thread-safe.
+  uint64_t memory_bytes() const;
+  // Those that serve and have no call, the least recently used first. Thread-safe.
+  struct Idle {
+    Key key;
+    TimePoint last_use;
+    uint64_t bytes = 0;
+  };
+  std::vector<Idle> IdleOnes() const;
+  // It takes no new calls; the next Step frees it. `why` is for the log. Thread-safe.
+  void GiveBack(const Key& key, const std::string& why);
+
+ private:
   struct Use;
   struct Instance;
 
   StatusOr<Key> KeyOf(const InferCall& call) const;
   StatusOr<std::shared_ptr<Instance>> Find(const Key& key, const InferCall& call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Status MakeRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Admit(Instance& instance);
+  void SetMemory(Instance& instance);
+  void Refuse(Instance& instance, const Status& why, Duration again);
   void Retire(const Key& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<Instance> MakeInstance(const InferCall& call) const;
   // Of instances that serve, and of those that go.
@@ -80,9 +108,7 @@ class ShapeInstances {
   const ModelSettings settings_;
   const Timer& timer_;
   const std::shared_ptr<Executor> own_;
-  const Make make_;
-  const OnFailed on_failed_;
-  const std::function<void()> wake_;
+  const Hooks hooks_;
   // Set by Open.
   Signature signature_;
   std::vector<size_t> auto_inputs_;  // whose shapes make the key

@@ -14,6 +14,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::AllOf;
 using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -59,7 +60,7 @@ class ShapeInstancesTest : public testing::Test {
     EXPECT_EQ(runtime_.live_models(), 0u);
   }
   void Serve(uint32_t limit = 8, const std::function<void(ModelSettings&)>& change = {}) {
-    manager_ = std::make_unique<Manager>(runtime_, timer_, Manager::Options{.cache_dir = "/cache"});
+    manager_ = std::make_unique<Manager>(runtime_, timer_, Manager::Options{.cache_dir = "/cache", .memory_budget = budget_});
     ModelSettings settings = repository_.Add("dummy", {1});
     settings.target_device = "CPU";
     settings.auto_shapes = {""};
@@ -115,6 +116,7 @@ class ShapeInstancesTest : public testing::Test {
   FakeRuntime runtime_;
   ManualTimer timer_;
   TempRepository repository_;
+  uint64_t budget_ = 0;
   std::unique_ptr<Manager> manager_;
 };
 
@@ -304,6 +306,100 @@ TEST_F(ShapeInstancesTest, ManyThreadsAndShapes) {
   EXPECT_EQ(good + busy, 400);
   EXPECT_GT(good, 100);
   EXPECT_TRUE(Until([&] { return runtime_.live_models() <= 4; }));
+}
+
+// Each of its instances is reckoned to take ten bytes, as the model's file does.
+class ShapeBudgetTest : public ShapeInstancesTest {
+ protected:
+  void ServeWithin(uint64_t budget) {
+    budget_ = budget;
+    Serve(8, [this](ModelSettings& settings) {
+      Write("dummy", 10);
+      dummy_ = settings;
+    });
+  }
+  void Write(const std::string& model, size_t bytes) const {
+    std::ofstream(repository_.path() / model / "1/model.onnx") << std::string(bytes, 'x');
+  }
+  void TakeOnDevice(uint64_t bytes) {
+    runtime_.Update("dummy", [&](FakeRuntime::Script& script) { script.facts.memory_bytes = bytes; });
+  }
+
+  ModelSettings dummy_;
+};
+
+TEST_F(ShapeBudgetTest, TheLeastRecentlyUsedInstanceMakesRoom) {
+  ServeWithin(45);
+  for (const int rows : {2, 3, 4}) EXPECT_TRUE(Call({rows, 10}).ok());
+  EXPECT_TRUE(Call({2, 10}).ok());
+  EXPECT_EQ(runtime_.loads(), 4u);
+  EXPECT_TRUE(Call({5, 10}).ok());
+  EXPECT_TRUE(Until([&] { return runtime_.live_models() == 4; })) << runtime_.live_models();
+  EXPECT_THAT(Shapes(), ElementsAre("b (5,10)/serving", "b (2,10)/serving", "b (4,10)/serving"));
+  EXPECT_TRUE(Call({1, 10}).ok()) << "the model's own shape stays";
+}
+
+TEST_F(ShapeBudgetTest, WhatDoesNotFitIsRefusedWithTheFiguresAndTriedAgain) {
+  ServeWithin(45);
+  Hold(true);
+  std::vector<ShapedCall> calls;
+  for (const int rows : {2, 3, 4}) calls.push_back(Start({rows, 10}));
+  ASSERT_TRUE(runtime_.WaitForLoads(2));
+  const Status refused = Call({5, 10});
+  EXPECT_EQ(refused.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(refused.ToString(), AllOf(HasSubstr("model dummy version 1 for b (5,10) needs about 10 bytes"),
+                                        HasSubstr("45 of --memory_budget"), HasSubstr("dummy/1 40")));
+  EXPECT_EQ(Call({5, 10}).code(), StatusCode::kResourceExhausted);
+  Hold(false);
+  for (size_t i = 0; i < calls.size(); ++i) EXPECT_TRUE(Finish(calls[i], 20 + 10 * i).ok());
+  calls.clear();
+  timer_.Advance(ShapeInstances::kRoomAfter);
+  EXPECT_TRUE(Call({5, 10}).ok());
+  EXPECT_EQ(runtime_.loads(), 5u) << "nothing was compiled for what was refused";
+}
+
+TEST_F(ShapeBudgetTest, WhatTheDeviceTellsCounts) {
+  TakeOnDevice(30);
+  ServeWithin(100);
+  EXPECT_TRUE(Call({2, 10}).ok());
+  EXPECT_TRUE(Call({3, 10}).ok());
+  EXPECT_TRUE(Call({4, 10}).ok());
+  EXPECT_TRUE(Until([&] { return Shapes() == std::vector<std::string>{"b (4,10)/serving", "b (3,10)/serving"}; }));
+  EXPECT_TRUE(Until([&] { return runtime_.live_models() == 3; }));
+}
+
+TEST_F(ShapeBudgetTest, AnInstanceThatTurnsOutTooLargeGoesAgain) {
+  TakeOnDevice(30);
+  ServeWithin(100);
+  TakeOnDevice(80);
+  ShapedCall first = Start({2, 10});
+  ASSERT_TRUE(Until([&] { return Shapes() == std::vector<std::string>{"b (2,10)/failed"}; }));
+  EXPECT_TRUE(Until([&] { return first.answer->done.HasBeenNotified(); })) << "served before it was known, or refused";
+  EXPECT_TRUE(Until([&] { return runtime_.live_models() == 1; }));
+  const Status refused = Call({2, 10});
+  EXPECT_EQ(refused.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(refused.ToString(), AllOf(HasSubstr("needs about 80 bytes"), HasSubstr("dummy/1 30")));
+  EXPECT_EQ(runtime_.loads(), 2u);
+  TakeOnDevice(70);
+  timer_.Advance(ShapeInstances::kRetryAfter);
+  EXPECT_TRUE(Call({2, 10}).ok());
+}
+
+TEST_F(ShapeBudgetTest, OtherModelsTakeTheRoomOfInstancesThatNobodyCalls) {
+  ServeWithin(45);
+  for (const int rows : {2, 3}) EXPECT_TRUE(Call({rows, 10}).ok());
+  const ModelSettings other = repository_.Add("other", {1});
+  Write("other", 30);
+  timer_.Advance(seconds(2));
+  manager_->SetWanted({dummy_, other}, {});
+  manager_->WaitForLoads();
+  EXPECT_TRUE(manager_->ModelReady("other", std::nullopt));
+  EXPECT_TRUE(Until([&] { return runtime_.live_models() == 2; }));
+  EXPECT_THAT(Shapes(), IsEmpty());
+  EXPECT_TRUE(Call({1, 10}).ok());
+  EXPECT_EQ(Call({2, 10}).code(), StatusCode::kResourceExhausted) << "other was loaded just now";
+  timer_.Advance(seconds(2));
+  EXPECT_TRUE(Until([&] { return timer_.Advance(seconds(1)), Call({2, 10}).ok(); })) << "it sleeps";
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "config/text.h"
 #include "device/cpu_facts.h"
 #include "device/placement.h"
+#include "repository/cloud/files_identity.h"
 #include "serving/absent_devices.h"
 #include "serving/encoded_inputs.h"
 #include "serving/executor.h"
@@ -140,6 +141,7 @@ void Manager::Want(const Model& model, Entry& entry, const FoundVersion& found, 
   } else {
     entry.failures = 0;
     entry.gives_way = false;
+    entry.needed = 0;
   }
   if (entry.slot != nullptr) {
     LogInfo("Model {} version {} has changed ({}): the new one is loaded beside it", model.settings.name, entry.version,
@@ -298,7 +300,7 @@ void Manager::StartLoads() {
       if (entry.state != VersionState::kWanted || entry.settling) continue;
       entry.state = VersionState::kLoading;
       if (entry.placer != nullptr) discarded_.push_back(std::exchange(entry.placer, nullptr));
-      if (const Status room = MakeRoom(entry.tried.bytes, entry, name); !room.ok()) {
+      if (const Status room = MakeRoom(std::max(entry.tried.bytes, entry.needed), entry, name); !room.ok()) {
         Fail(*model, entry, name, room);
         continue;
       }
@@ -340,6 +342,8 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
       .strict = options_.strict,
       .files = std::make_shared<FilesGuard>(settings.name, number, source.folder, source.path, source.files),
       .read_recorded = DecodeRecorded(options_.read_recorded, settings, options_.max_image_pixels),
+      .find_room = [this, name = settings.name, number](
+                       uint64_t need, const std::string& shape) { return MakeRoomForShape(name, number, need, shape); },
       .wake = WakeOfLoads(),
       .on_failover = options_.on_failover,
       .on_retry = options_.on_retry,
@@ -349,6 +353,7 @@ StatusOr<std::shared_ptr<Placer>> Manager::MakePlacer(const ModelSettings& setti
   LoadRequest base{.settings = settings,
                    .version = number,
                    .model_path = source.path,
+                   .files = FilesIdentity(settings.base_path, number, source.path, source.files),
                    .cache_dir = options_.cache_dir,
                    .cache_max_bytes = options_.cache_max_bytes};
   woken_ = true;
@@ -393,6 +398,7 @@ void Manager::TakeLoad(const std::string& name, Model& model, Entry& entry) {
     entry.error = absl::OkStatus();  // else: why the last try failed is told until this one ends
   }
   if (phase != Placer::Phase::kServing || shutting_down_) return;
+  if (const Status room = CheckRoom(entry, name); !room.ok()) return Fail(model, entry, name, room);
   const std::shared_ptr<VersionSlot> before = std::exchange(entry.slot, nullptr);
   if (before != nullptr) retired_.push_back(before);
   entry.served = entry.tried;

@@ -15,6 +15,7 @@
 #include "device/cpu_facts.h"
 #include "device/placement.h"
 #include "device/system_view.h"
+#include "repository/cloud/files_identity.h"
 #include "repository/source.h"
 #include "serving/absent_devices.h"
 #include "serving/lane_maker.h"
@@ -161,8 +162,12 @@ StatusOr<PlacementReport> TryPlan(const ServerSettings& settings, Runtime& runti
   SY_RETURN_IF_ERROR(CheckProperties(settings, runtime, plan));
   PlacementReport report{.target_device = plan.asked, .execution_devices = {}, .targets = {}, .reasons = plan.notes};
   report.reasons.insert(report.reasons.end(), plan.reasons.begin(), plan.reasons.end());
-  const LoadRequest base{
-      .settings = model, .version = files.version, .model_path = files.model_path, .cache_dir = settings.cache_dir};
+  const FilesState state = ReadFilesState(model.base_path, files.model_path);
+  const LoadRequest base{.settings = model,
+                         .version = files.version,
+                         .model_path = files.model_path,
+                         .files = FilesIdentity(model.base_path, files.version, files.model_path, state.files),
+                         .cache_dir = settings.cache_dir};
   const auto timer = std::make_shared<const ThreadTimer>();
   Status why;
   for (const Candidate& candidate : plan.candidates) {

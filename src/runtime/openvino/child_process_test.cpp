@@ -23,6 +23,7 @@ TEST(ChildProtocolTest, RequestsComeBackAsTheyWere) {
   load.settings.scales = {{"", {58.395f}}};
   load.version = int64_t{1} << 40;
   load.model_path = "/models/\xc3\xa4";
+  load.files = "file a 1 2\nfile b 3 4";
   load.cache_dir = "/cache";
   load.target = "HETERO:GPU.0,CPU";
   load.properties = {
@@ -33,6 +34,7 @@ TEST(ChildProtocolTest, RequestsComeBackAsTheyWere) {
   EXPECT_EQ(read->load.settings, load.settings);
   EXPECT_EQ(read->load.version, load.version);
   EXPECT_EQ(read->load.model_path, load.model_path);
+  EXPECT_EQ(read->load.files, load.files);
   EXPECT_EQ(read->load.cache_dir, load.cache_dir);
   EXPECT_EQ(read->load.target, load.target);
   EXPECT_EQ(read->load.properties, load.properties);

@@ -364,6 +364,8 @@ std::string ToJson(const CompileRequest& request) {
     writer.Int64(request.load.version);
     PutKey(writer, "model_path");
     Put(writer, request.load.model_path);
+    PutKey(writer, "files");
+    Put(writer, request.load.files);
     PutKey(writer, "cache_dir");
     Put(writer, request.load.cache_dir);
     PutKey(writer, "target");
@@ -379,6 +381,7 @@ StatusOr<CompileRequest> CompileRequestFrom(const std::string& json) {
     if (!At(object, "version").IsInt64()) throw BadJson{"\"version\" is no number"};
     request.load.version = At(object, "version").GetInt64();
     request.load.model_path = TextOf(At(object, "model_path"));
+    request.load.files = TextOf(At(object, "files"));
     request.load.cache_dir = TextOf(At(object, "cache_dir"));
     request.load.target = TextOf(At(object, "target"));
     request.load.properties = PropertiesOf(At(object, "properties"));

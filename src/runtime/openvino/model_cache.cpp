@@ -433,10 +433,16 @@ std::string CacheIdentity(const LoadRequest& request, const std::string& propert
   for (const auto& [name, values] : settings.means) text += fmt::format("\nmean {} {}", name, fmt::join(values, ","));
   for (const auto& [name, values] : settings.scales) text += fmt::format("\nscale {} {}", name, fmt::join(values, ","));
   const fs::path path = request.model_path;
-  text += "\nmodel " + path.string();
-  AddFile(text, path);
-  AddFile(text, MappingPath(path));
-  AddFile(text, fs::path(path).replace_extension(".bin"));
+  if (request.files.empty()) {
+    text += "\nmodel " + path.string();
+    AddFile(text, path);
+    AddFile(text, fs::path(path).replace_extension(".bin"));
+  } else {
+    text += "\n" + request.files;
+  }
+  // By its contents: beside a model that is a file by itself, it is none of that one's.
+  std::ifstream mapping(MappingPath(path), std::ios::binary);
+  if (mapping) text.append("\nmapping ").append(std::istreambuf_iterator<char>(mapping), std::istreambuf_iterator<char>());
   return text;
 }
 

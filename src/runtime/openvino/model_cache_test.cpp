@@ -198,6 +198,25 @@ TEST_F(ModelCacheTest, OtherSettingsAreOtherModels) {
   EXPECT_EQ(Serve().cache, LoadFacts::Cache::kHit);
 }
 
+TEST_F(ModelCacheTest, TheFilesAreThoseThatTheCallerNames) {
+  request_.files = "object 1 a model.xml";
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss);
+  // A copy at another place, with other times.
+  fs::create_directories(folder_ / "copy");
+  for (const char* kind : {".xml", ".bin"}) {
+    const fs::path from = fs::path(request_.model_path).replace_extension(kind);
+    fs::copy_file(from, folder_ / "copy" / from.filename());
+    fs::last_write_time(from, fs::last_write_time(from) - std::chrono::hours(1));
+  }
+  request_.model_path = folder_ / "copy" / fs::path(request_.model_path).filename();
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kHit);
+  request_.files = "object 1 b model.xml";
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss);
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kHit);
+  WriteFile(folder_ / "copy/mapping_config.json", R"({"inputs": {"x": "x"}})");
+  EXPECT_EQ(Serve().cache, LoadFacts::Cache::kMiss);
+}
+
 TEST_F(ModelCacheTest, DevicesWithSeveralBlobs) {
   request_.target = "BATCH:CPU(4)";
   request_.properties["AUTO_BATCH_TIMEOUT"] = PropertyValue{int64_t{1}};
