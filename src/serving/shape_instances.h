@@ -40,13 +40,15 @@ class Placer;
 // One that fails for another reason (memory, a device) is tried again by a call that comes kRetryAfter later.
 class ShapeInstances {
  public:
+  // Whether there is memory for an instance; what is idle may go for it.
+  using FindRoom = std::function<Status(uint64_t need, const std::string& shape)>;
   struct Hooks {
     // A Placer for settings without auto; `shape` is for messages. From any thread.
     std::function<std::shared_ptr<Placer>(ModelSettings settings, const std::string& shape)> make;
     // How much an instance is reckoned to take. This and the next two are called by Step, without a lock.
     std::function<uint64_t()> reckon;
-    // Whether there is memory for an instance; what is idle may go for it. Empty: there is always room.
-    std::function<Status(uint64_t need, const std::string& shape)> find_room;
+    // Empty: there is always room.
+    FindRoom find_room;
     // An instance could not be loaded.
     std::function<void(const Status& why)> failed;
     // Has Step called. From any thread.
