@@ -130,6 +130,18 @@ def test_a_version_that_does_not_load_leaves_the_one_before_it(tmp_path, base):
         assert clients.faults == []
 
 
+def test_a_start_takes_an_older_version_in_the_place_of_one_that_does_not_load(tmp_path, base):
+    add_version(base, 2)
+    (base / "2" / "model.xml").write_text("<broken")
+    with serve(tmp_path, base) as server, Clients(server.grpc, {1, 2}) as clients:
+        assert states(server) == {1: "AVAILABLE", 2: "END"}
+        assert "version 2 failed to load" in server.log
+        add_version(base, 2)
+        wait_until(lambda: states(server) == {1: "END", 2: "AVAILABLE"}, 15, "version 2")
+        clients.go_on()
+        assert clients.faults == [] and clients.seen == 2
+
+
 def test_a_folder_that_vanishes_leaves_what_serves(tmp_path, base):
     with serve(tmp_path, base) as server:
         with Clients(server.grpc, {1, 2}) as clients:

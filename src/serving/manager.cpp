@@ -150,9 +150,7 @@ void Manager::SetWanted(std::vector<ModelSettings> models, std::vector<FaultyMod
     model->lent = false;
     return *model;
   };
-  const auto is_asked = [&](const std::string& name) {
-    return !asked || asked->contains(name) || !before.contains(name);
-  };
+  const auto is_asked = [&](const std::string& name) { return !asked || asked->contains(name) || !before.contains(name); };
   const auto begin = [&](const std::string& name, Model& model) {
     model.look = model.list = model.retry = model.pending = true;
     model.on_trial = on_trial.contains(name);

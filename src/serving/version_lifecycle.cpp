@@ -365,7 +365,7 @@ void Manager::Fail(Model& model, Entry& entry, const std::string& name, const St
   entry.retry_at = again ? timer_.Now() + wait : kNoDeadline;
   // A fault of the settings is every version's.
   const bool gave_way = std::exchange(entry.gives_way, again && SettingOf(why).empty());
-  if (GivesWay(model, entry) && !gave_way) model.look = woken_ = true;  // for an older one
+  if (GivesWay(model, entry) && !gave_way && !model.faulty) model.look = woken_ = true;  // for an older one
   LogError("Model {} version {} failed to load: {}{}{}", name, entry.version, Message(why),
            entry.slot != nullptr ? "; the one before it goes on serving" : "",
            again ? fmt::format("; trying again in {} s", Seconds(wait)) : "");
@@ -418,7 +418,7 @@ void Manager::TakeLoad(const std::string& name, Model& model, Entry& entry) {
   entry.state = VersionState::kAvailable;
   entry.rouse = Entry::Rouse::kNone;
   entry.rousing = false;
-  if (std::exchange(entry.gives_way, false)) model.look = woken_ = true;  // what stood in for it may go
+  if (std::exchange(entry.gives_way, false) && !model.faulty) model.look = woken_ = true;  // what stood in for it may go
   const bool calls_as_before = before != nullptr && placer->shapes() == nullptr && placer->sequences() == nullptr &&
                                before->get()->placer()->signature() == placer->signature();
   if (calls_as_before) successors_[before.get()] = entry.slot;

@@ -93,9 +93,9 @@ TEST(MetricsRegistryTest, RequestsOfTheDeviceThatServesBeginAtZero) {
   EXPECT_THAT(registry.Text(), HasSubstr(series + "device=\"GPU.0\",code=\"OK\"} 0\n"));
   metrics->Record({.code = StatusCode::kInvalidArgument});
   metrics->Record(Good("GPU.0"));
-  EXPECT_THAT(registry.Text(), AllOf(HasSubstr(series + "device=\"GPU.0\",code=\"OK\"} 1\n"),
-                                     HasSubstr(series + "device=\"none\",code=\"INVALID_ARGUMENT\"} 1\n"),
-                                     Not(HasSubstr("code=\"OK\"} 0\n"))));
+  EXPECT_THAT(registry.Text(),
+              AllOf(HasSubstr(series + "device=\"GPU.0\",code=\"OK\"} 1\n"),
+                    HasSubstr(series + "device=\"none\",code=\"INVALID_ARGUMENT\"} 1\n"), Not(HasSubstr("code=\"OK\"} 0\n"))));
 }
 
 TEST(MetricsRegistryTest, LoadsAndWhyTheyFailed) {

@@ -76,7 +76,7 @@ StatusOr<Loaded> ModelTrials::Load(const Candidate& candidate) {
   manager_.SetWanted({}, {});
   model_ = candidate.settings.name;
   const TimePoint begin = timer_.Now();
-  manager_.SetWanted({candidate.settings}, {});
+  manager_.SetWanted({candidate.settings}, {}, /*on_trial=*/{model_});
   manager_.WaitForLoads();
   SY_ASSIGN_OR_RETURN(const ModelStatus status, manager_.StatusOf(model_));
   SY_RETURN_IF_ERROR(FaultOf(status));
