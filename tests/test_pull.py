@@ -1,11 +1,13 @@
 """switchyard pull: from a server of our own that breaks off, redirects, refuses and lies, into a repository that is served."""
 
 import hashlib
+import io
 import json
 import os
 import resource
 import subprocess
 import threading
+import zipfile
 
 import numpy as np
 import pytest
@@ -197,6 +199,102 @@ def test_a_package_that_cannot_be_had_leaves_nothing(web, tmp_path):
     env = {"PIP_NO_INDEX": "", "PIP_FIND_LINKS": ""}
     done = pull("magika", "--repository", tmp_path, "--mirror", web.url + "/simple", code=1, env=env)
     assert "pip did not fetch" in done.stderr and not list(tmp_path.rglob("*"))
+
+
+def put_package(web, tmp_path, content, compression=zipfile.ZIP_STORED):
+    """A package with one model at an index of our own, and what pulls it."""
+    wheel = io.BytesIO()
+    with zipfile.ZipFile(wheel, "w", compression) as archive:
+        archive.writestr("net/model.onnx", content)
+        archive.writestr("net-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: net\nVersion: 1.0\n")
+        archive.writestr("net-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("net-1.0.dist-info/RECORD", "")
+    name = "net-1.0-py3-none-any.whl"
+    web.files["/simple/net/"] = f'<!DOCTYPE html><html><body><a href="/{name}">{name}</a></body></html>'.encode()
+    web.files["/" + name] = wheel.getvalue()
+    package = {"name": "net", "version": "1.0", "sha256": sha256(wheel.getvalue())}
+    file = {"from": "net/model.onnx", "to": "model.onnx", "bytes": len(content), "sha256": sha256(content)}
+    catalog = tmp_path / "catalog.json"
+    catalog.write_text(json.dumps({"models": {"net": {"about": "a net", "package": package, "files": [file]}}}))
+    args = ["net", "--repository", tmp_path / "r", "--catalog", catalog, "--mirror", web.url + "/simple", "--json"]
+    return "/" + name, args
+
+
+# No index but ours, which pip keeps things of, though it speaks no TLS; a cache that is off is on for a pull.
+PIP = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "", "PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "",
+       "PIP_INDEX_URL": "", "PIP_NO_CACHE_DIR": "1", "PIP_TRUSTED_HOST": "127.0.0.1"}  # fmt: skip
+
+
+def test_a_package_that_comes_tells_how_far_it_is_and_a_killed_pull_is_begun_again(web, tmp_path):
+    content = os.urandom(3 << 20)
+    wheel, args = put_package(web, tmp_path, content)
+    held = threading.Event()
+    web.plan[wheel] = [{"hold": held, "piece": 2 << 20}]
+    log = tmp_path / "err"
+    with log.open("w") as stderr:
+        process = subprocess.Popen([binary(), "pull", *args], stderr=stderr, stdout=stderr, env={**os.environ, **PIP})
+    try:
+        told = lambda: [json.loads(line) for line in log.read_text().splitlines() if '"bytes"' in line]  # noqa: E731
+        wait_until(lambda: any(row["bytes"] > 1 << 20 for row in told()), what="progress")
+        assert {row["file"] for row in told()} == {"net 1.0"}
+    finally:
+        process.kill()
+        process.wait()
+        held.set()
+    assert all(name.startswith(".") for name in versions(tmp_path / "r/net"))
+    done = pull(*args, env=PIP)
+    assert (tmp_path / "r/net/1/model.onnx").read_bytes() == content and json.loads(done.stdout)["version"] == 1
+    rows = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {"file": "net 1.0", "bytes": len(web.files[wheel]), "of": len(web.files[wheel])} in rows
+    assert versions(tmp_path / "r/net") == ["1"], "what pip kept is gone"
+
+
+def test_a_package_that_came_whole_is_not_fetched_again(web, tmp_path):
+    """Files cannot grow beyond a megabyte: the package comes, its model finds no room."""
+    content = bytes(3 << 20)
+    wheel, args = put_package(web, tmp_path, content, zipfile.ZIP_DEFLATED)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        done = pull(*args, code=1, env=PIP)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "cannot be unpacked" in done.stderr and all(name.startswith(".") for name in versions(tmp_path / "r/net"))
+    web.requests.clear()
+    assert "is here already" in pull(*args, env=PIP).stderr
+    assert not web.requests and (tmp_path / "r/net/1/model.onnx").read_bytes() == content
+    assert versions(tmp_path / "r/net") == ["1"]
+
+
+def test_what_pip_has_in_its_cache_is_not_fetched_again(web, tmp_path):
+    """It ends after the package came whole, before it is put where it is looked for."""
+    content = os.urandom(3 << 20)
+    wheel, args = put_package(web, tmp_path, content)
+    web.plan[wheel] = [{"headers": {"Cache-Control": "max-age=3600"}}]
+    env = {**PIP, "PYTHONPATH": str(tmp_path / "ends")}
+    (tmp_path / "ends").mkdir()
+    (tmp_path / "ends/sitecustomize.py").write_text(
+        "import os, shutil\n"
+        "def end(*args, **named):\n"
+        "    os._exit(3)\n"
+        "shutil.copy = end\n"
+    )
+    assert "exit code 3" in pull(*args, code=1, env=env).stderr
+    assert web.paths().count(wheel) == 1
+    pull(*args, env=PIP)
+    assert web.paths().count(wheel) == 1 and (tmp_path / "r/net/1/model.onnx").read_bytes() == content
+    assert versions(tmp_path / "r/net") == ["1"]
+
+
+def test_a_wrong_package_is_not_kept(web, tmp_path):
+    wheel, args = put_package(web, tmp_path, os.urandom(2 << 20))
+    good = web.files[wheel]
+    web.files[wheel] = good[:-100] + bytes(100)
+    web.plan[wheel] = [{"headers": {"Cache-Control": "max-age=3600"}}]
+    assert "pip did not fetch net 1.0" in pull(*args, code=1, env=PIP).stderr
+    web.files[wheel] = good
+    pull(*args, env=PIP)
+    assert versions(tmp_path / "r/net") == ["1"]
 
 
 def test_a_wrong_byte_of_a_small_file_is_found_too(web, tmp_path):

@@ -5,7 +5,7 @@ import hashlib
 import http.server
 import threading
 
-SLOW_PIECE = 64 << 10
+SLOW_PIECE = 64 << 10  # what comes before a hold, unless the step has a "piece"
 
 
 class Web:
@@ -42,6 +42,8 @@ class Web:
                     return self.answer(404, b"nothing here")
                 body = web.files[path]
                 headers = {"ETag": f'"{hashlib.md5(body).hexdigest()}"', **step.get("headers", {})}
+                if path.endswith("/"):
+                    headers["Content-Type"] = "text/html"
                 given = self.headers.get("Range")
                 if given and "code_of_whole" not in step and self.headers.get("If-Range", headers["ETag"]) == headers["ETag"]:
                     begin = int(given.removeprefix("bytes=").rstrip("-"))
@@ -54,7 +56,7 @@ class Web:
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body[:SLOW_PIECE])
+                self.wfile.write(body[: step.get("piece", SLOW_PIECE)])
                 self.wfile.flush()
                 step["hold"].wait(30)
                 self.close_connection = True

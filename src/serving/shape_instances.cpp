@@ -20,7 +20,8 @@ struct ShapeInstances::Instance {
   std::string shape;
   std::shared_ptr<Placer> placer;  // freed on the Manager's thread alone
   std::shared_ptr<Use> use = std::make_shared<Use>();
-  uint64_t last_use = 0;
+  uint64_t last_use = 0;  // the order
+  TimePoint used_at{};    // an Executor's is coarser
   // What Step found last.
   bool loading = true;
   bool failed = false;
@@ -183,6 +184,7 @@ void ShapeInstances::Submit(std::shared_ptr<InferCall> call) {
       Instance& instance = **found;
       made = instance.last_use == 0;
       instance.last_use = ++clock_;
+      instance.used_at = timer_.Now();
       if (instance.failed) refused = instance.why;
       if (!instance.failed) {
         // Counted until the call is gone: the device may be at work for it long after it was answered.
@@ -265,7 +267,7 @@ std::vector<ShapeInstances::Idle> ShapeInstances::IdleOnes() const {
   std::map<uint64_t, Idle> by_use;
   for (const auto& [key, instance] : instances_) {
     if (instance->bytes == 0 || instance->loading || instance->use->calls.load() != 0) continue;
-    by_use[instance->last_use] = {key, instance->placer->executor()->last_use(), instance->bytes};
+    by_use[instance->last_use] = {key, instance->used_at, instance->bytes};
   }
   std::vector<Idle> idle;
   for (auto& [use, one] : by_use) idle.push_back(std::move(one));

