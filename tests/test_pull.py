@@ -4,7 +4,9 @@ import hashlib
 import io
 import json
 import os
+import pathlib
 import resource
+import signal
 import subprocess
 import threading
 import zipfile
@@ -247,6 +249,30 @@ def test_a_package_that_comes_tells_how_far_it_is_and_a_killed_pull_is_begun_aga
     rows = [json.loads(line) for line in done.stderr.splitlines()]
     assert {"file": "net 1.0", "bytes": len(web.files[wheel]), "of": len(web.files[wheel])} in rows
     assert versions(tmp_path / "r/net") == ["1"], "what pip kept is gone"
+
+
+def test_an_interrupted_pull_of_a_package_leaves_nothing_running(web, tmp_path):
+    wheel, args = put_package(web, tmp_path, os.urandom(3 << 20))
+    held = threading.Event()
+    web.plan[wheel] = [{"hold": held}]
+    process = subprocess.Popen([binary(), "pull", *args], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               env={**os.environ, **PIP})  # fmt: skip
+
+    def others():
+        """Processes that work in the repository's folder."""
+        command_lines = (path.read_bytes() for path in pathlib.Path("/proc").glob("[0-9]*/cmdline") if path.exists())
+        return [line for line in command_lines if b"download" in line and str(tmp_path / "r").encode() in line]
+
+    try:
+        wait_until(lambda: wheel in web.paths() and others(), what="pip to fetch")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert not others()
+    finally:
+        process.kill()
+        process.wait()
+        held.set()
+    assert pull(*args, env=PIP).returncode == 0
 
 
 def test_a_package_that_came_whole_is_not_fetched_again(web, tmp_path):

