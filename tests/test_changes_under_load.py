@@ -135,8 +135,9 @@ def stage(base, number, addend=None):
 
 def add_version(base, number, addend=None):
     """It is there as a whole at once."""
+    staged = stage(base, number, addend)
     base.mkdir(parents=True, exist_ok=True)
-    stage(base, number, addend).rename(base / str(number))
+    staged.rename(base / str(number))
 
 
 def entry(name, base, **more):

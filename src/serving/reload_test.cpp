@@ -528,6 +528,23 @@ TEST_F(ReloadTest, WhatServesGoesOnWhenTheWholeFolderVanishes) {
   EXPECT_EQ(runtime_.loads(), 1u);
 }
 
+TEST_F(ReloadTest, AFolderThatComesBackEmptyIsGivenAMoment) {
+  StartWatching(seconds(1));
+  const ModelSettings settings = repository_.Add("dummy", {1});
+  Write("1/.complete", "");
+  Want({settings});
+  ASSERT_EQ(Serving(), 1);
+  // As `rm -r` goes about it: the version first, then the folder.
+  fs::rename(Folder() / "1", repository_.path() / "kept");
+  ASSERT_TRUE(Eventually([&] { return timer_.pending() > 1; })) << "it is missing, and looked for again";
+  fs::remove(Folder());
+  ASSERT_TRUE(Eventually([&] { return !StatusOf(1).error.ok(); }));
+  timer_.Advance(seconds(5));
+  fs::create_directory(Folder());
+  ASSERT_TRUE(Eventually([&] { return StatusOf(1).error.ok(); }));
+  EXPECT_EQ(Serving(), 1) << "what is to come may just be on its way";
+}
+
 TEST_F(ReloadTest, ARemovedVersionGoesButNotWhileAnotherTakesItsPlace) {
   StartWatching(hours(1));
   ModelSettings settings = repository_.Add("dummy", {1});

@@ -66,6 +66,8 @@ void Manager::FolderFailed(Model& model, const Status& why) {
   std::erase_if(model.entries, [](const auto& item) {
     return item.second.slot == nullptr && item.second.placer == nullptr && item.second.state != VersionState::kGone;
   });
+  // The folder comes back before what is in it does.
+  for (auto& [number, entry] : model.entries) entry.missing_since.reset();
 }
 
 // Are the files whole, as far as can be told?
