@@ -7,8 +7,8 @@
 namespace switchyard {
 
 struct WholeFileOptions {
-  bool keep_mode =
-      false;          // that of what is there, and its owner where that may be; otherwise, and of a new one, as of any file
+  // That of what is there, and its owner where that may be; otherwise, and of a new one, as of any file.
+  bool keep_mode = false;
   bool sync = false;  // on the disk before it returns, and its name too
   int* descriptor = nullptr;  // where it went well, takes the file, open for writing, to be closed by the caller
 };

@@ -16,6 +16,8 @@
 #include <set>
 #include <thread>
 
+#include "base/test_folder.h"
+
 namespace switchyard {
 namespace {
 
@@ -25,14 +27,6 @@ using ::testing::IsEmpty;
 
 class WholeFileTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string folder = (fs::temp_directory_path() / "sy_whole_XXXXXX").string();
-    ASSERT_NE(mkdtemp(folder.data()), nullptr);
-    folder_ = folder;
-    path_ = folder + "/file.json";
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   std::string Content() const {
     std::ifstream file(path_);
     return {std::istreambuf_iterator<char>(file), {}};
@@ -48,8 +42,9 @@ class WholeFileTest : public ::testing::Test {
     return status.st_mode & 07777;
   }
 
-  fs::path folder_;
-  std::string path_;
+  const TestFolder temporary_;
+  const fs::path folder_ = temporary_.path();
+  std::string path_ = (folder_ / "file.json").string();
 };
 
 TEST_F(WholeFileTest, TakesThePlaceOfWhatWasThere) {

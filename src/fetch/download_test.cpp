@@ -10,6 +10,7 @@
 #include <iterator>
 #include <thread>
 
+#include "base/test_folder.h"
 #include "base/test_http_server.h"
 
 namespace switchyard {
@@ -27,21 +28,14 @@ constexpr const char* kSha256 = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4d
 
 class DownloadTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string folder = (fs::temp_directory_path() / "sy_download_XXXXXX").string();
-    ASSERT_NE(mkdtemp(folder.data()), nullptr);
-    folder_ = folder;
-    path_ = folder + "/file";
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   static std::string Content(const fs::path& path) {
     std::ifstream file(path);
     return {std::istreambuf_iterator<char>(file), {}};
   }
 
-  fs::path folder_;
-  std::string path_;
+  const TestFolder temporary_;
+  const fs::path folder_ = temporary_.path();
+  const std::string path_ = (folder_ / "file").string();
 };
 
 TEST_F(DownloadTest, TheDigestsThatAreAskedForAreMade) {

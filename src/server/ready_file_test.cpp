@@ -8,6 +8,8 @@
 #include <iterator>
 #include <string>
 
+#include "base/test_folder.h"
+
 namespace switchyard {
 namespace {
 
@@ -16,14 +18,6 @@ using ::testing::HasSubstr;
 
 class ReadyFileTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string folder = (fs::temp_directory_path() / "sy_ready_XXXXXX").string();
-    ASSERT_NE(mkdtemp(folder.data()), nullptr);
-    folder_ = folder;
-    path_ = folder + "/ready.json";
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   std::string Content() const {
     std::ifstream file(path_);
     return {std::istreambuf_iterator<char>(file), {}};
@@ -31,8 +25,9 @@ class ReadyFileTest : public ::testing::Test {
   // Files in the folder.
   size_t Count() const { return static_cast<size_t>(std::distance(fs::directory_iterator(folder_), {})); }
 
-  fs::path folder_;
-  std::string path_;
+  const TestFolder temporary_;
+  const fs::path folder_ = temporary_.path();
+  const std::string path_ = (folder_ / "ready.json").string();
 };
 
 TEST_F(ReadyFileTest, IsThereFromWriteToRemove) {

@@ -28,6 +28,8 @@ const std::atomic<bool>& CatchInterrupts() {
   return interrupted;
 }
 
+int ExitOf(const Status& failure) { return failure.code() == StatusCode::kCancelled ? kExitInterrupted : kExitFailure; }
+
 int Fail(std::string_view command, int exit_code, std::string_view message) {
   Tell(command, message);
   return exit_code;

@@ -17,6 +17,8 @@ inline constexpr int kExitInterrupted = 130;
 // From now on SIGINT and SIGTERM set what this returns, which is false at first, and end nothing by themselves: the command
 // cleans up and ends. A second signal ends the process as it always does, for a step that takes too long.
 const std::atomic<bool>& CatchInterrupts();
+// How a command ends that failed so: kExitInterrupted where it was cancelled, else kExitFailure.
+int ExitOf(const Status& failure);
 
 // Tells it, and returns `exit_code` for the command's end.
 int Fail(std::string_view command, int exit_code, std::string_view message);

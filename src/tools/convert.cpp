@@ -249,8 +249,7 @@ int RunConvert(int argc, const char* const* argv, ConverterFactory make_converte
   if (!converter.ok()) return Fail("convert", kExitFailure, Message(converter.status()));
   const auto outcome = Convert(*options, **converter, CatchInterrupts());
   if (!outcome.ok()) {
-    return Fail("convert", outcome.status().code() == StatusCode::kCancelled ? kExitInterrupted : kExitFailure,
-                fmt::format("{}: {}", options->request.source, Message(outcome.status())));
+    return Fail("convert", ExitOf(outcome.status()), fmt::format("{}: {}", options->request.source, Message(outcome.status())));
   }
   for (const std::string& warning : outcome->warnings) Progress("warning: " + warning);
   const std::string text = options->json ? ConvertedJson(*options, *outcome) + "\n" : ConvertedText(*options, *outcome);

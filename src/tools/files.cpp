@@ -27,23 +27,40 @@ StatusOr<std::string> ReadFile(const std::string& path) {
   return std::move(bytes).str();
 }
 
-Status WriteFile(const std::string& path, std::string_view text) {
+namespace {
+
+// A pipe, a terminal, /dev/null: nothing may take its place.
+bool IsWrittenInPlace(const std::string& path) {
   std::error_code error;
   const fs::file_status there = fs::status(path, error);
-  bool good = false;
-  if (fs::exists(there) && !fs::is_regular_file(there)) {
-    // A pipe, a terminal, /dev/null: nothing may take its place.
-    std::ofstream file(path, std::ios::binary);
-    file.write(text.data(), static_cast<std::streamsize>(text.size()));
-    file.close();
-    good = file.good();
-  } else {
-    // What a link names is replaced, not the link.
-    const fs::path target = fs::weakly_canonical(path, error);
-    good = WriteWholeFile(error ? path : target.string(), text, {.keep_mode = true}) == 0;
-  }
-  if (good) return absl::OkStatus();
+  return fs::exists(there) && !fs::is_regular_file(there);
+}
+
+// What a link names is replaced, not the link.
+std::string TargetOf(const std::string& path) {
+  std::error_code error;
+  const fs::path target = fs::weakly_canonical(path, error);
+  return error ? path : target.string();
+}
+
+Status Unwritable(const std::string& path) {
   return InvalidArgument("{}: cannot write the file; name one in a folder that is there and may be written to", path);
+}
+
+}  // namespace
+
+Status WriteFile(const std::string& path, std::string_view text) {
+  if (!IsWrittenInPlace(path)) {
+    return WriteWholeFile(TargetOf(path), text, {.keep_mode = true}) == 0 ? absl::OkStatus() : Unwritable(path);
+  }
+  std::ofstream file(path, std::ios::binary);
+  file.write(text.data(), static_cast<std::streamsize>(text.size()));
+  file.close();
+  return file.good() ? absl::OkStatus() : Unwritable(path);
+}
+
+Status CheckWritable(const std::string& path) {
+  return IsWrittenInPlace(path) || TryWholeFile(TargetOf(path)) == 0 ? absl::OkStatus() : Unwritable(path);
 }
 
 }  // namespace switchyard

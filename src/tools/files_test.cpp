@@ -9,6 +9,8 @@
 #include <string>
 #include <thread>
 
+#include "base/test_folder.h"
+
 namespace switchyard {
 namespace {
 
@@ -16,17 +18,19 @@ namespace fs = std::filesystem;
 
 class FilesTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string folder = (fs::temp_directory_path() / "sy_files_XXXXXX").string();
-    ASSERT_NE(mkdtemp(folder.data()), nullptr);
-    folder_ = folder;
-    path_ = folder + "/config.json";
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  fs::path folder_;
-  std::string path_;
+  const TestFolder temporary_;
+  const fs::path folder_ = temporary_.path();
+  const std::string path_ = (folder_ / "config.json").string();
 };
+
+TEST_F(FilesTest, WhetherAFileCanBeWrittenIsToldBefore) {
+  EXPECT_TRUE(CheckWritable(path_).ok());
+  EXPECT_TRUE(CheckWritable("/dev/null").ok()) << "written in place";
+  EXPECT_TRUE(fs::is_empty(folder_)) << "nothing is left";
+  const std::string none = (folder_ / "none" / "file").string();
+  EXPECT_EQ(CheckWritable(none), WriteFile(none, "x")) << "in the same words";
+  EXPECT_FALSE(CheckWritable(none).ok());
+}
 
 // A server may poll it.
 TEST_F(FilesTest, WhoReadsTheOldFileIsNotDisturbed) {

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <set>
 
+#include "base/test_folder.h"
+
 namespace switchyard {
 namespace {
 
@@ -15,19 +17,14 @@ namespace fs = std::filesystem;
 
 class VersionFolderTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = fs::temp_directory_path() / "sy_version_XXXXXX";
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
   std::set<std::string> Names() {
     std::set<std::string> names;
     for (const auto& entry : fs::directory_iterator(folder_ / "m")) names.insert(entry.path().filename().string());
     return names;
   }
 
-  fs::path folder_;
+  const TestFolder temporary_;
+  const fs::path folder_ = temporary_.path();
 };
 
 TEST_F(VersionFolderTest, TakesTheNextNumber) {

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/test_folder.h"
+
 namespace switchyard {
 namespace {
 
@@ -13,13 +15,6 @@ namespace fs = std::filesystem;
 
 class FilesIdentityTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = fs::temp_directory_path() / "sy_identity_XXXXXX";
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    base_ = name;
-  }
-  void TearDown() override { fs::remove_all(base_); }
-
   void Write(const std::string& name, const std::string& text = "x") {
     fs::create_directories((base_ / name).parent_path());
     std::ofstream(base_ / name) << text;
@@ -36,7 +31,8 @@ class FilesIdentityTest : public ::testing::Test {
     return FilesIdentity(url, 1, At(folder + "/1/" + model), ReadFilesState(At(folder), At(folder + "/1/" + model)).files);
   }
 
-  fs::path base_;
+  const TestFolder temporary_;
+  const fs::path base_ = temporary_.path();
 };
 
 TEST_F(FilesIdentityTest, EveryFileOfAVersionCounts) {

@@ -326,10 +326,7 @@ int RunPull(int argc, const char* const* argv) {
   } else if (!options->help) {
     PullProgress progress(options->json);
     const auto outcome = Pull(*options, progress);
-    if (!outcome.ok()) {
-      const bool interrupted = outcome.status().code() == StatusCode::kCancelled;
-      return Fail("pull", interrupted ? kExitInterrupted : kExitFailure, Message(outcome.status()));
-    }
+    if (!outcome.ok()) return Fail("pull", ExitOf(outcome.status()), Message(outcome.status()));
     text = options->json ? FetchedJson(*outcome)
                          : fmt::format("{}: version {}, {}{}\n", outcome->folder, outcome->version, BytesText(outcome->bytes()),
                                        outcome->was_there ? "; it was there already" : "");

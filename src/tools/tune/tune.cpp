@@ -1,11 +1,9 @@
 #include "tools/tune/tune.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -221,11 +219,8 @@ Status CheckFirst(const TuneArguments& arguments, const ModelSettings& model, Ru
       return Error(StatusCode::kNotFound, "--{}: expected a file in a folder that is there, got {}",
                    path == arguments.output ? "output" : "svg", Quote(path));
     }
-    // It is written beside and renamed.
-    if (access(folder.empty() ? "." : folder.c_str(), W_OK) != 0) {
-      return Error(StatusCode::kPermissionDenied, "--{}: expected a file in a folder that can be written to, got {}: {}",
-                   path == arguments.output ? "output" : "svg", Quote(path),
-                   std::error_code(errno, std::generic_category()).message());
+    if (const Status writable = CheckWritable(path); !writable.ok()) {
+      return Annotate(writable, path == arguments.output ? "--output" : "--svg");
     }
   }
   SY_ASSIGN_OR_RETURN(const VersionFiles files, PickVersion(model));
@@ -260,8 +255,7 @@ int RunTrials(TuneArguments& arguments, const ServerSettings& settings, Runtime&
   const auto progress = [](const std::string& step) { Tell("tune", step); };
   auto result = tune::Search(candidates, trials, timer, arguments.search, progress, interrupted);
   if (!result.ok()) {
-    return Fail("tune", result.status().code() == StatusCode::kCancelled ? kExitInterrupted : kExitFailure,
-                fmt::format("model {}: {}", base.name, Message(result.status())));
+    return Fail("tune", ExitOf(result.status()), fmt::format("model {}: {}", base.name, Message(result.status())));
   }
   return ReportTuned(*std::move(result), arguments, settings);
 }
